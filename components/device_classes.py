@@ -1,0 +1,30 @@
+"""The device classes of a stack."""
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.kubernetes_object import KubernetesObject
+from components.kwok_cluster import KwokCluster
+from topology import objects
+from topology.configuration import DeviceClass
+
+
+class DeviceClasses(pulumi.ComponentResource):
+    """One `DeviceClass` object per configured class."""
+
+    classes: list[KubernetesObject]
+
+    def __init__(
+        self,
+        device_classes: Sequence[DeviceClass],
+        cluster: KwokCluster,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Create the classes in `cluster`."""
+        super().__init__("kwok-dra:components:DeviceClasses", "device-classes", None, opts)
+        self.classes = [
+            KubernetesObject(objects.device_class(device_class), cluster, parent=self)
+            for device_class in device_classes
+        ]
+        self.register_outputs({"names": [device_class.name for device_class in device_classes]})

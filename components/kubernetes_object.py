@@ -1,0 +1,68 @@
+"""One Kubernetes object of the stack as a Pulumi resource."""
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.kwok_cluster import KwokCluster
+from topology.objects import Manifest
+
+REPLACE_ON_CHANGES = {
+    # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go
+    "Node": ["status"],
+    # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
+    "ResourceClaimTemplate": ["spec"],
+    "ResourceSlice": ["spec.driver", "spec.nodeName", "spec.pool.name"],
+}
+
+# Pulumi waits ten minutes for these to be ready, and warns while they are not. Whether claims are satisfied is the
+# business of `ClaimStatus`, so here it is enough that the object exists. (`pulumi.com/skipAwait` would skip waiting for
+# deletion too, and a replacement would then meet its predecessor.)
+AWAITED_BY_PULUMI = {"Deployment"}
+WAIT_FOR = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+
+
+class KubernetesObject(pulumi.CustomResource):
+    """The object `manifest`, as it is on the wire, in `cluster`.
+
+    It is handed over untyped, so that every kind, version and field works that the API server knows, a Node's status
+    included. It goes away with its cluster, and what the API does not let change is replaced: deleted, then created.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        cluster: KwokCluster,
+        *,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
+        replace_with: Sequence[pulumi.Resource] = (),
+    ) -> None:
+        """Create the object after `depends_on`, and replace it whenever one of `replace_with` is replaced."""
+        super().__init__(
+            _type_token(manifest),
+            manifest["metadata"]["name"],
+            _without_await(manifest),
+            pulumi.ResourceOptions(
+                parent=parent,
+                provider=cluster.provider,
+                depends_on=[cluster.command, *depends_on],
+                deleted_with=cluster.command,
+                replacement_trigger=cluster.command.id,
+                delete_before_replace=True,
+                replace_on_changes=REPLACE_ON_CHANGES.get(manifest["kind"]),
+                replace_with=list(replace_with) or None,
+            ),
+        )
+
+
+def _type_token(manifest: Manifest) -> str:
+    version = str(manifest["apiVersion"])
+    group_version = version if "/" in version else f"core/{version}"
+    return f"kubernetes:{group_version}:{manifest['kind']}"
+
+
+def _without_await(manifest: Manifest) -> Manifest:
+    if manifest["kind"] not in AWAITED_BY_PULUMI:
+        return manifest
+    return manifest | {"metadata": manifest["metadata"] | {"annotations": WAIT_FOR}}

@@ -1,0 +1,100 @@
+"""The simulated cluster."""
+
+import json
+import os
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi_command import local
+
+from components import kwokctl
+from topology.cluster import kwokctl_configuration
+from topology.configuration import Cluster
+
+
+class KwokCluster(pulumi.ComponentResource):
+    """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
+
+    It creates
+    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. Any change of
+      the specification replaces the cluster, because kwokctl keeps what exists;
+    - `kubernetes.Provider` for that cluster and no other: a new cluster is a new provider identity.
+
+    Raises:
+        pulumi.RunError: a program is missing, or the Kubernetes version was not built.
+    """
+
+    cluster_name: pulumi.Output[str]
+    """Name of the cluster, as `kwokctl get clusters` lists it."""
+    kubeconfig: pulumi.Output[str]
+    """The kubeconfig, certificates included; a secret."""
+    kubeconfig_path: pulumi.Output[str]
+    """File that holds the kubeconfig, readable by its owner only."""
+    command: local.Command
+    provider: kubernetes.Provider
+
+    def __init__(self, cluster: Cluster, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Create the cluster that `cluster` describes."""
+        super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
+        _check_programs(cluster)
+        self.command = self._create_command(cluster)
+        made = self.command.stdout.apply(json.loads)
+        self.cluster_name = pulumi.Output.from_input(cluster.name)
+        self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
+        self.kubeconfig_path = pulumi.Output.unsecret(made["kubeconfigPath"])
+        self.provider = self._create_provider(cluster)
+        self.register_outputs(
+            {
+                "clusterName": self.cluster_name,
+                "kubeconfig": self.kubeconfig,
+                "kubeconfigPath": self.kubeconfig_path,
+            }
+        )
+
+    def _create_command(self, cluster: Cluster) -> local.Command:
+        return local.Command(
+            cluster.name,
+            create="exec python3 components/kwokctl.py create",
+            update="exec python3 components/kwokctl.py update",
+            delete="exec python3 components/kwokctl.py delete",
+            environment={
+                "KWOK_DRA_CLUSTER": cluster.name,
+                "KWOK_DRA_OWNER": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
+                "KWOK_DRA_KWOKCTL_CONFIG": kwokctl_configuration(cluster),
+                "KWOK_DRA_KUBE_VERSION": cluster.kube_version,
+                "KWOK_DRA_APISERVER_PORT": str(cluster.kube_apiserver_port or ""),
+                "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),
+            },
+            logging=local.Logging.STDERR,  # stdout holds the kubeconfig
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                additional_secret_outputs=["stdout"],
+                replace_on_changes=["environment"],
+                delete_before_replace=True,
+            ),
+        )
+
+    def _create_provider(self, cluster: Cluster) -> kubernetes.Provider:
+        return kubernetes.Provider(
+            cluster.name,
+            kubeconfig=self.kubeconfig,
+            cluster_identifier=cluster.name,
+            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.command),
+        )
+
+
+def _check_programs(cluster: Cluster) -> None:
+    if missing := kwokctl.missing_programs():
+        raise pulumi.RunError(
+            f"{' and '.join(missing)} not found on PATH. Run `make tools` and then `source toolchain/activate`, or "
+            "install KWOK v0.8.0 or newer (https://kwok.sigs.k8s.io/docs/user/installation/) and kubectl"
+        )
+    tools = os.environ.get("KWOK_DRA_TOOLS")
+    if tools and cluster.runtime == "binary":
+        built = kwokctl.built_kubernetes_versions(Path(tools))
+        if cluster.kube_version not in built:
+            raise pulumi.RunError(
+                f"kwok-dra:cluster.kubeVersion: Kubernetes {cluster.kube_version} is not there; the toolchain holds "
+                f"{', '.join(built) or 'none'}. Use one of these, or build more with `make tools` and `make tools-1.36`"
+            )

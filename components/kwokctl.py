@@ -1,0 +1,344 @@
+"""Make, check and remove a kwokctl cluster: what the Command resource of `KwokCluster` runs.
+
+    python3 components/kwokctl.py create|update|delete
+
+`create` and `update` print one JSON object: the cluster's `kubeconfig`, the path of that file and kwokctl's `workdir`.
+It uses the standard library only and reads its input from the environment, never from a command line:
+
+    KWOK_DRA_CLUSTER         name of the cluster
+    KWOK_DRA_OWNER           the stack it belongs to
+    KWOK_DRA_KWOKCTL_CONFIG  the KwokctlConfiguration, in YAML
+    KWOK_DRA_KUBE_VERSION    Kubernetes release, such as 1.37.2
+    KWOK_DRA_APISERVER_PORT  port of kube-apiserver, empty for any
+    KWOK_DRA_READY_TIMEOUT   seconds until the cluster has to be ready
+    KWOK_DRA_TOOLS           (of the shell) folder of the built toolchain
+    KWOK_WORKDIR             (of the shell) kwokctl's folder; .state/kwok of the project if not set
+
+Why not kwokctl alone: it keeps a cluster that exists, whatever its flags are; it exits with 0 when `--wait` times out;
+it returns from `delete` before the processes have ended; and a create that fails leaves no trace in Pulumi's state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+PROJECT = Path(__file__).resolve().parent.parent
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+STOP_SECONDS = 20
+POLL_SECONDS = 0.05
+LOG_LINES = 5
+
+
+class ClusterError(Exception):
+    """Something that the user has to know, in one message."""
+
+
+# Where things are.
+
+
+def workdir() -> Path:
+    """Return kwokctl's folder: KWOK_WORKDIR, or `.state/kwok` of the project."""
+    return Path(os.environ.get("KWOK_WORKDIR") or PROJECT / ".state" / "kwok").absolute()
+
+
+def shared_kubeconfig(folder: Path) -> Path:
+    """Return the kubeconfig with a context for each cluster of `folder`; the user's own is never touched."""
+    return folder.parent / "kubeconfig"
+
+
+def built_kubernetes_versions(tools: Path) -> list[str]:
+    """List the Kubernetes releases that the toolchain in `tools` holds."""
+    return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
+
+
+def missing_programs() -> list[str]:
+    """List the programs that this script needs and that are not on PATH."""
+    return [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
+
+
+# The three verbs.
+
+
+def create() -> None:
+    """Create the cluster, wait until it is ready and print it; on failure leave nothing behind."""
+    cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
+    deadline = time.monotonic() + float(os.environ["KWOK_DRA_READY_TIMEOUT"])
+    _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
+    cluster.claim_name()
+    try:
+        cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], deadline)
+        cluster.mark("created")
+        cluster.describe()
+    except BaseException:
+        cluster.remove()
+        raise
+
+
+def update() -> None:
+    """Print the cluster again: nothing about it changes in place."""
+    cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
+    if not cluster.kubeconfig.exists():
+        raise ClusterError(
+            f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. Run `pulumi destroy` and "
+            "then `pulumi up` to make it anew"
+        )
+    cluster.describe()
+
+
+def delete() -> None:
+    """Delete the cluster where it was created, which is what the previous output says; absent is fine."""
+    previous = json.loads(os.environ.get("PULUMI_COMMAND_STDOUT") or "{}")
+    _Cluster(Path(previous.get("workdir") or workdir()), os.environ["KWOK_DRA_CLUSTER"]).remove()
+
+
+class _Cluster:
+    """A kwokctl cluster: its name, its folder and the processes in it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.workdir = folder
+        self.name = name
+        self.folder = folder / "clusters" / name
+        self.kubeconfig = self.folder / "kubeconfig.yaml"
+        self.marker = self.folder / "kwok-dra.json"
+        self.owner = os.environ.get("KWOK_DRA_OWNER", "")
+
+    def claim_name(self) -> None:
+        """Make the cluster's folder, or raise if somebody else's cluster has it.
+
+        What an interrupted create of the same stack left behind is removed.
+        """
+        if self.folder.exists():
+            left = json.loads(self.marker.read_text()) if self.marker.exists() else {}
+            if (left.get("state"), left.get("owner"), left.get("project")) != (
+                "creating",
+                self.owner,
+                str(PROJECT),
+            ):
+                raise ClusterError(
+                    f"kwok-dra:cluster.name: there is a cluster {self.name!r} already, in {self.folder}, and this "
+                    "stack did not create it. Choose another name (`pulumi config set --path "
+                    "kwok-dra:cluster.name NAME`), or delete that cluster if nobody needs it "
+                    f"(`kwokctl delete cluster --name {self.name}`)"
+                )
+            _end_kwokctl(left.get("kwokctl"))
+            self.remove()
+        self.folder.mkdir(mode=0o700, parents=True)
+        self.mark("creating")
+
+    def mark(self, state: str, kwokctl: int | None = None) -> None:
+        """Note whose cluster this is and which kwokctl is at work on it."""
+        note = {"state": state, "owner": self.owner, "project": str(PROJECT), "kwokctl": kwokctl}
+        self.marker.write_text(json.dumps(note))
+
+    def start(self, configuration: str, deadline: float) -> None:
+        """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
+        with tempfile.TemporaryDirectory(prefix="kwok-dra-") as scratch:
+            document = Path(scratch, "kwokctl.yaml")
+            document.write_text(configuration)
+            arguments = [
+                "--config",
+                str(document),
+                "create",
+                "cluster",
+                "--kubeconfig",
+                str(shared_kubeconfig(self.workdir)),
+            ]
+            with open(Path(scratch, "log"), "w+") as log:
+                process = self._kwokctl(arguments, log, _binaries())
+                self.mark("creating", kwokctl=process.pid)
+                try:
+                    while process.poll() is None:
+                        self._check_alive(deadline)
+                        time.sleep(POLL_SECONDS)
+                finally:
+                    process.kill()
+                    process.wait()
+                log.seek(0)
+                if process.returncode:
+                    raise ClusterError(f"kwokctl could not create cluster {self.name}:\n{_tail(log.read())}")
+        self.kubeconfig.chmod(0o600)
+        while not self._ready():
+            self._check_alive(deadline)
+            time.sleep(POLL_SECONDS)
+
+    def describe(self) -> None:
+        """Print what the program needs to know, as JSON."""
+        command = [
+            "kubectl",
+            "--kubeconfig",
+            str(self.kubeconfig),
+            "config",
+            "view",
+            "--raw",
+            "--flatten",
+        ]
+        kubeconfig = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(
+            json.dumps(
+                {
+                    "kubeconfig": kubeconfig,
+                    "kubeconfigPath": str(self.kubeconfig),
+                    "workdir": str(self.workdir),
+                }
+            )
+        )
+
+    def remove(self) -> None:
+        """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
+        pids = self._pids()
+        shared = shared_kubeconfig(self.workdir)
+        if (self.folder / "kwok.yaml").exists():
+            with tempfile.TemporaryFile("w+") as log:
+                process = self._kwokctl(["delete", "cluster", "--kubeconfig", str(shared)], log, {})
+                if process.wait():
+                    log.seek(0)
+                    raise ClusterError(f"kwokctl could not delete cluster {self.name}:\n{_tail(log.read())}")
+        self._wait_for_end(pids)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if shared.exists() and "contexts: null" in shared.read_text():
+            shared.unlink()
+
+    def _kwokctl(self, arguments: list[str], log: IO[str], binaries: dict[str, str]) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "KWOK_WORKDIR": str(self.workdir), **binaries}
+        command = ["kwokctl", "--name", self.name, *arguments]
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _pids(self) -> dict[str, int]:
+        pids = {}
+        for file in (self.folder / "pids").glob("*.pid"):
+            text = file.read_text().strip()
+            if text.isdigit():
+                pids[file.stem] = int(text)
+        return pids
+
+    def _wait_for_end(self, pids: dict[str, int]) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        while left := [component for component, pid in pids.items() if _running(pid)]:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{', '.join(left)} of cluster {self.name} did not end; see {self.folder}")
+            time.sleep(POLL_SECONDS)
+
+    def _ready(self) -> bool:
+        command = [
+            "kubectl",
+            "--kubeconfig",
+            str(self.kubeconfig),
+            "--request-timeout",
+            "5s",
+            "get",
+            "--raw",
+            "/readyz",
+        ]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    def _check_alive(self, deadline: float) -> None:
+        for component, pid in self._pids().items():
+            if not _running(pid):
+                log = self.folder / "logs" / f"{component}.log"
+                text = log.read_text() if log.exists() else ""
+                raise ClusterError(f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}")
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"cluster {self.name} was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds "
+                f"(now {os.environ['KWOK_DRA_READY_TIMEOUT']})"
+            )
+
+
+# Programs, ports and processes.
+
+
+def _binaries() -> dict[str, str]:
+    """Tell kwokctl where the control plane's programs are: built ones, those on PATH, or its own downloads."""
+    version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
+    tools = os.environ.get("KWOK_DRA_TOOLS")
+    if tools:
+        folder = Path(tools, "kubernetes", f"v{version}")
+        return {
+            "KWOK_KUBE_BINARY_PREFIX": str(folder),
+            "KWOK_ETCD_BINARY": str(folder / "etcd"),
+            "KWOK_CONTROLLER_BINARY": str(Path(tools, "bin", "kwok")),
+        }
+    return _binaries_on_path(version)
+
+
+def _binaries_on_path(version: str) -> dict[str, str]:
+    found = {program: shutil.which(program) or "" for program in (*CONTROL_PLANE, "kwok")}
+    if not all(found.values()) or _version_of(found["kube-apiserver"]) != version:
+        print(
+            "kwokctl gets the programs of the control plane itself; the first time that takes a while",
+            file=sys.stderr,
+        )
+        return {}
+    names = {"kwok": "KWOK_CONTROLLER_BINARY"}
+    return {names.get(name, f"KWOK_{name.upper().replace('-', '_')}_BINARY"): path for name, path in found.items()}
+
+
+def _version_of(kube_apiserver: str) -> str:
+    output = subprocess.run([kube_apiserver, "--version"], capture_output=True, text=True).stdout
+    return output.strip().split(" v")[-1]
+
+
+def _check_port(port: str) -> None:
+    if not port:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(port)))
+        except OSError as error:
+            raise ClusterError(
+                f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used ({error.strerror}). Choose another "
+                "one, or leave the key out to get a free one"
+            ) from None
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    status = Path("/proc", str(pid), "stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")  # a zombie has ended
+
+
+def _end_kwokctl(pid: int | None) -> None:
+    """End the kwokctl of an interrupted create, if it is still at work."""
+    command_line = Path("/proc", str(pid), "cmdline")
+    if pid and command_line.exists() and b"kwokctl" in command_line.read_bytes():
+        os.kill(pid, signal.SIGKILL)
+        while _running(pid):
+            time.sleep(POLL_SECONDS)
+
+
+def _tail(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.strip().splitlines()[-LOG_LINES:])
+
+
+def _errors(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith(("Error:", "F", "E", "panic:")) or '"error"' in line]
+    return _tail("\n".join(lines) or text)
+
+
+def main() -> None:
+    """Run one verb; an error that the user has to know is one message on stderr."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
+    except ClusterError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

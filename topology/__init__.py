@@ -1,0 +1,1 @@
+"""What is simulated, without Pulumi: configuration, GPU catalogue, and the Kubernetes objects made of them."""

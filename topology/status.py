@@ -1,0 +1,198 @@
+"""The answer of a stack, made of live objects: which claim got which device, and what each pool has left."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from topology.configuration import NodePool, Topology
+
+Object = Mapping[str, Any]
+DriverPool = tuple[str, str]
+
+CLAIMS_LISTED_MAX = 100
+"""Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
+
+REASONS_LISTED_MAX = 5
+"""At most this many pending pods of a workload are named in an error."""
+
+KINDS = (
+    "deployments.apps",
+    "nodes",
+    "pods",
+    "resourceclaims.resource.k8s.io",
+    "resourceslices.resource.k8s.io",
+)
+"""The objects that `report` reads, as kubectl names them."""
+
+
+class Report(NamedTuple):
+    """What the stack's outputs say: sorted and without times or uids, so that it changes only when the facts do."""
+
+    claims: list[dict[str, Any]] | dict[str, Any]
+    pools: list[dict[str, Any]]
+    summary: str
+    not_running: list[str]
+    """For each workload that is not as configured, what is wrong; empty when every pod runs."""
+
+
+UNREACHABLE = Report([], [], "the cluster cannot be reached", [])
+
+
+def report(topology: Topology, objects: Sequence[Object]) -> Report:
+    """Tell from the live `objects` of all `KINDS` how the stack's claims and pools stand.
+
+    Claims are found from the pods: the controller may make a claim twice, and only the pod says which one it uses.
+    """
+    pods = [pod for pod in _of_kind(objects, "Pod") if "deletionTimestamp" not in pod["metadata"]]
+    claims_by_name = {_key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
+    names = {workload.name for workload in topology.workloads}
+    claims = sorted(
+        (claim for pod in pods if _workload(pod) in names for claim in _claims_of(pod, claims_by_name)),
+        key=lambda claim: (claim["namespace"], claim["workload"], claim["pod"], claim["name"]),
+    )
+    pools = _pools(topology, objects, claims)
+    return Report(
+        _listed(claims),
+        pools,
+        _summary(claims, pools),
+        list(_not_running(topology, objects, claims)),
+    )
+
+
+def _of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
+    return [entry for entry in objects if entry["kind"] == kind]
+
+
+def _key(entry: Object) -> tuple[str, str]:
+    return entry["metadata"]["namespace"], entry["metadata"]["name"]
+
+
+def _workload(pod: Object) -> str:
+    return str(pod["metadata"].get("labels", {}).get("app", ""))
+
+
+def _claims_of(pod: Object, claims_by_name: Mapping[tuple[str, str], Object]) -> Iterable[dict[str, Any]]:
+    namespace, pod_name = _key(pod)
+    made = {
+        status["name"]: status.get("resourceClaimName", "") for status in pod["status"].get("resourceClaimStatuses", [])
+    }
+    for pod_claim in pod["spec"].get("resourceClaims", []):
+        name = made.get(pod_claim["name"], "")
+        claim = claims_by_name.get((namespace, name), {})
+        entry = {
+            "name": name,
+            "namespace": namespace,
+            "workload": _workload(pod),
+            "pod": pod_name,
+            "podPhase": pod["status"].get("phase", "Unknown"),
+            "node": pod["spec"].get("nodeName", ""),
+            "state": _state(claim),
+            "devices": _devices(claim),
+        }
+        if not entry["devices"]:
+            entry["reason"] = _reason(pod)
+        yield entry
+
+
+def _state(claim: Object) -> str:
+    """Name the state as kubectl's STATE column does.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/printers/internalversion/printers.go, resourceClaimState
+    """
+    status = claim.get("status", {})
+    states = ["deleted"] if claim.get("metadata", {}).get("deletionTimestamp") else []
+    if not status.get("allocation"):
+        return ",".join(states) or "pending"
+    states.append("allocated")
+    if status.get("reservedFor"):
+        states.append("reserved")
+    return ",".join(states)
+
+
+def _devices(claim: Object) -> list[dict[str, str]]:
+    results = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results", [])
+    keys = ("request", "driver", "pool", "device")
+    devices = [{key: str(result[key]) for key in keys} for result in results]
+    return sorted(devices, key=lambda device: [device[key] for key in keys])
+
+
+def _reason(pod: Object) -> str:
+    """Return the scheduler's own words on why the pod is pending."""
+    for condition in pod["status"].get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return str(condition.get("message") or condition.get("reason"))
+    return "not yet considered by the scheduler"
+
+
+def _pools(topology: Topology, objects: Sequence[Object], claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
+    devices = _devices_by_pool(objects)
+    allocated = Counter((device["driver"], device["pool"]) for claim in claims for device in claim["devices"])
+    return [_pool(pool, nodes, devices, allocated) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
+
+
+def _devices_by_pool(objects: Sequence[Object]) -> Counter[DriverPool]:
+    devices: Counter[DriverPool] = Counter()
+    for resource_slice in _of_kind(objects, "ResourceSlice"):
+        spec = resource_slice["spec"]
+        devices[spec["driver"], spec["pool"]["name"]] += len(spec.get("devices", []))
+    return devices
+
+
+def _pool(
+    pool: NodePool, live: set[str], devices: Counter[DriverPool], allocated: Counter[DriverPool]
+) -> dict[str, Any]:
+    nodes = [name for name in pool.node_names() if name in live]
+    total = sum(devices[pool.gpu.driver, node] for node in nodes)
+    taken = sum(allocated[pool.gpu.driver, node] for node in nodes)
+    return {
+        "name": pool.name,
+        "nodes": len(nodes),
+        "devices": total,
+        "allocated": taken,
+        "free": total - taken,
+    }
+
+
+def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
+    if len(claims) <= CLAIMS_LISTED_MAX:
+        return claims
+    counts: dict[str, Counter[str]] = {}
+    for claim in claims:
+        counts.setdefault(claim["workload"], Counter())[claim["state"]] += 1
+    return {
+        "counts": {workload: dict(sorted(states.items())) for workload, states in sorted(counts.items())},
+        "unsatisfied": [claim for claim in claims if not claim["devices"]][:CLAIMS_LISTED_MAX],
+    }
+
+
+def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
+    satisfied = sum(1 for claim in claims if claim["devices"])
+    running = len({claim["pod"] for claim in claims if claim["podPhase"] == "Running"})
+    pods = len({claim["pod"] for claim in claims})
+    devices = sum(pool["devices"] for pool in pools)
+    allocated = sum(pool["allocated"] for pool in pools)
+    return (
+        f"{satisfied} of {len(claims)} claims allocated, {running} of {pods} pods running, "
+        f"{allocated} of {devices} devices in use on {sum(pool['nodes'] for pool in pools)} nodes"
+    )
+
+
+def _not_running(topology: Topology, objects: Sequence[Object], claims: list[dict[str, Any]]) -> Iterable[str]:
+    deployments = {deployment["metadata"]["name"]: deployment for deployment in _of_kind(objects, "Deployment")}
+    for workload in topology.workloads:
+        running = _available_replicas(deployments.get(workload.name, {}))
+        if running < workload.replicas:
+            yield (
+                f"workload {workload.name}: {running} of {workload.replicas} pods run after "
+                f"{workload.ready_timeout_seconds} s (kwok-dra:workloads readyTimeoutSeconds)"
+            )
+            unsatisfied = [claim for claim in claims if claim["workload"] == workload.name and not claim["devices"]]
+            yield from (f"  pod {claim['pod']}: {claim['reason']}" for claim in unsatisfied[:REASONS_LISTED_MAX])
+
+
+def _available_replicas(deployment: Object) -> int:
+    status = deployment.get("status", {})
+    if status.get("observedGeneration") != deployment.get("metadata", {}).get("generation"):
+        return 0
+    return int(status.get("availableReplicas", 0))

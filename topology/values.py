@@ -1,0 +1,129 @@
+"""Field types of the configuration: Kubernetes' naming rules, quantities and versions, each said in words."""
+
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from topology import limits
+
+# The patterns of k8s.io/apimachinery/pkg/util/validation and k8s.io/apimachinery/pkg/api/resource.
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?"
+_SEMANTIC_VERSION = (  # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?"
+)
+
+
+def problem(message: str) -> PydanticCustomError:
+    """Make the error that a validator raises: `message` says what is wrong, what is allowed and what to do."""
+    return PydanticCustomError("kwok_dra", "{message}", {"message": message})
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """End a sentence about an unknown `name` with the nearest known one, if there is one near."""
+    nearest = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else "."
+
+
+def _matching(pattern: str, longest: int, rule: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if len(value) > longest or not compiled.fullmatch(value):
+            raise problem(f"{value!r} is not {rule}")
+        return value
+
+    return check
+
+
+def _quantity(value: object) -> object:
+    """Let `96` stand for `"96"`: the API server keeps quantities as strings, and so must the state."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+DnsLabel = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _DNS_LABEL,
+            limits.DNS_LABEL_MAX,
+            f"a DNS label: use at most {limits.DNS_LABEL_MAX} lower-case letters, digits and '-', "
+            "beginning and ending with a letter or digit",
+        )
+    ),
+]
+DnsSubdomain = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _DNS_SUBDOMAIN,
+            limits.DNS_SUBDOMAIN_MAX,
+            f"a DNS subdomain: use at most {limits.DNS_SUBDOMAIN_MAX} lower-case letters, digits, '-' "
+            "and '.', such as gpu.example.com",
+        )
+    ),
+]
+DriverName = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _DNS_SUBDOMAIN,
+            limits.DRIVER_NAME_MAX,
+            f"a driver name: use a DNS subdomain of at most {limits.DRIVER_NAME_MAX} characters, "
+            "such as gpu.example.com",
+        )
+    ),
+]
+QualifiedName = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            rf"({_DNS_SUBDOMAIN}/)?[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}",
+            limits.DNS_LABEL_MAX + 1 + limits.DEVICE_ID_MAX,
+            f"a qualified name: use a C identifier of at most {limits.DEVICE_ID_MAX} characters, optionally "
+            "after a domain, such as productName or gpu.example.com/productName",
+        )
+    ),
+]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_quantity),
+    AfterValidator(
+        _matching(
+            _QUANTITY,
+            64,
+            "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
+        )
+    ),
+]
+ResourceName = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+            limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+            "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
+        )
+    ),
+]
+SemanticVersion = Annotated[
+    str,
+    AfterValidator(
+        _matching(
+            _SEMANTIC_VERSION,
+            limits.DEVICE_ATTRIBUTE_VALUE_MAX,
+            f"a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, "
+            f"in at most {limits.DEVICE_ATTRIBUTE_VALUE_MAX} characters",
+        )
+    ),
+]
+CelExpression = Annotated[str, Field(min_length=1, max_length=limits.CEL_EXPRESSION_MAX)]
