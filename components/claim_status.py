@@ -49,11 +49,8 @@ class ClaimStatus(pulumi.ComponentResource):
         waits = [f"{workload.name}={workload.ready_timeout_seconds}" for workload in topology.workloads]
         read = local.run_output(
             command=READ,
-            environment=cluster.kubeconfig_path.apply(
-                lambda path: {
-                    "KUBECONFIG": path,
-                    "KWOK_DRA_WAIT_FOR": "" if pulumi.runtime.is_dry_run() else " ".join(waits),
-                }
+            environment=cluster.kubectl_environment.apply(
+                lambda kubectl: kubectl | {"KWOK_DRA_WAIT_FOR": "" if pulumi.runtime.is_dry_run() else " ".join(waits)}
             ),
             logging=local.Logging.NONE,
             opts=pulumi.InvokeOutputOptions(parent=self, depends_on=list(depends_on)),

@@ -11,8 +11,8 @@ REPLACE_ON_CHANGES = {
     # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go
     "Node": ["status"],
     # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
+    # (A ResourceSlice's immutable fields are part of its name.)
     "ResourceClaimTemplate": ["spec"],
-    "ResourceSlice": ["spec.driver", "spec.nodeName", "spec.pool.name"],
 }
 
 # Pulumi waits ten minutes for these to be ready, and warns while they are not. Whether claims are satisfied is the

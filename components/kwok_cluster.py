@@ -31,6 +31,8 @@ class KwokCluster(pulumi.ComponentResource):
     """The kubeconfig, certificates included; a secret."""
     kubeconfig_path: pulumi.Output[str]
     """File that holds the kubeconfig, readable by its owner only."""
+    kubectl_environment: pulumi.Output[dict[str, str]]
+    """Environment in which kubectl works on this cluster."""
     command: local.Command
     provider: kubernetes.Provider
 
@@ -43,6 +45,9 @@ class KwokCluster(pulumi.ComponentResource):
         self.cluster_name = pulumi.Output.from_input(cluster.name)
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
         self.kubeconfig_path = pulumi.Output.unsecret(made["kubeconfigPath"])
+        self.kubectl_environment = pulumi.Output.unsecret(made["workdir"]).apply(
+            lambda workdir: kwokctl.kubectl_environment(Path(workdir), cluster.name)
+        )
         self.provider = self._create_provider(cluster)
         self.register_outputs(
             {

@@ -56,6 +56,12 @@ def shared_kubeconfig(folder: Path) -> Path:
     return folder.parent / "kubeconfig"
 
 
+def kubectl_environment(folder: Path, name: str) -> dict[str, str]:
+    """Return what points kubectl at cluster `name` of `folder`, and keeps its cache out of the user's home."""
+    kubeconfig = folder / "clusters" / name / "kubeconfig.yaml"
+    return {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder.parent / "kubectl-cache")}
+
+
 def built_kubernetes_versions(tools: Path) -> list[str]:
     """List the Kubernetes releases that the toolchain in `tools` holds."""
     return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
@@ -173,25 +179,11 @@ class _Cluster:
 
     def describe(self) -> None:
         """Print what the program needs to know, as JSON."""
-        command = [
-            "kubectl",
-            "--kubeconfig",
-            str(self.kubeconfig),
-            "config",
-            "view",
-            "--raw",
-            "--flatten",
-        ]
-        kubeconfig = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        print(
-            json.dumps(
-                {
-                    "kubeconfig": kubeconfig,
-                    "kubeconfigPath": str(self.kubeconfig),
-                    "workdir": str(self.workdir),
-                }
-            )
-        )
+        viewed = self._kubectl("config", "view", "--raw", "--flatten")
+        if viewed.returncode:
+            raise ClusterError(f"the kubeconfig of cluster {self.name} cannot be read:\n{_tail(viewed.stderr)}")
+        found = {"kubeconfig": viewed.stdout, "kubeconfigPath": str(self.kubeconfig), "workdir": str(self.workdir)}
+        print(json.dumps(found))
 
     def remove(self) -> None:
         """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
@@ -209,9 +201,16 @@ class _Cluster:
             shared.unlink()
 
     def _kwokctl(self, arguments: list[str], log: IO[str], binaries: dict[str, str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "KWOK_WORKDIR": str(self.workdir), **binaries}
+        environment = {**binaries, **os.environ, "KWOK_WORKDIR": str(self.workdir), **self._kubectl_environment()}
         command = ["kwokctl", "--name", self.name, *arguments]
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **self._kubectl_environment()}
+        return subprocess.run(["kubectl", *arguments], env=environment, capture_output=True, text=True)
+
+    def _kubectl_environment(self) -> dict[str, str]:
+        return kubectl_environment(self.workdir, self.name)
 
     def _pids(self) -> dict[str, int]:
         pids = {}
@@ -229,17 +228,7 @@ class _Cluster:
             time.sleep(POLL_SECONDS)
 
     def _ready(self) -> bool:
-        command = [
-            "kubectl",
-            "--kubeconfig",
-            str(self.kubeconfig),
-            "--request-timeout",
-            "5s",
-            "get",
-            "--raw",
-            "/readyz",
-        ]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        return self._kubectl("--request-timeout", "5s", "get", "--raw", "/readyz").returncode == 0
 
     def _check_alive(self, deadline: float) -> None:
         for component, pid in self._pids().items():
@@ -261,7 +250,7 @@ def _binaries() -> dict[str, str]:
     """Tell kwokctl where the control plane's programs are: built ones, those on PATH, or its own downloads."""
     version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
     tools = os.environ.get("KWOK_DRA_TOOLS")
-    if tools:
+    if tools:  # what the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before these
         folder = Path(tools, "kubernetes", f"v{version}")
         return {
             "KWOK_KUBE_BINARY_PREFIX": str(folder),

@@ -1,0 +1,39 @@
+"""Fixtures of the end-to-end tests. They need the built toolchain: without it the run fails, it never skips."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.project import TOOLS, Project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def toolchain() -> None:
+    """Fail at once, with the remedy, where a program is missing."""
+    needed = [TOOLS / "bin" / name for name in ("pulumi", "kwokctl", "kubectl")]
+    needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in ("v1.37.2", "v1.36.3")]
+    missing = [str(program) for program in needed if not program.exists()]
+    assert not missing, f"not built: {missing}; run `make tools tools-1.36`, or the tests with `make test`"
+
+
+@pytest.fixture(scope="module")
+def new_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Project]]:
+    """Make projects that are gone after the module, also when a test failed."""
+    projects: list[Project] = []
+
+    def make() -> Project:
+        project = Project(Path(tmp_path_factory.mktemp("e2e")) / "p")
+        projects.append(project)
+        project.select()
+        return project
+
+    yield make
+    for project in projects:
+        project.close()
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[[], Project]) -> Project:
+    """Return one project for the whole module, with the dev stack selected and nothing created."""
+    return new_project()

@@ -1,0 +1,171 @@
+"""A copy of the project in a folder of its own, driven with the real `pulumi`, `kwokctl` and `kubectl`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".tools"
+PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "topology")
+
+
+class Project:
+    """The program, its state, its clusters and its HOME, all below one folder; nothing is shared but the tools."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.source = folder / "project"
+        self.source.mkdir(parents=True)
+        for name in PROGRAM:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, self.source / name)
+        (self.source / ".venv").symlink_to(ROOT / ".venv")
+        self.clusters = folder / "state" / "kwok" / "clusters"
+        self.environment = self._environment()
+
+    def _environment(self) -> dict[str, str]:
+        state = self.folder / "state"
+        home = self.folder / "home"
+        pulumi_home = self.folder / "pulumi"
+        for new in (state, home, pulumi_home):
+            new.mkdir()
+        (pulumi_home / "plugins").symlink_to(TOOLS / "pulumi" / "plugins")
+        return {
+            "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "KWOK_DRA_TOOLS": str(TOOLS),
+            "KWOK_WORKDIR": str(state / "kwok"),
+            "KUBECACHEDIR": str(state / "kubectl-cache"),
+            "KUBECONFIG": str(state / "kubeconfig"),
+            "PULUMI_BACKEND_URL": f"file://{state}",
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_HOME": str(pulumi_home),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+
+    # Commands.
+
+    def run(
+        self, *command: str, check: bool = True, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; with `check`, a failure shows all that it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.source,
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if check:
+            said = done.stdout + done.stderr
+            assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{said}"
+        return done
+
+    def select(self, stack: str = "dev") -> None:
+        """Create or select the stack."""
+        self.run("pulumi", "stack", "select", "--create", stack)
+
+    def up(self, *flags: str) -> str:
+        """Run `pulumi up` and return what it printed."""
+        done = self.run("pulumi", "up", "--yes", "--skip-preview", *flags)
+        return done.stdout + done.stderr
+
+    def fails(self, environment: Mapping[str, str] | None = None) -> str:
+        """Run `pulumi up`, which has to fail, and return what it printed."""
+        done = self.run("pulumi", "up", "--yes", "--skip-preview", check=False, environment=environment)
+        said = done.stdout + done.stderr
+        assert done.returncode != 0, f"pulumi up did not fail:\n{said}"
+        assert "Traceback" not in said
+        return said
+
+    def planned(self) -> dict[str, str]:
+        """Return the operation that `pulumi preview` plans for each resource that changes, by type and name."""
+        operations: dict[str, str] = {}
+        for step in json.loads(self.run("pulumi", "preview", "--json").stdout)["steps"]:
+            kind, name = step["urn"].split("::")[-2:]
+            if step["op"] != "same":
+                operations.setdefault(f"{kind.split('$')[-1]} {name}", step["op"])
+        return {
+            name: "replace" if "replace" in operation or "delete-rep" in operation else operation
+            for name, operation in operations.items()
+        }
+
+    def destroy(self) -> str:
+        """Run `pulumi destroy`."""
+        return self.run("pulumi", "destroy", "--yes", "--skip-preview").stdout
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the stack's outputs; secrets stay hidden."""
+        outputs: dict[str, Any] = json.loads(self.run("pulumi", "stack", "output", "--json").stdout)
+        return outputs
+
+    def resources(self) -> list[str]:
+        """Return the types of the resources in the state, components and the stack itself left out."""
+        state = json.loads(self.run("pulumi", "stack", "export").stdout)
+        return [entry["type"] for entry in state["deployment"].get("resources", []) if entry.get("custom")]
+
+    def kubectl(self, *arguments: str) -> Any:
+        """Return what kubectl prints as JSON; it uses the kubeconfig that `source toolchain/activate` names."""
+        return json.loads(self.run("kubectl", *arguments).stdout)
+
+    def get(self, kind: str) -> list[dict[str, Any]]:
+        """Return all objects of a kind."""
+        items: list[dict[str, Any]] = self.kubectl("get", kind, "--all-namespaces", "--output", "json")["items"]
+        return items
+
+    # Configuration.
+
+    @contextmanager
+    def configuration(self, stack: str = "dev") -> Iterator[dict[str, Any]]:
+        """Edit the stack's configuration; keys are without the namespace."""
+        file = self.source / f"Pulumi.{stack}.yaml"
+        content = yaml.safe_load(file.read_text())
+        config = {key.removeprefix("kwok-dra:"): value for key, value in content["config"].items()}
+        yield config
+        content["config"] = {key if ":" in key else f"kwok-dra:{key}": value for key, value in config.items()}
+        file.write_text(yaml.safe_dump(content))
+
+    # Processes and files.
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the clusters' components."""
+        return {file.stem: int(file.read_text()) for file in self.clusters.glob("*/pids/*.pid")}
+
+    def close(self) -> None:
+        """End every process and remove every file, whatever state a failed test left them in."""
+        for cluster in self.clusters.glob("*"):
+            self.run("kwokctl", "delete", "cluster", "--name", cluster.name, check=False)
+        for pid in self.pids().values():
+            kill(pid)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def kill(pid: int) -> None:
+    """Kill a process that may have ended already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def running(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    status = Path("/proc", str(pid), "stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def listening_addresses(pid: int) -> set[str]:
+    """Return the local addresses, as /proc/net/tcp writes them, on which a process listens."""
+    sockets = {os.readlink(file) for file in Path("/proc", str(pid), "fd").iterdir() if file.is_symlink()}
+    inodes = {name.removeprefix("socket:[").removesuffix("]") for name in sockets if name.startswith("socket:")}
+    rows = [row.split() for table in ("tcp", "tcp6") for row in Path("/proc/net", table).read_text().splitlines()[1:]]
+    return {row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
