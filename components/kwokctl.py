@@ -235,7 +235,10 @@ class _Cluster:
             if not _running(pid):
                 log = self.folder / "logs" / f"{component}.log"
                 text = log.read_text() if log.exists() else ""
-                raise ClusterError(f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}")
+                raise ClusterError(
+                    f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}\n"
+                    "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
+                )
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"cluster {self.name} was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds "

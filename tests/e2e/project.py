@@ -111,9 +111,10 @@ class Project:
         return outputs
 
     def resources(self) -> list[str]:
-        """Return the types of the resources in the state, components and the stack itself left out."""
+        """Return the types of the resources in the state: what was really created, no components, no providers."""
         state = json.loads(self.run("pulumi", "stack", "export").stdout)
-        return [entry["type"] for entry in state["deployment"].get("resources", []) if entry.get("custom")]
+        types = [entry["type"] for entry in state["deployment"].get("resources", []) if entry.get("custom")]
+        return [kind for kind in types if not kind.startswith("pulumi:providers:")]
 
     def kubectl(self, *arguments: str) -> Any:
         """Return what kubectl prints as JSON; it uses the kubeconfig that `source toolchain/activate` names."""

@@ -1,0 +1,123 @@
+"""What a user can get wrong: one clear message that names the key and the remedy, and nothing created."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.project import TOOLS, Project
+
+Config = dict[str, Any]
+
+
+def pool(**values: object) -> Callable[[Config], None]:
+    return lambda config: config["nodePools"][0].update(values)
+
+
+def cluster(**values: object) -> Callable[[Config], None]:
+    return lambda config: config["cluster"].update(values)
+
+
+def request(**values: object) -> Callable[[Config], None]:
+    return lambda config: config["workloads"][0]["claims"][0]["requests"][0].update(values)
+
+
+def top(**values: object) -> Callable[[Config], None]:
+    return lambda config: config.update(values)
+
+
+@pytest.fixture(autouse=True)
+def nothing_created(project: Project) -> Any:
+    """Restore the configuration and check that the failed update left nothing."""
+    file = project.source / "Pulumi.dev.yaml"
+    text = file.read_text()
+    yield
+    file.write_text(text)
+    assert not project.clusters.exists() or list(project.clusters.iterdir()) == []
+    assert project.resources() == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "key", "remedy"),
+    [
+        (pool(gpu="kwok-l5"), "nodePools[0].gpu", "did you mean 'kwok-l4'?"),
+        (pool(nodes=-1), "nodePools[0].nodes", "has to be at least 0, but is -1"),
+        (pool(nodes=10**9), "nodePools[0].nodes", "may be at most 5000"),
+        (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 128"),
+        (pool(name="GPU_nodes"), "nodePools[0].name", "'GPU_nodes' is not a DNS label"),
+        (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
+        (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),
+        (pool(nodes="two"), "nodePools[0].nodes", "has to be a whole number, but is 'two'"),
+        (request(deviceClass="kwok.x-k8s"), "requests[0].deviceClass", "did you mean 'kwok.x-k8s.io'?"),
+        (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.37"),
+        (cluster(kubeVersion="1.35.0"), "cluster.kubeVersion", "the toolchain holds 1.36.3, 1.37.2"),
+        (cluster(name="no/name"), "cluster.name", "is not a DNS label"),
+        (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),
+        (top(nodePools=5), "nodePools", "array"),
+    ],
+)
+def test_configuration(project: Project, edit: Callable[[Config], None], key: str, remedy: str) -> None:
+    with project.configuration() as config:
+        edit(config)
+    said = project.fails()
+    assert key in said
+    assert remedy in said
+    assert not (project.source / "pwned").exists()
+
+
+def test_preview_says_it_too(project: Project) -> None:
+    with project.configuration() as config:
+        pool(gpu="kwok-l5")(config)
+        request(deviceClass="kwok.x-k8s")(config)
+    said = project.run("pulumi", "preview", check=False)
+    assert said.returncode != 0
+    assert "the configuration has 2 problems" in said.stdout + said.stderr
+
+
+def test_kwokctl_missing(project: Project, tmp_path: Path) -> None:
+    for program in ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "kubectl"):
+        (tmp_path / program).symlink_to(TOOLS / "bin" / program)
+    said = project.fails({"PATH": f"{tmp_path}:{without_kwokctl(os.environ['PATH'])}"})
+    assert "kwokctl not found on PATH" in said
+    assert "make tools" in said
+
+
+def without_kwokctl(path: str) -> str:
+    return ":".join(folder for folder in path.split(":") if not shutil.which("kwokctl", path=folder))
+
+
+def test_port_taken(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with project.configuration() as config:
+            cluster(kubeApiserverPort=port)(config)
+        said = project.fails()
+    assert "kwok-dra:cluster.kubeApiserverPort" in said
+    assert f"port {port} cannot be used (Address already in use)" in said
+
+
+def test_feature_gate_that_kubernetes_does_not_know(project: Project) -> None:
+    with project.configuration() as config:
+        config["cluster"]["kubeFeatureGates"]["NoSuchGate"] = True
+    said = project.fails()
+    assert "of cluster kwok-dra-dev ended while it was starting" in said
+    assert "Check kwok-dra:cluster, kubeFeatureGates" in said
+    assert "unrecognized feature gate: NoSuchGate" in said
+
+
+def test_cluster_name_of_another_stack(project: Project, new_project: Callable[[], Project]) -> None:
+    owner = new_project()
+    owner.up()
+    folder = owner.environment["KWOK_WORKDIR"]
+    said = project.fails({"KWOK_WORKDIR": folder})
+    assert "kwok-dra:cluster.name: there is a cluster 'kwok-dra-dev' already" in said
+    assert "this stack did not create it" in said
+    assert owner.outputs()["claims"][0]["state"] == "allocated,reserved"
+    owner.run("pulumi", "up", "--yes", "--expect-no-changes")
+    owner.destroy()

@@ -1,0 +1,66 @@
+"""Updates that fail or are interrupted half-way: said clearly, nothing lost, and the next update completes them."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.project import Project, running
+
+
+def test_more_claims_than_devices(project: Project) -> None:
+    with project.configuration() as config:
+        config["workloads"][0] |= {"replicas": 2, "readyTimeoutSeconds": 5}
+    said = project.fails()
+    assert "workload fake-pod: 1 of 2 pods run after 5 s" in said
+    assert "cannot allocate all claims" in said
+
+
+def test_a_preview_tells_which_claim_is_pending(project: Project) -> None:
+    shown = project.run("pulumi", "preview").stdout
+    assert '"pending"' in shown
+    assert "cannot allocate all claims" in shown
+
+
+def test_the_next_update_repairs_it(project: Project) -> None:
+    with project.configuration() as config:
+        config["nodePools"][0]["nodes"] = 2
+    project.up()
+    assert [claim["state"] for claim in project.outputs()["claims"]] == ["allocated,reserved"] * 2
+    project.destroy()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_create(new_project: Callable[[], Project], number: signal.Signals) -> None:
+    project = new_project()
+    with Path(project.folder, "log").open("w") as log:
+        update = subprocess.Popen(
+            ["pulumi", "up", "--yes", "--skip-preview"],
+            cwd=project.source,
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        wait_until(lambda: len(project.pids()) > 0)
+        os.kill(update.pid, number)
+        update.wait()
+    half_made = project.pids()
+    project.run("pulumi", "cancel", "--yes", check=False)
+    project.up()
+    assert project.outputs()["claims"][0]["state"] == "allocated,reserved"
+    wait_until(lambda: not any(running(pid) for pid in half_made.values() if pid not in project.pids().values()))
+    project.destroy()
+    assert list(project.clusters.iterdir()) == []
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, with a limit that only a broken program reaches."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
