@@ -1,0 +1,74 @@
+# Everything there is to do in this checkout; `make` alone lists it.
+
+PYTHON ?= python3
+STACK ?= dev
+# The stack's name reaches the recipes only as an environment variable, never as a piece of shell.
+override STACK := $(value STACK)
+STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))
+export STACK STACKS
+unexport MAKEFLAGS
+
+ACTIVATE := . toolchain/activate
+GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
+
+.PHONY: help up down preview tools tools-1.36 test lint bench clean venv venv-dev stack
+
+help: ## list the targets
+	@echo "make TARGET [STACK=dev] [TOOLS=system]"
+	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "  $$name" "$$text"; done
+
+up: stack tools ## create or update the stack, from a fresh checkout to running claims
+	@$(ACTIVATE) && pulumi stack select --create --stack "$$STACK" >/dev/null && pulumi up --yes --skip-preview --stack "$$STACK"
+
+down: venv ## destroy everything that the stack created
+	@$(ACTIVATE) && if said=$$(pulumi stack select --stack "$$STACK" 2>&1); then pulumi destroy --yes --skip-preview --stack "$$STACK"; else \
+	case $$said in *"no stack named"*) echo "Nothing to destroy: there is no stack '$$STACK'." ;; *) echo "$$said" >&2; exit 1 ;; esac; fi
+
+preview: stack tools ## show what `make up` would do
+	@$(ACTIVATE) && pulumi stack select --create --stack "$$STACK" >/dev/null && pulumi preview --stack "$$STACK"
+
+tools: venv ## build the programs that no Python package carries, or check yours with TOOLS=system
+	@.venv/bin/python toolchain/build.py
+
+tools-1.36: tools ## build the control plane of Kubernetes 1.36 too, for tests across versions
+	@.venv/bin/python toolchain/build.py cluster-1.36
+
+test: tools tools-1.36 venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
+	@$(GO) test -trimpath ./pulumi-resource-command/...
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: tools venv-dev ## check style and types of the Python, Go and shell code
+	@.venv/bin/python -m ruff check
+	@.venv/bin/python -m ruff format --check
+	@.venv/bin/python -m mypy
+	@$(GO) vet -trimpath ./pulumi-resource-command/... ./pulumi-resource-kubernetes
+	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
+	@sh -n toolchain/activate
+
+bench: tools ## measure the stack against the same steps by hand
+	@.venv/bin/python tests/bench/bench.py
+
+clean: ## remove everything built and installed; stacks keep their state
+	@clusters=$$(ls "$${KWOK_WORKDIR:-.state/kwok}/clusters" 2>/dev/null | tr '\n' ' '); test -z "$$clusters" || { \
+	echo "Not while there are clusters: $${clusters% }. Destroy them first: make down STACK=…" >&2; exit 1; }
+	@rm -rf .tools .venv .pytest_cache .ruff_cache .mypy_cache
+	@find . -path ./.state -prune -o -name __pycache__ -prune -exec rm -rf {} +
+	@echo "Removed what was built and installed. Kept .state, the history of your stacks."
+
+stack:
+	@test -f "Pulumi.$$STACK.yaml" || { echo "There is no Pulumi.$$STACK.yaml. The stacks: $$STACKS" >&2; exit 1; }
+
+venv: .venv/installed
+
+venv-dev: .venv/installed-dev
+
+.venv/installed: requirements.txt
+	@found=$$($(PYTHON) --version 2>&1) || found=none; \
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "Python 3.11 or newer is needed, found: $$found. See https://www.python.org/downloads/, or name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing the Python packages into .venv …"
+	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt && touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	@echo "Installing the packages for tests and checks into .venv …"
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt && touch $@

@@ -1,0 +1,545 @@
+"""The toolchain's build, with a `go` that only pretends to compile."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "toolchain"))
+
+import build  # noqa: E402
+import compiler  # noqa: E402
+import system  # noqa: E402
+from pins import ToolchainError, load_programs, parse_build_info, parse_go_mod  # noqa: E402
+
+MODULES = {
+    "kwokctl": "sigs.k8s.io/kwok k8s.io/api",
+    "kwok": "sigs.k8s.io/kwok k8s.io/client-go",
+    "etcd": "go.etcd.io/etcd/server/v3 go.uber.org/zap",
+    "kube-apiserver": "k8s.io/kubernetes k8s.io/api go.uber.org/zap",
+    "kube-scheduler": "k8s.io/kubernetes k8s.io/api",
+    "kube-controller-manager": "k8s.io/kubernetes k8s.io/api",
+    "kubectl": "k8s.io/kubernetes k8s.io/client-go",
+    "pulumi-language-python": "github.com/pulumi/pulumi/sdk/v3",
+    "pulumi-resource-command": "github.com/pulumi/pulumi-go-provider",
+    "pulumi-resource-kubernetes": "github.com/pulumi/pulumi-kubernetes/provider/v4",
+    "pulumi": "github.com/pulumi/pulumi/pkg/v3 github.com/pulumi/pulumi/sdk/v3",
+}
+"""What the pretended compiler puts into each program."""
+
+EXEC = "pulumi-language-python-exec"
+CONTROL_PLANE = {"etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager"}
+KUBERNETES = CONTROL_PLANE - {"etcd"} | {"kubectl", "kwok", "kwokctl"}
+"""The programs that are stamped with the version of Kubernetes, kwok's default included."""
+
+FAKE_GO = '''#!{python} -S
+"""Pretends to be Go: `build` writes a script with the modules of go.mod that MODULES names."""
+import os, pathlib, re, sys, time
+
+here, arguments = pathlib.Path(__file__).parent, sys.argv[1:]
+modules = {modules}
+if arguments[:2] == ["version", "-m"]:
+    print(re.sub("(?m)^#", "", pathlib.Path(arguments[2]).read_text()))
+elif arguments == ["version"]:
+    print("go version go{version} linux/amd64")
+elif arguments[0] == "env":
+    print(here, here, sep="\\n")
+elif arguments[0] == "mod":
+    (here / "built").open("a").write("{exec}\\n")
+    (here / "python/cmd").mkdir(parents=True, exist_ok=True)
+    (here / "python/cmd/{exec}").write_text("script")
+    print('{{"Dir": "%s"}}' % here)
+elif arguments[0] == "build":
+    output = pathlib.Path(arguments[arguments.index("-o") + 1])
+    name = output.name
+    (here / "pid").write_text(str(os.getpid()))
+    (here / "arguments").write_text(" ".join(arguments))
+    if (here / f"slow-{{name}}").exists():
+        output.write_text("half a program")
+        time.sleep(float((here / f"slow-{{name}}").read_text()))
+    if (here / f"fail-{{name}}").exists():
+        print((here / f"fail-{{name}}").read_text())
+        sys.exit(1)
+    (here / "built").open("a").write(name + "\\n")
+    text = pathlib.Path("go.mod").read_text()
+    lines = ["#!/bin/sh", 'echo "$PULUMI_HOME" "$@" >> "$0.calls"']
+    for module in modules[name].split():
+        lines.append("#dep " + re.search("(?m)^(?:require )?\\\\s*(%s v\\\\S+)" % module, text)[1])
+        if new := re.search("(?m)^\\\\s*%s => (.*)" % module, text):
+            lines.append("#=> " + new[1])
+    output.write_text("\\n".join(lines) + "\\n")
+    output.chmod(0o755)
+'''
+
+
+class Checkout:
+    """A copy of the toolchain folder with a PATH on which there is only a pretended go."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look at the checkout in a folder."""
+        self.root = folder / "checkout"
+        self.bin = folder / "bin"
+
+    def fill(self) -> None:
+        """Copy what a build reads."""
+        self.bin.mkdir()
+        ignored = shutil.ignore_patterns("go.sum", "__pycache__")
+        shutil.copytree(ROOT / "toolchain", self.root / "toolchain", ignore=ignored)
+        shutil.copy(ROOT / "requirements.txt", self.root)
+        self.add_go("9.9.9")
+
+    def add_go(self, version: str) -> None:
+        """Put a go of some version on PATH."""
+        text = FAKE_GO.format(python=sys.executable, modules=MODULES, version=version, exec=EXEC)
+        self.add_program("go", text)
+
+    def add_program(self, name: str, text: str) -> None:
+        """Put an executable script on PATH."""
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Change a file of the checkout."""
+        text = (self.root / file).read_text()
+        assert old in text
+        (self.root / file).write_text(text.replace(old, new))
+
+    def pin(self, folder: str, module: str) -> str:
+        """Return the version of a module in a go.mod."""
+        return parse_go_mod((self.root / "toolchain" / folder / "go.mod").read_text())[module]
+
+    def make_tools(self, chosen: str = "cluster") -> set[str]:
+        """Build; return the names of the programs that go was asked for."""
+        (self.bin / "built").write_text("")
+        build.run(self.root, chosen, "")
+        return self.built()
+
+    def built(self) -> set[str]:
+        """Return the names of the programs that go has built in the latest run."""
+        return set((self.bin / "built").read_text().split())
+
+    def files(self) -> set[str]:
+        """Return the paths of the programs in .tools."""
+        tools = self.root / ".tools"
+        folders = (tools / "bin", tools / "kubernetes", tools / "pulumi")
+        return {str(path.relative_to(tools)) for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the programs and variables of the machine out."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for name in ("PULUMI_HOME", "KWOK_DRA_TOOLS", "TOOLS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """Return a fresh checkout."""
+    fresh = Checkout(tmp_path)
+    fresh.fill()
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def first_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a checkout in which everything has been built, to be copied."""
+    folder = tmp_path_factory.mktemp("first")
+    first = Checkout(folder)
+    first.fill()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(first.bin))
+        patch.delenv("PULUMI_HOME", raising=False)
+        assert first.make_tools() == {*MODULES, EXEC}
+    return folder
+
+
+@pytest.fixture
+def built(first_build: Path, tmp_path: Path) -> Checkout:
+    """Return a checkout in which everything has been built."""
+    shutil.copytree(first_build, tmp_path, dirs_exist_ok=True)
+    return Checkout(tmp_path)
+
+
+def test_programs_lie_where_the_product_looks_for_them(checkout: Checkout) -> None:
+    """Every path is part of the interface; the versions in it come from the pins."""
+    checkout.replace("requirements.txt", "pulumi-command==", "pulumi-command==9.9.")
+    kubernetes = checkout.pin("cluster", "k8s.io/kubernetes")
+    command, provider = (
+        next(path for path in checkout_paths(checkout) if path.startswith(f"pulumi/plugins/{name}"))
+        for name in ("resource-command-v9.9.1.2.1", "resource-kubernetes-v")
+    )
+
+    checkout.make_tools()
+
+    assert checkout.files() == {
+        *(f"bin/{name}" for name in ("kubectl", "kwok", "kwokctl", "pulumi")),
+        *(f"bin/{name}" for name in ("pulumi-language-python", EXEC)),
+        *(f"kubernetes/{kubernetes}/{name}" for name in CONTROL_PLANE),
+        command,
+        provider,
+    }
+    assert all(os.access(checkout.root / ".tools" / path, os.X_OK) for path in checkout.files())
+
+
+def checkout_paths(checkout: Checkout) -> list[str]:
+    """Return the paths under .tools that the table promises."""
+    programs = load_programs(checkout.root)
+    return [str(program.target.relative_to(checkout.root / ".tools")) for program in programs]
+
+
+def test_other_set_is_the_control_plane_alone(checkout: Checkout) -> None:
+    """A second Kubernetes version adds four programs and shares the others."""
+    assert checkout.make_tools("cluster-1.36") == CONTROL_PLANE
+    kubernetes = checkout.pin("cluster-1.36", "k8s.io/kubernetes")
+    assert kubernetes.startswith("v1.36.")
+    assert checkout.files() == {f"kubernetes/{kubernetes}/{name}" for name in CONTROL_PLANE}
+
+
+def test_unknown_set_names_the_sets(checkout: Checkout) -> None:
+    """A mistyped set is answered with those that exist."""
+    with pytest.raises(ToolchainError, match=r"'cluster-2': there are cluster, cluster-1\.36\."):
+        checkout.make_tools("cluster-2")
+
+
+def test_versions_are_stamped(checkout: Checkout) -> None:
+    """A program reports the version that its go.mod pins."""
+    kubernetes = checkout.pin("cluster", "k8s.io/kubernetes")
+    flags = {program.name: program.ldflags for program in load_programs(checkout.root)}
+    assert f"component-base/version.gitVersion={kubernetes} " in flags["kube-apiserver"]
+    assert f"consts.KubeVersion={kubernetes}" in flags["kwokctl"]
+    assert f"version.Version={checkout.pin('pulumi', PKG)}" in flags["pulumi"]
+
+
+PKG = "github.com/pulumi/pulumi/pkg/v3"
+
+
+def test_second_build_does_nothing(
+    built: Checkout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unchanged tools need one line and no Go at all."""
+    monkeypatch.setenv("PATH", "")
+    assert built.make_tools() == set()
+    assert capsys.readouterr().out == "The tools are up to date (12 programs in .tools).\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "module", "rebuilt"),
+    [
+        ("cluster", "go.uber.org/zap", {"etcd", "kube-apiserver"}),
+        ("cluster", "k8s.io/client-go", {"kwok", "kubectl"}),
+        ("cluster", "sigs.k8s.io/kwok", {"kwok", "kwokctl"}),
+        ("cluster", "go.etcd.io/etcd/server/v3", {"etcd"}),
+        ("cluster", "github.com/spf13/cobra", set()),
+        ("cluster-1.36", "k8s.io/kubernetes", set()),
+        ("pulumi", "github.com/pulumi/pulumi/sdk/v3", {"pulumi"}),
+        ("language", "github.com/pulumi/pulumi/sdk/v3", {"pulumi-language-python", EXEC}),
+    ],
+)
+def test_changed_pin_rebuilds_what_it_touches(built: Checkout, folder: str, module: str, rebuilt: set[str]) -> None:
+    """Only programs that contain a module are built again when its version changes."""
+    old = built.pin(folder, module).split()[-1]
+    for line in (f"{module} {old}", f"{module} => {module} {old}"):
+        go_mod = built.root / "toolchain" / folder / "go.mod"
+        go_mod.write_text(go_mod.read_text().replace(f"{line}\n", f"{line}9\n"))
+        go_mod.write_text(go_mod.read_text().replace(f"{line} //", f"{line}9 //"))
+    assert built.pin(folder, module).endswith(f"{old}9")
+
+    assert built.make_tools() == rebuilt
+    assert built.make_tools() == set()
+
+
+def test_new_kubernetes_version_rebuilds_what_is_stamped_with_it(built: Checkout) -> None:
+    """Stamps and paths count too: etcd is wanted in the new version's folder."""
+    old = built.pin("cluster", "k8s.io/kubernetes")
+    built.replace("toolchain/cluster/go.mod", f"k8s.io/kubernetes {old}", "k8s.io/kubernetes v1.38.0")
+    assert built.make_tools() == KUBERNETES | {"etcd"}
+
+
+def test_language_version_of_go_mod_counts(built: Checkout) -> None:
+    """The go line decides on defaults of the programs built there."""
+    built.replace("toolchain/language/go.mod", "\ngo 1.26.0\n", "\ngo 1.26.1\n")
+    assert built.make_tools() == {"pulumi-language-python", EXEC}
+
+
+def test_own_sources_count_and_their_tests_do_not(built: Checkout) -> None:
+    """The two plugin programs are built again when their code changes."""
+    plugin = built.root / "toolchain/pulumi/pulumi-resource-command"
+    (plugin / "some_test.go").write_text("package main")
+    assert built.make_tools() == set()
+    (plugin / "local/new.go").write_text("package local")
+    assert built.make_tools() == {"pulumi-resource-command"}
+    (plugin / "local/new.go").rename(plugin / "local/newer.go")
+    assert built.make_tools() == {"pulumi-resource-command"}
+
+
+def test_plugin_follows_its_python_package(built: Checkout) -> None:
+    """A new version in requirements.txt gives a plugin of that version."""
+    built.replace("requirements.txt", "pulumi-kubernetes==", "pulumi-kubernetes==1")
+    assert built.make_tools() == {"pulumi-resource-kubernetes"}
+
+
+@pytest.mark.parametrize("spoil", ["remove the program", "remove the record", "empty the record"])
+def test_lost_files_are_made_again(built: Checkout, spoil: str) -> None:
+    """The record alone does not count, nor does the program alone."""
+    kubectl = next(item for item in load_programs(built.root) if item.name == "kubectl")
+    if spoil == "empty the record":
+        kubectl.record.write_text("")
+    else:
+        (kubectl.target if spoil == "remove the program" else kubectl.record).unlink()
+    assert built.make_tools() == {"kubectl"}
+
+
+def test_tools_can_be_copied_to_another_checkout(built: Checkout, tmp_path: Path) -> None:
+    """Neither the place nor the time of a build is part of its record."""
+    copy = tmp_path / "copy"
+    shutil.copytree(built.root, copy, copy_function=shutil.copyfile)
+    for path in (copy / ".tools").rglob("*"):
+        path.chmod(0o755)
+    assert all(program.is_current() for program in load_programs(copy))
+
+
+def test_go_mod_and_build_info_agree() -> None:
+    """What go.mod pins and what a program lists are written alike, replacements included."""
+    go_mod = (
+        "module m\n\ngo 1.26.0\n\nrequire a.b/c v1.0.0\n\nrequire (\n\td.e/f v2.0.0 // indirect\n"
+        "\tg.h/i v0.1.0 // indirect\n)\n\nreplace (\n\td.e/f => x.y/z v3.0.0\n)\n\n"
+        "replace g.h/i v0.1.0 => g.h/i v0.2.0\n\ntool a.b/c/cmd\n"
+    )
+    expected = {"a.b/c": "v1.0.0", "d.e/f": "x.y/z v3.0.0", "g.h/i": "g.h/i v0.2.0"}
+    info = (
+        "x: go1.26.8\n\tpath\ta.b/c/cmd\n\tmod\ta.b/c\tv1.0.0\th1:1=\n\tdep\td.e/f\tv2.0.0\n"
+        "\t=>\tx.y/z\tv3.0.0\th1:2=\n\tdep\tg.h/i\tv0.1.0\n\t=>\tg.h/i\tv0.2.0\th1:3=\n"
+        "\tbuild\t-trimpath=true\n"
+    )
+    assert parse_go_mod(go_mod) == expected | {"go": "1.26.0"}
+    assert parse_build_info(info) == expected
+    assert parse_build_info("\tmod\ttoolchain/pulumi\t(devel)\t\n") == {}
+
+
+@pytest.mark.parametrize(("version", "found"), [("", "none is on PATH"), ("1.25.9", "1.25.9 is on")])
+def test_missing_or_old_go_is_one_line(checkout: Checkout, version: str, found: str) -> None:
+    """The line says what is needed, what there is and where to get it."""
+    if version:
+        checkout.add_go(version)
+    else:
+        (checkout.bin / "go").unlink()
+    with pytest.raises(ToolchainError) as caught:
+        build.run(checkout.root, "cluster", "")
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith("Go 1.26.0 or newer is needed")
+    assert found in text
+    assert "https://go.dev/dl/" in text
+
+
+def test_failed_build_explains_itself(checkout: Checkout) -> None:
+    """It names the program and ends Go's output; repeated, it goes on from there."""
+    output = "\n".join([f"line {number}" for number in range(30)] + ["go: downloading a v1", "last line"])
+    (checkout.bin / "fail-kubectl").write_text(output)
+    with pytest.raises(ToolchainError) as caught:
+        checkout.make_tools()
+    first, *shown, last = str(caught.value).splitlines()
+    assert first.startswith("kubectl could not be built")
+    assert shown == [*(f"    line {number}" for number in range(11, 30)), "    last line"]
+    assert str(checkout.root / ".tools/logs/kubectl.log") in last
+
+    (checkout.bin / "fail-kubectl").unlink()
+    assert checkout.make_tools() == {*MODULES, EXEC} - {"kwokctl", "kwok", *CONTROL_PLANE}
+
+
+@pytest.mark.parametrize(
+    ("output", "advice"),
+    [
+        ("write /tmp/x: no space left on device", "The disk is full"),
+        ('go: k8s.io/api@v0.37.2: Get "https://…": dial tcp: i/o timeout', "HTTPS_PROXY"),
+        ("go: k8s.io/api@v0.37.2: reading https://…: 403 Forbidden", "HTTPS_PROXY"),
+        ("compile: signal: killed", "memory"),
+    ],
+)
+def test_failed_build_says_what_to_do(tmp_path: Path, output: str, advice: str) -> None:
+    """Causes outside the code are recognised."""
+    log = tmp_path / "x.log"
+    log.write_text(output)
+    assert advice in compiler.explain("x", log).splitlines()[-2]
+
+
+def start_build(checkout: Checkout) -> subprocess.Popen[str]:
+    """Start the real command line in the checkout, as a shell starts it: listening to Ctrl-C."""
+    return subprocess.Popen(
+        [sys.executable, checkout.root / "toolchain/build.py"],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    """Wait until a file is there and has something in it."""
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_build_continues(checkout: Checkout, number: signal.Signals) -> None:
+    """Ctrl-C leaves one line, no process and nothing half-made; repeated, it goes on."""
+    (checkout.bin / "slow-etcd").write_text("60")
+    process = start_build(checkout)
+    wait_for(checkout.root / ".tools/partial/etcd")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert errors == "Interrupted. The same command continues where this one stopped.\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((checkout.bin / "pid").read_text()), 0)
+    assert checkout.files() == {"bin/kwok", "bin/kwokctl"}
+
+    (checkout.bin / "slow-etcd").unlink()
+    assert checkout.make_tools() == {*MODULES, EXEC} - {"kwok", "kwokctl"}
+
+
+def test_two_builds_do_not_meet(checkout: Checkout) -> None:
+    """The second one waits and finds the work done."""
+    (checkout.bin / "slow-kwok").write_text("1")
+    first = start_build(checkout)
+    wait_for(checkout.root / ".tools/partial/kwok")
+    second = start_build(checkout)
+    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], outputs
+    assert outputs[1][0] == "Another build is running in this checkout: waiting for it.\n"
+    assert len((checkout.bin / "built").read_text().split()) == len({*MODULES, EXEC})
+
+
+def test_progress_without_a_terminal(
+    checkout: Checkout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line at the start and the end of each program, and a sign of life in between."""
+    monkeypatch.setattr(compiler, "HEARTBEAT", 0.1)
+    (checkout.bin / "slow-etcd").write_text("0.5")
+    checkout.make_tools()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == ("Building 12 programs: about 11 minutes on 2 cores from empty caches, once.")
+    etcd = [line for line in lines if line.startswith("3 of 12 etcd")]
+    assert etcd[0] == "3 of 12 etcd …"
+    assert etcd[1] == "3 of 12 etcd … 0 s of about 15 s"
+    assert etcd[-1] in ("3 of 12 etcd 1 s", "3 of 12 etcd 0 s")
+    assert lines[-1].startswith("Built 12 programs in ")
+
+
+def test_short_disk_is_announced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little space is said before the build, not by the compiler; the folder need not exist."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 3 * 2**30))
+    build.warn_if_disk_is_full([tmp_path / "cache"])
+    expected = f"Only 3.0 GiB are free for {tmp_path}/cache: a build from empty caches takes about 8 GiB in all.\n"
+    assert capsys.readouterr().out == expected
+
+
+def add_own_programs(checkout: Checkout, **versions: str) -> None:
+    """Put the user's own programs on PATH; they print what the real ones do."""
+    output = {
+        "pulumi": "{}",
+        "kubectl": '{{"clientVersion": {{"major": "1", "minor": "3", "gitVersion": "{}"}}}}',
+        "kwokctl": "kwokctl version {} go1.26.8 (linux/amd64)",
+    }
+    for name, version in versions.items():
+        checkout.add_program(name, f"#!/bin/sh\necho '{output[name].format(version)}'\n")
+
+
+def test_system_tools_are_used_and_nothing_is_built(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
+    """With fitting programs TOOLS=system says what it uses, and what kwokctl has to download."""
+    add_own_programs(checkout, pulumi="v3.300.1", kubectl="v1.34.0", kwokctl="v0.8.0")
+    checkout.add_program("etcd", "")
+    build.run(checkout.root, "cluster", "system")
+    out = capsys.readouterr().out
+    assert out.startswith("Using pulumi 3.300.1, kubectl 1.34.0 and kwokctl 0.8.0 from PATH.")
+    assert "kube-apiserver, kube-controller-manager, kube-scheduler, kwok" in out
+    assert "etcd" not in out
+    assert not (checkout.root / ".tools").exists()
+
+
+def test_system_tools_that_will_not_do(checkout: Checkout) -> None:
+    """One line per program: missing, too old, or without a version."""
+    add_own_programs(checkout, pulumi="v3.99.0", kwokctl="unknown")
+    with pytest.raises(ToolchainError) as caught:
+        build.run(checkout.root, "cluster", "system")
+    pulumi, kubectl, kwokctl = str(caught.value).splitlines()
+    pinned = checkout.pin("pulumi", PKG).removeprefix("v")
+    assert pulumi.startswith(f"pulumi {pinned} or newer is needed, 3.99.0 is on PATH: https://")
+    assert kubectl.startswith("kubectl 1.34.0 or newer is needed, none is on PATH: https://")
+    assert "`kwokctl --version` prints no version" in kwokctl
+
+
+def test_unknown_value_of_tools(checkout: Checkout) -> None:
+    """A mistyped TOOLS does not start an eleven-minute build."""
+    with pytest.raises(ToolchainError, match="TOOLS=sytem is unknown"):
+        build.run(checkout.root, "cluster", "sytem")
+
+
+def test_fitting_programs_are_pointed_out_before_a_build(
+    built: Checkout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who has everything hears of it; programs built by us do not count."""
+    add_own_programs(built, pulumi="v3.300.1", kubectl="v1.34.0", kwokctl="v0.8.0")
+    shutil.rmtree(built.root / ".tools/pulumi")
+    built.make_tools()
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "Found pulumi 3.300.1, kubectl 1.34.0 and kwokctl 0.8.0 on PATH:"
+        " `make up TOOLS=system` would skip about 6 minutes."
+    )
+    monkeypatch.setenv("KWOK_DRA_TOOLS", str(built.bin.parent))
+    assert system.hint(built.root) == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [
+        ("v3.215.0\n", (3, 215, 0)),
+        ("v3.215.0-alpha.x123\n", (3, 215, 0)),
+        ('{\n "clientVersion": {\n  "gitVersion": "v1.34.1-eks-abc",\n', (1, 34, 1)),
+        ("kwokctl version v0.8.0 go1.26.8 (linux/amd64)\n", (0, 8, 0)),
+        ("v1.34", (1, 34, 0)),
+        ("command not found", ()),
+    ],
+)
+def test_versions_are_read(output: str, version: tuple[int, ...]) -> None:
+    """Each program prints its version in its own way."""
+    assert system.parse_version(output) == version
+
+
+def test_plugins_reach_the_users_own_home(built: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing plugins are installed into a PULUMI_HOME that the user has set; others are left."""
+    home = tmp_path / "home"
+    (home / "plugins/resource-command-v1.2.1").mkdir(parents=True)
+    monkeypatch.setenv("PULUMI_HOME", str(home))
+    built.make_tools()
+    calls = (built.root / ".tools/bin/pulumi.calls").read_text().splitlines()
+    plugin = next(path for path in checkout_paths(built) if "plugins/resource-kubernetes" in path)
+    version = plugin.split("/")[-2].split("-")[-1]
+    assert calls == [f"{home} plugin install resource kubernetes {version} --file {built.root / '.tools' / plugin}"]
+
+
+@pytest.mark.parametrize("activated", ["this", "another"])
+def test_activated_home_is_no_home_of_the_user(
+    built: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, activated: str
+) -> None:
+    """Nothing is installed into the home of this checkout or of the one activated before."""
+    root = built.root if activated == "this" else tmp_path / "another"
+    if activated == "another":
+        monkeypatch.setenv("KWOK_DRA_TOOLS", str(root / ".tools"))
+    monkeypatch.setenv("PULUMI_HOME", str(root / ".tools/pulumi"))
+    built.make_tools()
+    assert not (built.root / ".tools/bin/pulumi.calls").exists()

@@ -1,0 +1,178 @@
+"""What is to be built, from which pins, and whether that is done already.
+
+A built program is up to date when its record, a small file written after the build, says the same
+as the pins do now. The record lists the modules that are really in the program, so that a changed
+pin rebuilds the programs it touches and no other. It holds no time and no absolute path: .tools can
+be copied from one checkout to another.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MAIN_SET = "cluster"
+
+
+class ToolchainError(Exception):
+    """Something that the user has to put right; its text says what and how."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program of programs.toml with its versions filled in."""
+
+    name: str
+    folder: Path
+    package: str
+    copy: str
+    stamps: tuple[str, ...]
+    seconds: int
+    target: Path
+    record: Path
+    pins: dict[str, str]
+
+    @property
+    def ldflags(self) -> str:
+        """Linker flags: no debug information, and the version that the program reports."""
+        return " ".join(["-s", "-w", *(f"-X={stamp}" for stamp in self.stamps)])
+
+    def recipe(self) -> dict[str, str]:
+        """Everything but the module versions that decides what comes out of a build."""
+        own_code = self.package.startswith("./")
+        return {
+            "package": self.package,
+            "copy": self.copy,
+            "ldflags": self.ldflags,
+            "go": self.pins["go"],
+            "platform": f"{platform.system()} {platform.machine()}",
+            "sources": hash_sources(self.folder / self.package) if own_code else "",
+        }
+
+    def is_current(self) -> bool:
+        """Whether the program exists and was built from the present pins."""
+        if not os.access(self.target, os.X_OK):
+            return False
+        try:
+            built = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return False
+        same_modules = all(self.pins.get(path) == pin for path, pin in built["modules"].items())
+        return same_modules and built["recipe"] == self.recipe()
+
+    def remember(self, recipe: dict[str, str], modules: dict[str, str]) -> None:
+        """Write down what the program was built from."""
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"recipe": recipe, "modules": modules}, indent=1)
+        self.record.write_text(text + "\n")
+
+
+def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
+    """Return the programs of a set: all of them, or the control plane of another version."""
+    folders = sorted(path.parent.name for path in root.glob(f"toolchain/{MAIN_SET}*/go.mod"))
+    if chosen not in folders:
+        raise ToolchainError(f"No set of programs {chosen!r}: there are {', '.join(folders)}.")
+    table = read_table(root)
+    entries = table["program"]
+    if chosen != MAIN_SET:
+        control_plane = [entry for entry in entries if entry["path"].startswith("kubernetes/")]
+        entries = [entry | {"folder": chosen} for entry in control_plane]
+    pins = {entry["folder"]: go_pins(root, entry["folder"]) for entry in entries}
+    return [fill_in(entry, table["stamps"], root, pins[entry["folder"]]) for entry in entries]
+
+
+def fill_in(entry: dict[str, str], stamps: dict[str, list[str]], root: Path, pins: dict[str, str]) -> Program:
+    """Make a Program of an entry of the table by looking its versions up."""
+    version = (pins | python_pins(root))[entry["pin"]]
+    major, minor = version.removeprefix("v").split(".")[:2]
+    words = {"version": version, "major": major, "minor": minor}
+    words["kubernetes"] = pins.get("k8s.io/kubernetes", "")
+    path = entry["path"].format(**words)
+    return Program(
+        name=entry["name"],
+        folder=root / "toolchain" / entry["folder"],
+        package=entry["package"],
+        copy=entry.get("copy", ""),
+        stamps=tuple(stamp.format(**words) for stamp in stamps.get(entry.get("stamps", ""), [])),
+        seconds=int(entry["seconds"]),
+        target=root / ".tools" / path,
+        record=root / ".tools/records" / f"{path}.json",
+        pins=pins,
+    )
+
+
+def read_table(root: Path) -> dict[str, Any]:
+    """Read programs.toml."""
+    return tomllib.loads((root / "toolchain/programs.toml").read_text("utf-8"))
+
+
+def go_pins(root: Path, folder: str) -> dict[str, str]:
+    """Return the pins of a Go module set."""
+    return parse_go_mod((root / "toolchain" / folder / "go.mod").read_text())
+
+
+def parse_go_mod(text: str) -> dict[str, str]:
+    """Return the version of each module of a go.mod file, and that of "go" itself.
+
+    The pin of a replaced module is the path and version of what replaces it.
+    """
+    required: dict[str, str] = {}
+    replaced: dict[str, str] = {}
+    for words in go_mod_statements(text):
+        match words:
+            case ["go", version]:
+                required["go"] = version
+            case ["require", path, version]:
+                required[path] = version
+            case ["replace", path, "=>", *new] | ["replace", path, _, "=>", *new]:
+                replaced[path] = " ".join(new)
+    return required | replaced
+
+
+def go_mod_statements(text: str) -> Iterator[list[str]]:
+    """Yield the words of each statement of a go.mod file, blocks taken apart."""
+    block: list[str] = []
+    for line in text.splitlines():
+        words = line.partition("//")[0].split()
+        if words[-1:] == ["("]:
+            block = words[:-1]
+        elif words == [")"]:
+            block = []
+        elif words:
+            yield block + words
+
+
+def parse_build_info(text: str) -> dict[str, str]:
+    """Return the modules in a program, from the output of `go version -m`, as go.mod has them."""
+    modules: dict[str, str] = {}
+    latest = ""
+    for line in text.splitlines():
+        match line.split():
+            case ["mod" | "dep", path, version, *_] if version != "(devel)":
+                modules[path], latest = version, path
+            case ["=>", path, version, *_]:
+                modules[latest] = f"{path} {version}"
+    return modules
+
+
+def python_pins(root: Path) -> dict[str, str]:
+    """Return the pins of requirements.txt, written like Go versions."""
+    text = (root / "requirements.txt").read_text()
+    return {name: f"v{version}" for name, version in re.findall(r"(?m)^([\w.-]+)==([\w.]+)", text)}
+
+
+def hash_sources(folder: Path) -> str:
+    """Return a hash of the names and contents of the files in a folder, tests left out."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.match("*_test.go") and "testdata" not in path.parts:
+            digest.update(f"{path.relative_to(folder)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
