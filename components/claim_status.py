@@ -26,7 +26,7 @@ class ClaimStatus(pulumi.ComponentResource):
     there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
 
     Raises:
-        pulumi.RunError: pods of a workload do not run in time; the message says which and why.
+        pulumi.RunError: pods of a workload do not run in time, and which and why; or the cluster does not answer.
     """
 
     claims: pulumi.Output[Any]
@@ -63,9 +63,20 @@ class ClaimStatus(pulumi.ComponentResource):
 
 
 def _to_report(topology: Topology, stdout: str) -> Report:
-    if stdout.endswith("unreachable"):
-        return UNREACHABLE
-    found = report(topology, json.loads(stdout)["items"])
-    if found.not_running and not pulumi.runtime.is_dry_run():
+    reachable = not stdout.endswith("unreachable")
+    found = report(topology, json.loads(stdout)["items"]) if reachable else UNREACHABLE
+    if pulumi.runtime.is_dry_run():
+        return found
+    if not reachable:
+        raise pulumi.RunError(_unreachable(topology.cluster.name))
+    if found.not_running:
         raise pulumi.RunError("\n".join(found.not_running))
     return found
+
+
+def _unreachable(cluster: str) -> str:
+    return (
+        f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it again "
+        f"with `kwokctl start cluster --name {cluster}`, or replace it and all in it with "
+        "`pulumi up --replace '**command:local:Command**'`"
+    )

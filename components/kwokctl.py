@@ -27,10 +27,10 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -148,30 +148,13 @@ class _Cluster:
 
     def start(self, configuration: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
-        with tempfile.TemporaryDirectory(prefix="kwok-dra-") as scratch:
-            document = Path(scratch, "kwokctl.yaml")
-            document.write_text(configuration)
-            arguments = [
-                "--config",
-                str(document),
-                "create",
-                "cluster",
-                "--kubeconfig",
-                str(shared_kubeconfig(self.workdir)),
-            ]
-            with open(Path(scratch, "log"), "w+") as log:
-                process = self._kwokctl(arguments, log, _binaries())
-                self.mark("creating", kwokctl=process.pid)
-                try:
-                    while process.poll() is None:
-                        self._check_alive(deadline)
-                        time.sleep(POLL_SECONDS)
-                finally:
-                    process.kill()
-                    process.wait()
-                log.seek(0)
-                if process.returncode:
-                    raise ClusterError(f"kwokctl could not create cluster {self.name}:\n{_tail(log.read())}")
+        document = self.folder / "kwokctl.yaml"
+        document.write_text(configuration)
+        with self._kwokctl("create", "--config", str(document), environment=_binaries()) as process:
+            self.mark("creating", kwokctl=process.pid)
+            while process.poll() is None:
+                self._check_alive(deadline)
+                time.sleep(POLL_SECONDS)
         self.kubeconfig.chmod(0o600)
         while not self._ready():
             self._check_alive(deadline)
@@ -188,29 +171,43 @@ class _Cluster:
     def remove(self) -> None:
         """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
         pids = self._pids()
-        shared = shared_kubeconfig(self.workdir)
+        for component in [component for component, pid in pids.items() if not self._owns(pid)]:
+            # After a restart of the machine the number may be somebody else's, and kwokctl would kill it.
+            (self.folder / "pids" / f"{component}.pid").unlink()
+            del pids[component]
         if (self.folder / "kwok.yaml").exists():
-            with tempfile.TemporaryFile("w+") as log:
-                process = self._kwokctl(["delete", "cluster", "--kubeconfig", str(shared)], log, {})
-                if process.wait():
-                    log.seek(0)
-                    raise ClusterError(f"kwokctl could not delete cluster {self.name}:\n{_tail(log.read())}")
+            with self._kwokctl("delete") as process:
+                process.wait()
         self._wait_for_end(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
+        shared = shared_kubeconfig(self.workdir)
         if shared.exists() and "contexts: null" in shared.read_text():
             shared.unlink()
 
-    def _kwokctl(self, arguments: list[str], log: IO[str], binaries: dict[str, str]) -> subprocess.Popen[bytes]:
-        environment = {**binaries, **os.environ, "KWOK_WORKDIR": str(self.workdir), **self._kubectl_environment()}
-        command = ["kwokctl", "--name", self.name, *arguments]
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    @contextmanager
+    def _kwokctl(
+        self, verb: str, *flags: str, environment: dict[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run kwokctl; at the end of the block it has ended, or is ended, and a failure raises its last words."""
+        shared = str(shared_kubeconfig(self.workdir))
+        command = ["kwokctl", "--name", self.name, *flags, verb, "cluster", "--kubeconfig", shared]
+        # What the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before what we know.
+        variables = {**(environment or {}), **os.environ, "KWOK_WORKDIR": str(self.workdir)}
+        variables.update(kubectl_environment(self.workdir, self.name))
+        with open(self.folder / "kwokctl.log", "w+") as log:
+            process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode:
+                log.seek(0)
+                raise ClusterError(f"kwokctl could not {verb} cluster {self.name}:\n{_tail(log.read())}")
 
     def _kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **self._kubectl_environment()}
+        environment = {**os.environ, **kubectl_environment(self.workdir, self.name)}
         return subprocess.run(["kubectl", *arguments], env=environment, capture_output=True, text=True)
-
-    def _kubectl_environment(self) -> dict[str, str]:
-        return kubectl_environment(self.workdir, self.name)
 
     def _pids(self) -> dict[str, int]:
         pids = {}
@@ -219,6 +216,10 @@ class _Cluster:
             if text.isdigit():
                 pids[file.stem] = int(text)
         return pids
+
+    def _owns(self, pid: int) -> bool:
+        command_line = Path("/proc", str(pid), "cmdline")
+        return not command_line.exists() or str(self.folder).encode() in command_line.read_bytes()
 
     def _wait_for_end(self, pids: dict[str, int]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -253,7 +254,7 @@ def _binaries() -> dict[str, str]:
     """Tell kwokctl where the control plane's programs are: built ones, those on PATH, or its own downloads."""
     version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
     tools = os.environ.get("KWOK_DRA_TOOLS")
-    if tools:  # what the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before these
+    if tools:
         folder = Path(tools, "kubernetes", f"v{version}")
         return {
             "KWOK_KUBE_BINARY_PREFIX": str(folder),

@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,6 @@ class Project:
         for name in PROGRAM:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, self.source / name)
-        (self.source / ".venv").symlink_to(ROOT / ".venv")
         self.clusters = folder / "state" / "kwok" / "clusters"
         self.environment = self._environment()
 
@@ -35,7 +36,8 @@ class Project:
         state = self.folder / "state"
         home = self.folder / "home"
         pulumi_home = self.folder / "pulumi"
-        for new in (state, home, pulumi_home):
+        self.temporary = self.folder / "tmp"
+        for new in (state, home, pulumi_home, self.temporary):
             new.mkdir()
         (pulumi_home / "plugins").symlink_to(TOOLS / "pulumi" / "plugins")
         return {
@@ -50,7 +52,9 @@ class Project:
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_HOME": str(pulumi_home),
+            "PULUMI_PYTHON_CMD": sys.executable,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "TMPDIR": str(self.temporary),
         }
 
     # Commands.
@@ -162,6 +166,14 @@ def running(pid: int) -> bool:
     """Tell whether a process is there and no zombie."""
     status = Path("/proc", str(pid), "stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait, with a limit that only a broken program reaches."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def listening_addresses(pid: int) -> set[str]:

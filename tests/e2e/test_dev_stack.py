@@ -5,16 +5,15 @@ The tests of this file build on each other, in their order.
 
 import base64
 import json
-import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import seed_page
-from tests.e2e.project import TOOLS, Project, listening_addresses, running
+from tests.e2e.page import Page
+from tests.e2e.project import Project, listening_addresses, running, wait_until
 
 V1BETA1 = "/apis/resource.k8s.io/v1beta1"
 PATHS = {
@@ -67,34 +66,18 @@ def test_kubectl_sees_what_the_outputs_say(project: Project) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Run the page's own commands in a cluster of their own; yield the environment that reaches it."""
-    folder = tmp_path_factory.mktemp("page")
-    programs = TOOLS / "kubernetes" / "v1.37.2"
-    environment = {
-        "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "KUBECONFIG": str(folder / "kubeconfig"),
-        "KWOK_WORKDIR": str(folder / "kwok"),
-        "KWOK_RUNTIME": "binary",
-        "KWOK_KUBE_VERSION": "v1.37.2",
-        "KWOK_KUBE_BINARY_PREFIX": str(programs),
-        "KWOK_ETCD_BINARY": str(programs / "etcd"),
-        "KWOK_CONTROLLER_BINARY": str(TOOLS / "bin" / "kwok"),
-    }
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """Run the page's own commands; yield the environment that reaches their cluster."""
+    typed = Page(tmp_path_factory.mktemp("page"))
     try:
-        for block in seed_page.shell_blocks():
-            if "kubectl get" not in block:
-                subprocess.run(["bash", "-c", block], env=environment, check=True, capture_output=True)
-        wait = ["kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", "120s"]
-        subprocess.run(wait, env=environment, check=True, capture_output=True)
-        yield environment
+        typed.create()
+        yield typed.environment
     finally:
-        subprocess.run(["kwokctl", "delete", "cluster"], env=environment, check=True, capture_output=True)
+        typed.delete()
 
 
 @pytest.mark.parametrize("manifest", seed_page.manifests(), ids=lambda manifest: manifest["kind"])
-def test_object_is_the_page_s(project: Project, page: dict[str, str], manifest: dict[str, Any]) -> None:
+def test_object_is_the_page_s(project: Project, page: Mapping[str, str], manifest: dict[str, Any]) -> None:
     path = PATHS[manifest["kind"]]
     ours = json.loads(project.run("kubectl", "get", "--raw", path).stdout)["items"]
     theirs = json.loads(project.run("kubectl", "get", "--raw", path, environment=page).stdout)["items"]
@@ -216,6 +199,7 @@ def test_destroy_leaves_nothing(project: Project) -> None:
     assert list(project.clusters.iterdir()) == []
     assert not Path(project.environment["KUBECONFIG"]).exists()
     assert list((project.folder / "home").iterdir()) == []
+    wait_until(lambda: list(project.temporary.iterdir()) == [])
     assert project.resources() == []
 
 

@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, running
+from tests.e2e.project import Project, kill, running, wait_until
 
 
 def test_more_claims_than_devices(project: Project) -> None:
@@ -31,6 +30,22 @@ def test_the_next_update_repairs_it(project: Project) -> None:
         config["nodePools"][0]["nodes"] = 2
     project.up()
     assert [claim["state"] for claim in project.outputs()["claims"]] == ["allocated,reserved"] * 2
+    project.destroy()
+
+
+def test_a_cluster_whose_processes_died(project: Project) -> None:
+    project.up()
+    for pid in project.pids().values():
+        kill(pid)
+    assert "the cluster cannot be reached" in project.run("pulumi", "preview").stdout
+    said = project.fails()
+    assert "cluster kwok-dra-dev does not answer" in said
+    project.run("kwokctl", "start", "cluster", "--name", "kwok-dra-dev")
+    project.up("--expect-no-changes")
+    for pid in project.pids().values():
+        kill(pid)
+    project.up("--replace", "**command:local:Command**")
+    assert project.outputs()["claims"][0]["state"] == "allocated,reserved"
     project.destroy()
 
 
@@ -56,11 +71,3 @@ def test_interrupted_create(new_project: Callable[[], Project], number: signal.S
     wait_until(lambda: not any(running(pid) for pid in half_made.values() if pid not in project.pids().values()))
     project.destroy()
     assert list(project.clusters.iterdir()) == []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait, with a limit that only a broken program reaches."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -1,0 +1,43 @@
+"""The page's own commands in a cluster of their own: what the dev stack is compared with."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests import seed_page
+from tests.e2e.project import TOOLS
+
+KUBERNETES = "v1.37.2"
+
+
+class Page:
+    """The cluster that somebody gets who types the page's commands with the same programs."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = TOOLS / "kubernetes" / KUBERNETES
+        folder.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "KUBECONFIG": str(folder / "kubeconfig"),
+            "KWOK_WORKDIR": str(folder / "kwok"),
+            "KWOK_RUNTIME": "binary",
+            "KWOK_KUBE_VERSION": KUBERNETES,
+            "KWOK_KUBE_BINARY_PREFIX": str(programs),
+            "KWOK_ETCD_BINARY": str(programs / "etcd"),
+            "KWOK_CONTROLLER_BINARY": str(TOOLS / "bin" / "kwok"),
+        }
+
+    def create(self) -> None:
+        """Run the page's commands and wait until its pod runs."""
+        for block in seed_page.shell_blocks():
+            if "kubectl get" not in block:
+                self._run("bash", "-c", block)
+        self._run("kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", "120s")
+
+    def delete(self) -> None:
+        """Delete the cluster; it is fine if there is none."""
+        self._run("kwokctl", "delete", "cluster")
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True)
