@@ -145,7 +145,8 @@ class Project:
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of the clusters' components."""
-        return {file.stem: int(file.read_text()) for file in self.clusters.glob("*/pids/*.pid")}
+        files = {file.stem: file.read_text() for file in self.clusters.glob("*/pids/*.pid")}
+        return {name: int(number) for name, number in files.items() if number}  # empty while it is written
 
     def close(self) -> None:
         """End every process and remove every file, whatever state a failed test left them in."""
@@ -166,6 +167,16 @@ def running(pid: int) -> bool:
     """Tell whether a process is there and no zombie."""
     status = Path("/proc", str(pid), "stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def session(leader: int) -> list[int]:
+    """Return the processes of a session; the components of a cluster have sessions of their own."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(status.parent.name))
+    return found
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, kill, running, wait_until
+from tests.e2e.project import Project, kill, running, session, wait_until
 
 
 def test_more_claims_than_devices(project: Project) -> None:
@@ -60,10 +60,15 @@ def test_interrupted_create(new_project: Callable[[], Project], number: signal.S
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
+    try:
         wait_until(lambda: len(project.pids()) > 0)
         os.kill(update.pid, number)
         update.wait()
+    finally:
+        for pid in session(update.pid):  # a killed CLI leaves its language host and plugins behind
+            kill(pid)
     half_made = project.pids()
     project.run("pulumi", "cancel", "--yes", check=False)
     project.up()
