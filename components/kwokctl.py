@@ -55,13 +55,13 @@ def workdir() -> Path:
 
 def shared_kubeconfig(folder: Path) -> Path:
     """Return the kubeconfig with a context for each cluster of `folder`; the user's own is never touched."""
-    return folder.parent / "kubeconfig"
+    return folder / "kubeconfig"
 
 
 def kubectl_environment(folder: Path, name: str) -> dict[str, str]:
     """Return what points kubectl at cluster `name` of `folder`, and keeps its cache out of the user's home."""
     kubeconfig = folder / "clusters" / name / "kubeconfig.yaml"
-    return {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder.parent / "kubectl-cache")}
+    return {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder / "kubectl-cache")}
 
 
 def built_kubernetes_versions(tools: Path) -> list[str]:
@@ -127,11 +127,8 @@ class _Cluster:
         """
         if self.folder.exists():
             left = json.loads(self.marker.read_text()) if self.marker.exists() else {}
-            if (left.get("state"), left.get("owner"), left.get("project")) != (
-                "creating",
-                self.owner,
-                str(PROJECT),
-            ):
+            mine = {"state": "creating", "owner": self.owner, "project": str(PROJECT)}
+            if not mine.items() <= left.items():
                 raise ClusterError(
                     f"kwok-dra:cluster.name: there is a cluster {self.name!r} already, in {self.folder}, and this "
                     "stack did not create it. Choose another name (`pulumi config set --path "
@@ -220,8 +217,8 @@ class _Cluster:
         return pids
 
     def _owns(self, pid: int) -> bool:
-        command_line = Path("/proc", str(pid), "cmdline")
-        return not command_line.exists() or str(self.folder).encode() in command_line.read_bytes()
+        command_line = _proc(pid, "cmdline")
+        return not command_line or str(self.folder).encode() in command_line
 
     def _wait_for_end(self, pids: dict[str, int]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -304,14 +301,21 @@ def _running(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    status = Path("/proc", str(pid), "stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")  # a zombie has ended
+    state = _proc(pid, "stat").rpartition(b")")[2].split()
+    return not state or state[0] != b"Z"  # a zombie has ended
+
+
+def _proc(pid: int, name: str) -> bytes:
+    """Read a file of /proc; empty where there is none, or no such process any more."""
+    try:
+        return Path("/proc", str(pid), name).read_bytes()
+    except OSError:
+        return b""
 
 
 def _end_kwokctl(pid: int | None) -> None:
     """End the kwokctl of an interrupted create, if it is still at work."""
-    command_line = Path("/proc", str(pid), "cmdline")
-    if pid and command_line.exists() and b"kwokctl" in command_line.read_bytes():
+    if pid and b"kwokctl" in _proc(pid, "cmdline"):
         os.kill(pid, signal.SIGKILL)
         while _running(pid):
             time.sleep(POLL_SECONDS)

@@ -1,0 +1,185 @@
+"""Run the program without an engine and write down what it asks the engine for."""
+
+import asyncio
+import contextvars
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pulumi
+import yaml
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.settings import Settings, configure
+from pulumi.runtime.stack import run_in_stack
+
+ROOT = Path(__file__).resolve().parents[2]
+KUBECONFIG = "/state/kwok/clusters/kwok-dra-dev/kubeconfig.yaml"
+SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")  # how the SDK marks one on the wire
+
+Configuration = dict[str, Any]
+
+
+class Secret(NamedTuple):
+    """A value that the engine keeps secret."""
+
+    value: object
+
+
+@dataclass
+class Registration:
+    """One resource as the engine is asked for it; other resources are named `<kind> <name>`."""
+
+    parent: str
+    custom: bool
+    inputs: dict[str, Any]
+    dependencies: set[str]
+    provider: str
+    deleted_with: str
+    delete_before_replace: bool
+    replace_on_changes: list[str]
+    replacement_trigger: object
+    replace_with: set[str]
+    secret_outputs: list[str]
+
+
+@dataclass
+class Recording:
+    """What a program asked for, in order."""
+
+    resources: dict[str, Registration] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    order: list[str] = field(default_factory=list)
+
+    def of_kind(self, *kinds: str) -> dict[str, Registration]:
+        """Return the resources of some kinds by name."""
+        return {key.split(" ")[1]: found for key, found in self.resources.items() if key.split(" ")[0] in kinds}
+
+    def objects(self) -> dict[str, Registration]:
+        """Return the Kubernetes objects."""
+        return {key: found for key, found in self.resources.items() if "apiVersion" in found.inputs}
+
+
+class _Provider(mocks.Mocks):
+    """The plugins: a cluster that is there at once, and deployments that run at once."""
+
+    def __init__(self, recording: Recording, unknown: bool, status: str | None) -> None:
+        self.recording = recording
+        self.unknown = unknown
+        self.status = status
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if self.unknown:
+            return None, args.inputs
+        printed = {"kubeconfig": "certificates", "kubeconfigPath": KUBECONFIG, "workdir": "/state/kwok"}
+        made = {"stdout": json.dumps(printed)} if args.typ == "command:local:Command" else {}
+        return f"id of {args.name}", args.inputs | made
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        self.recording.calls.append({"token": args.token} | args.args)
+        self.recording.order.append(args.token)
+        deployments = [
+            {
+                "kind": "Deployment",
+                "metadata": {"name": name, "namespace": "default", "generation": 1},
+                "status": {"observedGeneration": 1, "availableReplicas": made.inputs["spec"]["replicas"]},
+            }
+            for name, made in self.recording.of_kind("Deployment").items()
+        ]
+        return {"stdout": self.status or json.dumps({"items": deployments})}, []
+
+
+class _Engine(mocks.MockMonitor):
+    """The engine's side: `Mocks` alone would not see the options of a resource."""
+
+    def __init__(self, recording: Recording, unknown: bool, status: str | None) -> None:
+        super().__init__(_Provider(recording, unknown, status))
+        self.recording = recording
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """Name the resource as the SDK's mock does, which does not know the stack in its threads."""
+        return f"urn:pulumi:dev::kwok-dra::{type_}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:
+        key = _key(self.make_urn(request.parent, request.type, request.name))
+        assert key not in self.recording.resources, f"{key} is registered twice"
+        self.recording.order.append(key)
+        self.recording.resources[key] = Registration(
+            parent=_key(request.parent),
+            custom=request.custom,
+            inputs=_plain(rpc.deserialize_properties(request.object)),
+            dependencies={_key(urn) for urn in request.dependencies},
+            provider=request.provider,
+            deleted_with=_key(request.deletedWith),
+            delete_before_replace=request.deleteBeforeReplace,
+            replace_on_changes=list(request.replaceOnChanges),
+            replacement_trigger=request.replacement_trigger.string_value,
+            replace_with={_key(urn) for urn in request.replace_with},
+            secret_outputs=list(request.additionalSecretOutputs),
+        )
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:
+        self.recording.outputs[_key(request.urn)] = _plain(rpc.deserialize_properties(request.outputs))
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
+
+
+def _key(urn: str) -> str:
+    return " ".join(urn.split(":")[-3::2]) if urn else ""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        plain = {key: _plain(entry) for key, entry in value.items()}
+        return Secret(plain["value"]) if plain.get(SECRET[0]) == SECRET[1] else plain
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
+
+
+def stack_configuration(name: str) -> Configuration:
+    """Return the configuration of a committed stack, as its file has it."""
+    found: Configuration = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
+    return found
+
+
+def the_program() -> None:
+    """Run `__main__.py` as Pulumi's language host does."""
+    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+
+
+def run(
+    configuration: Mapping[str, object],
+    program: Callable[[], None] = the_program,
+    *,
+    preview: bool = False,
+    unknown: bool = False,
+    status: str | None = None,
+    recording: Recording | None = None,
+) -> Recording:
+    """Run a program to its end, all outputs included; what it raises comes out here.
+
+    `unknown` is a first preview: nothing is there, so no output of a resource is known. `status` is what reading
+    the status prints, by default that all pods run. A `recording` of the caller's tells what came before an error.
+    """
+    recording = recording or Recording()
+
+    def in_fresh_context() -> None:
+        configure(
+            Settings(
+                monitor=_Engine(recording, unknown, status),
+                engine=mocks.MockEngine(None),
+                project="kwok-dra",
+                stack="dev",
+                organization="organization",
+                dry_run=preview,
+            )
+        )
+        pulumi.runtime.set_all_config({key: json.dumps(value) for key, value in configuration.items()})
+        asyncio.run(run_in_stack(program))
+
+    # The SDK keeps its state in context variables: another context, filled anew, is another program. (`set_mocks` would
+    # keep the outputs that a failed program has not awaited.)
+    contextvars.copy_context().run(in_fresh_context)
+    return recording

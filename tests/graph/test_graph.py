@@ -1,0 +1,226 @@
+"""What the program asks the engine for: resources, their order, and how they are updated and deleted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.graph.recording import KUBECONFIG, Configuration, Recording, Secret, run, stack_configuration
+from topology import objects
+from topology.validation import load
+
+CLUSTER = "KwokCluster kwok-dra-dev"
+COMMAND = "Command kwok-dra-dev"
+PROVIDER = "kubernetes kwok-dra-dev"
+STACK = "Stack kwok-dra-dev"
+
+
+@dataclass
+class Case:
+    """A configuration and the names that have to come of it."""
+
+    configuration: Configuration
+    classes: list[str]
+    nodes: dict[str, list[str]]
+    """By pool; a node's slice is named after it."""
+    templates: dict[str, list[str]]
+    """By workload."""
+
+
+def bigger() -> Case:
+    """Two pools of two nodes, and two workloads with two claims each; some names are those of other kinds."""
+    pools, workloads, claims = ("left", "right"), ("left", "job"), ("a", "b")
+    request = {"name": "gpu", "deviceClass": "second"}
+    configuration = {
+        "kwok-dra:cluster": {"name": "kwok-dra-dev", "kubeApiserverPort": 6443, "readyTimeoutSeconds": 77},
+        "kwok-dra:deviceClasses": [{"name": "first"}, {"name": "second"}],
+        "kwok-dra:nodePools": [{"name": name, "nodes": 2, "gpu": "kwok-l4", "gpusPerNode": 3} for name in pools],
+        "kwok-dra:workloads": [
+            {"name": name, "replicas": 2, "claims": [{"name": claim, "requests": [request]} for claim in claims]}
+            for name in workloads
+        ],
+    }
+    return Case(
+        configuration,
+        classes=["first", "second"],
+        nodes={pool: [f"{pool}-{index}" for index in range(2)] for pool in pools},
+        templates={workload: [f"{workload}-{claim}" for claim in claims] for workload in workloads},
+    )
+
+
+CASES = {
+    "dev": Case(
+        stack_configuration("dev"), ["kwok.x-k8s.io"], {"kwok-node": ["kwok-node-0"]}, {"fake-pod": ["single-gpu"]}
+    ),
+    "bigger": bigger(),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def recording(case: Case) -> Recording:
+    return run(case.configuration)
+
+
+@pytest.fixture
+def slices(recording: Recording) -> dict[str, str]:
+    """The slice of each node."""
+    return {
+        found.inputs["spec"]["nodeName"]: f"ResourceSlice {name}"
+        for name, found in recording.of_kind("ResourceSlice").items()
+    }
+
+
+def test_every_resource_and_its_parent(case: Case, recording: Recording, slices: dict[str, str]) -> None:
+    expected = {
+        STACK: "",
+        CLUSTER: STACK,
+        COMMAND: CLUSTER,
+        PROVIDER: CLUSTER,
+        "DeviceClasses device-classes": STACK,
+        "ClaimStatus claim-status": STACK,
+    }
+    expected |= {f"DeviceClass {name}": "DeviceClasses device-classes" for name in case.classes}
+    for pool, nodes in case.nodes.items():
+        expected |= {f"GpuNodePool {pool}": STACK, f"ResourceSlices {pool}": f"GpuNodePool {pool}"}
+        expected |= {f"Node {node}": f"GpuNodePool {pool}" for node in nodes}
+        expected |= {slices[node]: f"ResourceSlices {pool}" for node in nodes}
+    for workload, templates in case.templates.items():
+        expected |= {f"ClaimWorkload {workload}": STACK, f"Deployment {workload}": f"ClaimWorkload {workload}"}
+        expected |= {f"ResourceClaimTemplate {template}": f"ClaimWorkload {workload}" for template in templates}
+    assert {key: found.parent for key, found in recording.resources.items()} == expected
+
+
+def test_every_dependency(case: Case, recording: Recording, slices: dict[str, str]) -> None:
+    """Cluster → classes, nodes → slices → templates → deployment: an edge too many costs time, one too few fails."""
+    classes = {f"DeviceClass {name}" for name in case.classes}
+    nodes = {f"Node {node}" for names in case.nodes.values() for node in names}
+    everything = classes | nodes | set(slices.values())
+    expected = {PROVIDER: {COMMAND}} | {key: {COMMAND} for key in classes | nodes}
+    expected |= {slice_: {COMMAND, f"Node {node}"} for node, slice_ in slices.items()}
+    for workload, names in case.templates.items():
+        templates = {f"ResourceClaimTemplate {name}" for name in names}
+        expected |= {template: {COMMAND} | everything for template in templates}
+        expected[f"Deployment {workload}"] = {COMMAND} | everything | templates
+    assert {key: found.dependencies for key, found in recording.resources.items() if found.dependencies} == expected
+
+
+def test_every_object_reaches_the_stacks_own_cluster(recording: Recording) -> None:
+    """Any other provider is the user's cluster."""
+    own = "urn:pulumi:dev::kwok-dra::pulumi:providers:kubernetes::kwok-dra-dev::id of kwok-dra-dev"
+    assert {found.provider for found in recording.objects().values()} == {own}
+    assert recording.resources[PROVIDER].inputs["kubeconfig"] == Secret("certificates")
+
+
+def test_the_contents_of_a_cluster_go_and_come_with_it(recording: Recording) -> None:
+    """Destroy is one command, and a new cluster is filled again."""
+    contents = recording.objects()
+    assert {found.deleted_with for found in [*contents.values(), recording.resources[PROVIDER]]} == {COMMAND}
+    assert {found.replacement_trigger for found in contents.values()} == {"id of kwok-dra-dev"}
+
+
+def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
+    """What the API does not let change is replaced, and a deployment together with its templates."""
+    assert {key: found.delete_before_replace for key, found in recording.objects().items()} == dict.fromkeys(
+        recording.objects(), True
+    )
+    on_changes = {"Node": ["status"], "ResourceClaimTemplate": ["spec"]}
+    for kind in ("DeviceClass", "Node", "ResourceSlice", "ResourceClaimTemplate", "Deployment"):
+        found = recording.of_kind(kind).values()
+        assert [resource.replace_on_changes for resource in found] == [on_changes.get(kind, [])] * len(found)
+    assert {key: found.replace_with for key, found in recording.resources.items() if found.replace_with} == {
+        f"Deployment {workload}": {f"ResourceClaimTemplate {template}" for template in templates}
+        for workload, templates in case.templates.items()
+    }
+
+
+def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> None:
+    raw = {key.removeprefix("kwok-dra:"): value for key, value in case.configuration.items()}
+    topology = load(raw | {"cluster": {"name": "x"}})
+    expected = [objects.device_class(device_class) for device_class in topology.device_classes]
+    for pool in topology.node_pools:
+        for name in pool.node_names():
+            expected += [objects.node(pool, name), objects.resource_slice(pool, name)]
+    for workload in topology.workloads:
+        expected += [objects.resource_claim_template(workload, claim) for claim in workload.claims]
+        deployment = objects.deployment(workload)
+        # Pulumi is not to wait for pods that may stay pending.
+        deployment["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+        expected.append(deployment)
+    by_key = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in expected}
+    assert {key: found.inputs for key, found in recording.objects().items()} == by_key
+
+
+def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) -> None:
+    command = recording.resources[COMMAND]
+    environment = command.inputs.pop("environment")
+    # Nothing of the configuration is a piece of shell.
+    assert command.inputs == {
+        "create": "exec python3 components/kwokctl.py create",
+        "update": "exec python3 components/kwokctl.py update",
+        "delete": "exec python3 components/kwokctl.py delete",
+        "logging": "stderr",
+    }
+    assert command.secret_outputs == ["stdout"]
+    assert command.delete_before_replace
+    assert "environment" in command.replace_on_changes
+    cluster: dict[str, Any] = case.configuration["kwok-dra:cluster"]
+    document = environment.pop("KWOK_DRA_KWOKCTL_CONFIG")
+    assert "kind: KwokctlConfiguration" in document
+    assert environment == {
+        "KWOK_DRA_CLUSTER": "kwok-dra-dev",
+        "KWOK_DRA_OWNER": "organization/kwok-dra/dev",
+        "KWOK_DRA_KUBE_VERSION": "1.37.2",
+        "KWOK_DRA_APISERVER_PORT": str(cluster.get("kubeApiserverPort", "")),
+        "KWOK_DRA_READY_TIMEOUT": str(cluster.get("readyTimeoutSeconds", 300)),
+    }
+
+
+def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
+    """After the workloads; by a constant command that gets names and times through its environment."""
+    (call,) = recording.calls
+    assert recording.order[-1] == call["token"] == "command:local:run"
+    environment = call["environment"]
+    assert environment["KUBECONFIG"] == KUBECONFIG
+    assert environment["KWOK_DRA_WAIT_FOR"] == " ".join(f"{workload}=120" for workload in case.templates)
+    assert not [workload for workload in case.templates if workload in call["command"]]
+    assert call["logging"] == "none"
+
+
+def test_outputs(case: Case, recording: Recording) -> None:
+    cluster = {"clusterName": "kwok-dra-dev", "kubeconfigPath": KUBECONFIG, "kubeconfig": Secret("certificates")}
+    nothing = {"nodes": 0, "devices": 0, "allocated": 0, "free": 0}
+    status = {
+        "claims": [],
+        "pools": [{"name": pool} | nothing for pool in case.nodes],
+        "summary": "0 of 0 claims allocated, 0 of 0 pods running, 0 of 0 devices in use on 0 nodes",
+    }
+    devices = case.configuration["kwok-dra:nodePools"][0]["gpusPerNode"]
+    expected: dict[str, Any] = {
+        STACK: cluster | status,
+        CLUSTER: cluster,
+        "DeviceClasses device-classes": {"names": case.classes},
+        "ClaimStatus claim-status": status,
+    }
+    for pool, nodes in case.nodes.items():
+        expected[f"GpuNodePool {pool}"] = {"nodes": nodes}
+        expected[f"ResourceSlices {pool}"] = {"devices": len(nodes) * devices}
+    for workload in case.templates:
+        expected[f"ClaimWorkload {workload}"] = {"deployment": workload}
+    assert recording.outputs == expected
+
+
+def test_a_preview_waits_for_nothing(case: Case) -> None:
+    (call,) = run(case.configuration, preview=True).calls
+    assert call["environment"]["KWOK_DRA_WAIT_FOR"] == ""
+
+
+def test_a_first_preview_works(case: Case) -> None:
+    """There is no cluster yet to ask, and no kubeconfig to make a provider of."""
+    first = run(case.configuration, preview=True, unknown=True)
+    assert set(first.resources) == set(run(case.configuration).resources)
+    assert first.calls == []

@@ -1,0 +1,68 @@
+"""The KwokctlConfiguration that a cluster is made of."""
+
+import shlex
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.seed_page import shell_blocks
+from topology.cluster import kwokctl_configuration
+from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster
+from topology.validation import load
+
+
+def options(**cluster: object) -> dict[str, Any]:
+    """Return the options that kwokctl reads for a configuration of `cluster`."""
+    document = yaml.safe_load(kwokctl_configuration(Cluster.model_validate({"name": "x"} | cluster)))
+    assert document.keys() == {"apiVersion", "kind", "options"}
+    assert (document["apiVersion"], document["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokctlConfiguration")
+    found: dict[str, Any] = document["options"]
+    return found
+
+
+def test_the_defaults_listen_on_loopback_only() -> None:
+    assert options() == {
+        "runtime": "binary",
+        "kubeVersion": f"v{DEFAULT_KUBERNETES_VERSION}",
+        "bindAddress": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize("runtime", ["docker", "podman", "nerdctl", "kind"])
+def test_a_container_has_to_listen_for_its_host(runtime: str) -> None:
+    """Inside a container 127.0.0.1 could not be reached."""
+    assert "bindAddress" not in options(runtime=runtime)
+
+
+def test_the_dev_stack_has_the_flags_of_the_page(dev: dict[str, Any]) -> None:
+    flags = dict(flag.removeprefix("--").split("=", 1) for flag in shlex.split(shell_blocks()[0])[3:])
+    found = options(**dev["cluster"])
+    assert flags == {
+        "kube-feature-gates": found["kubeFeatureGates"],
+        "kube-runtime-config": found["kubeRuntimeConfig"],
+    }
+    assert flags["kube-feature-gates"] == "kube:DynamicResourceAllocation=true"
+    assert flags["kube-runtime-config"] == "resource.k8s.io/v1beta1=true"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        ({"kubeVersion": "1.36.3"}, {"kubeVersion": "v1.36.3"}),
+        ({"kubeApiserverPort": 6443}, {"kubeApiserverPort": 6443}),
+        # Sorted: another order of the same flags must not replace the cluster.
+        ({"kubeFeatureGates": {"B": False, "A": True}}, {"kubeFeatureGates": "kube:A=true,kube:B=false"}),
+        ({"kubeFeatureGates": {"No": True}}, {"kubeFeatureGates": "kube:No=true"}),
+        ({"kubeRuntimeConfig": {"b/v1": False, "api/all": True}}, {"kubeRuntimeConfig": "api/all=true,b/v1=false"}),
+    ],
+)
+def test_options(cluster: dict[str, object], expected: dict[str, object]) -> None:
+    assert options(**cluster) == options() | expected
+
+
+def test_the_same_cluster_is_the_same_text(dev: dict[str, Any]) -> None:
+    """The text is an input of the Command resource, and a changed one replaces the cluster."""
+    first = kwokctl_configuration(load(dev).cluster)
+    dev["cluster"] = dict(reversed(dev["cluster"].items()))
+    assert kwokctl_configuration(load(dev).cluster) == first

@@ -1,0 +1,440 @@
+"""What is accepted as a configuration, and what exactly is said about everything else."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster, Topology
+from topology.gpu import catalogue
+from topology.validation import ConfigurationError, load
+
+ROOT = Path(__file__).resolve().parents[2]
+Configuration = dict[str, Any]
+Names = tuple[str, str, str | None]  # of a workload, its claim and the claim's template
+MISSING = object()
+
+POOL = "nodePools[0]"
+GPU = f"{POOL}.gpu"
+CLASS = "deviceClasses[0]"
+WORKLOAD = "workloads[0]"
+CLAIM = f"{WORKLOAD}.claims[0]"
+REQUEST = f"{CLAIM}.requests[0]"
+
+DNS_LABEL = (
+    "is not a DNS label: use at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+)
+DNS_SUBDOMAIN = (
+    "is not a DNS subdomain: use at most 253 lower-case letters, digits, '-' and '.', such as gpu.example.com"
+)
+DRIVER = "is not a driver name: use a DNS subdomain of at most 63 characters, such as gpu.example.com"
+QUANTITY = "is not a quantity: use a number with an optional unit, such as 96, 500m or 80Gi"
+RESOURCE = "is not a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu"
+QUALIFIED = (
+    "is not a qualified name: use a C identifier of at most 32 characters, optionally after a domain, such as "
+    "productName or gpu.example.com/productName"
+)
+VERSION = (
+    "is not a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, in at most 64 characters"
+)
+KUBERNETES = (
+    "is not a supported Kubernetes version: use a release from 1.34 to 1.37 with its patch number, such as 1.37.2"
+)
+RUNTIMES = "use one of 'binary', 'docker', 'podman', 'nerdctl' or 'kind'"
+CLASSES = "Name one of kwok.x-k8s.io, or add the class to kwok-dra:deviceClasses"
+ONE_VALUE = "has to have exactly one of string, int, bool and version, such as {string: gpu}"
+INT = "has to be a whole number or {index}, but is"
+MAPPING = "has to be a mapping of keys to values, but is"
+WHOLE = "has to be a whole number, but is"
+TEXT = "has to be a text, but is"
+
+
+def get(configuration: Any, key: str) -> Any:
+    """Return the value of what a message would call `key`, such as `nodePools[0].gpu`."""
+    for part in re.findall(r"[^.\[\]]+", key):
+        configuration = configuration[int(part) if part.isdigit() else part]
+    return configuration
+
+
+def put(configuration: Configuration, key: str, value: object) -> Configuration:
+    """Set `key`, or remove it; its last part is the key of a mapping or the first entry of a list."""
+    parent, _, last = key.removesuffix("[0]").rpartition(".")
+    if key.endswith("[0]"):
+        get(configuration, key.removesuffix("[0]"))[0] = value
+    elif value is MISSING:
+        del get(configuration, parent)[last]
+    else:
+        get(configuration, parent)[last] = value
+    return configuration
+
+
+def problems(configuration: Configuration) -> list[str]:
+    """Return what is wrong, as `key: message`, and check that the error's text is just that."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration)
+    found = [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    heading = f"the configuration has {count}; nothing was created or changed"
+    assert str(raised.value).split("\n") == [heading, *(f"  kwok-dra:{problem}" for problem in found)]
+    return found
+
+
+def device(**values: object) -> Configuration:
+    """Return a device written out in place."""
+    return {"driver": "gpu.example.com"} | values
+
+
+def with_attribute(**value: object) -> Configuration:
+    """Return a device with an attribute `model`."""
+    return device(attributes={"model": value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (f"{POOL}.nodes", -1, "has to be at least 0, but is -1"),
+        (f"{POOL}.nodes", 5001, "may be at most 5000, but is 5001"),
+        (f"{POOL}.nodes", 10**30, f"may be at most 5000, but is {10**30}"),
+        (f"{POOL}.nodes", "1", f"{WHOLE} '1'"),
+        (f"{POOL}.nodes", 1.5, f"{WHOLE} 1.5"),
+        (f"{POOL}.nodes", True, f"{WHOLE} True"),
+        (f"{POOL}.nodes", None, f"{WHOLE} None"),
+        (f"{POOL}.gpusPerNode", 0, "has to be at least 1, but is 0"),
+        (f"{POOL}.gpusPerNode", 129, "may be at most 128, but is 129"),
+        (f"{WORKLOAD}.replicas", -1, "has to be at least 0, but is -1"),
+        (f"{WORKLOAD}.replicas", 150_001, "may be at most 150000, but is 150001"),
+        (f"{WORKLOAD}.readyTimeoutSeconds", 0, "has to be at least 1, but is 0"),
+        (f"{WORKLOAD}.readyTimeoutSeconds", 86_401, "may be at most 86400, but is 86401"),
+        (f"{REQUEST}.count", 0, "has to be at least 1, but is 0"),
+        (f"{REQUEST}.count", 33, "may be at most 32, but is 33"),
+        ("cluster.readyTimeoutSeconds", 0, "has to be at least 1, but is 0"),
+        ("cluster.readyTimeoutSeconds", 3601, "may be at most 3600, but is 3601"),
+        ("cluster.kubeApiserverPort", 0, "has to be at least 1, but is 0"),
+        ("cluster.kubeApiserverPort", 65_536, "may be at most 65535, but is 65536"),
+        ("cluster.kubeApiserverPort", "6443", f"{WHOLE} '6443'"),
+    ],
+)
+def test_wrong_numbers(dev: Configuration, key: str, value: object, message: str) -> None:
+    assert problems(put(dev, key, value)) == [f"{key}: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "rule"),
+    [
+        ("cluster.name", "Dev_1", DNS_LABEL),
+        # Names reach file names, YAML and the environment of a shell: none of these may pass.
+        ("cluster.name", "$(reboot)", DNS_LABEL),
+        ("cluster.name", "a\nb: c", DNS_LABEL),
+        ("cluster.name", "../etc", DNS_LABEL),
+        ("cluster.name", "a\n", DNS_LABEL),
+        ("cluster.kubeVersion", "1.33.9", KUBERNETES),
+        ("cluster.kubeVersion", "1.38.0", KUBERNETES),
+        ("cluster.kubeVersion", "v1.37.2", KUBERNETES),
+        ("cluster.kubeVersion", "1.37", KUBERNETES),
+        ("cluster.kubeVersion", "1.37.2\n", KUBERNETES),
+        (f"{POOL}.name", "", DNS_LABEL),
+        (f"{POOL}.name", "-node", DNS_LABEL),
+        (f"{POOL}.name", "n" * 64, DNS_LABEL),
+        (f"{WORKLOAD}.name", "fake.pod", DNS_LABEL),
+        (f"{CLAIM}.name", "gpu_0", DNS_LABEL),
+        (f"{CLAIM}.template", "", DNS_SUBDOMAIN),
+        (f"{CLAIM}.template", "single gpu", DNS_SUBDOMAIN),
+        (f"{REQUEST}.name", "GPU", DNS_LABEL),
+    ],
+)
+def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None:
+    assert problems(put(dev, key, name)) == [f"{key}: {name!r} {rule}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rest"),
+    [
+        ("cluster", [], f": {MAPPING} []"),
+        ("cluster.name", 7, f": {TEXT} 7"),
+        ("cluster.runtime", "vm", f": 'vm' is not possible here; {RUNTIMES}"),
+        ("cluster.kubeVersion", 1.37, f": {TEXT} 1.37"),
+        ("cluster.kubeFeatureGates", ["X"], f": {MAPPING} ['X']"),
+        ("cluster.kubeFeatureGates", {"X": "true"}, ".X: has to be true or false, but is 'true'"),
+        (
+            "cluster.kubeFeatureGates",
+            {"A=true,B": True},
+            ".A=true,B: 'A=true,B' is not a name of the form ^[A-Za-z][A-Za-z0-9]*$",
+        ),
+        ("cluster.kubeRuntimeConfig", {"a,b": True}, ".a,b: 'a,b' is not a name of the form ^[a-z0-9./-]+$"),
+        ("nodePools", {}, ": has to be a list, but is {}"),
+        (POOL, "kwok-node", f": {MAPPING} 'kwok-node'"),
+        (f"{POOL}.capacity", {"cpu": "lots"}, f".cpu: 'lots' {QUANTITY}"),
+        (f"{POOL}.capacity", {"cpu": -1}, f".cpu: '-1' {QUANTITY}"),
+        (f"{POOL}.capacity", {"cpu": True}, f".cpu: {TEXT} True"),
+        (f"{POOL}.capacity", {"a b": 1}, f".a b: 'a b' {RESOURCE}"),
+        (f"{CLASS}.selectors", "true", ": has to be a list, but is 'true'"),
+        (f"{CLASS}.selectors", [""], "[0]: must not be empty"),
+        (f"{CLASS}.selectors", ["x" * 10_241], "[0]: may have at most 10240 characters, but has more"),
+        (f"{CLASS}.selectors", ["true"] * 33, ": may have at most 32 entries, but has 33"),
+        (f"{WORKLOAD}.claims", [], ": has to have at least 1 entry, but has 0"),
+        (f"{WORKLOAD}.claims", MISSING, ": is required"),
+        (f"{CLAIM}.requests", [], ": has to have at least 1 entry, but has 0"),
+        (f"{REQUEST}.deviceClass", MISSING, ": is required"),
+        (
+            f"{REQUEST}.deviceClass",
+            "kwok.x-k8s",
+            f": there is no device class 'kwok.x-k8s'; did you mean 'kwok.x-k8s.io'? {CLASSES}",
+        ),
+        (f"{REQUEST}.deviceClass", "gpu", f": there is no device class 'gpu'. {CLASSES}"),
+        (f"{REQUEST}.selectors", [4], f"[0]: {TEXT} 4"),
+    ],
+)
+def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: str) -> None:
+    assert problems(put(dev, key, value)) == [f"{key}{rest}"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "rest"),
+    [
+        (4, f": {MAPPING} 4"),
+        ({}, ".driver: is required"),
+        (device(driver="GPU"), f".driver: 'GPU' {DRIVER}"),
+        (device(driver="d" * 64), f".driver: '{'d' * 64}' {DRIVER}"),
+        (
+            device(deviceName="gpu"),
+            ".deviceName: 'gpu' may use only the placeholders {index} and has to use {index}",
+        ),
+        (
+            device(deviceName="{node}-{index}"),
+            ".deviceName: '{node}-{index}' may use only the placeholders {index} and has to use {index}",
+        ),
+        (
+            device(sliceName="{node}"),
+            ".sliceName: '{node}' may use only the placeholders {driver}, {node}, {suffix} "
+            "and has to use {node}, {suffix}",
+        ),
+        (
+            with_attribute(string="{uuid}"),
+            ".attributes.model.string: '{uuid}' may use only the placeholders {index}, {node}",
+        ),
+        (with_attribute(string="x" * 65), ".attributes.model.string: may have at most 64 characters, but has more"),
+        (with_attribute(), f".attributes.model: {ONE_VALUE}"),
+        (with_attribute(string="L4", int=4), f".attributes.model: {ONE_VALUE}"),
+        (with_attribute(int="4"), f".attributes.model.int: {INT} '4'"),
+        (with_attribute(int=True), f".attributes.model.int: {INT} True"),
+        (with_attribute(int=1.0), f".attributes.model.int: {INT} 1.0"),
+        (with_attribute(bool="yes"), ".attributes.model.bool: has to be true or false, but is 'yes'"),
+        (with_attribute(version="8.9"), f".attributes.model.version: '8.9' {VERSION}"),
+        (with_attribute(version="08.9.0"), f".attributes.model.version: '08.9.0' {VERSION}"),
+        (with_attribute(version=8.9), f".attributes.model.version: {TEXT} 8.9"),
+        (device(attributes=[]), f".attributes: {MAPPING} []"),
+        (device(attributes={"model": "L4"}), f".attributes.model: {MAPPING} 'L4'"),
+        (device(attributes={"1st": {"int": 1}}), f".attributes.1st: '1st' {QUALIFIED}"),
+        (device(attributes={"a/b/c": {"int": 1}}), f".attributes.a/b/c: 'a/b/c' {QUALIFIED}"),
+        (device(capacity={"c" * 33: 1}), f".capacity.{'c' * 33}: '{'c' * 33}' {QUALIFIED}"),
+        (device(capacity={"memory": "80 GB"}), f".capacity.memory: '80 GB' {QUANTITY}"),
+        (device(nodeCapacity={"gpu!": 8}), f".nodeCapacity.gpu!: 'gpu!' {RESOURCE}"),
+        (
+            device(attributes={f"a{number}": {"int": number} for number in range(32)}, capacity={"memory": 1}),
+            ": has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+        ),
+    ],
+)
+def test_wrong_devices(dev: Configuration, gpu: object, rest: str) -> None:
+    assert problems(put(dev, GPU, gpu)) == [f"{GPU}{rest}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("kwok-l5", "; did you mean 'kwok-l4'?"), ("tpu", "."), ("{input}", ".")],
+)
+def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None:
+    assert problems(put(dev, GPU, name)) == [
+        f"{GPU}: there is no GPU model {name!r} in the catalogue{nearest} Name one of {', '.join(catalogue())}, "
+        "or write the device out in place: {driver: …, attributes: {…}, capacity: {…}}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest", "known"),
+    [
+        ("nodePool", "nodePools", "cluster, deviceClasses, nodePools, workloads"),
+        ("{index}", None, "cluster, deviceClasses, nodePools, workloads"),
+        (
+            "cluster.version",
+            "kubeVersion",
+            "kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, runtime",
+        ),
+        (f"{CLASS}.selector", "selectors", "name, selectors"),
+        (f"{POOL}.gpus", "gpu", "capacity, gpu, gpusPerNode, name, nodes"),
+        (f"{GPU}.attribute", "attributes", "attributes, capacity, deviceName, driver, nodeCapacity, sliceName"),
+        (f"{GPU}.attributes.model.str", "string", "bool, int, string, version"),
+        (f"{WORKLOAD}.replica", "replicas", "claims, name, readyTimeoutSeconds, replicas"),
+        (f"{CLAIM}.request", "requests", "name, requests, template"),
+        (f"{REQUEST}.deviceClassName", "deviceClass", "count, deviceClass, name, selectors"),
+    ],
+)
+def test_unknown_keys(dev: Configuration, key: str, nearest: str | None, known: str) -> None:
+    if key.startswith(GPU):
+        put(dev, GPU, with_attribute(string="L4"))
+    hint = f"; did you mean {nearest!r}?" if nearest else "."
+    assert problems(put(dev, key, 1)) == [f"{key}: there is no such key{hint} The keys here are {known}"]
+
+
+@pytest.mark.parametrize(
+    "parent", ["deviceClasses", "nodePools", "workloads", f"{WORKLOAD}.claims", f"{CLAIM}.requests"]
+)
+def test_a_name_that_is_there_twice(dev: Configuration, parent: str) -> None:
+    entries = get(dev, parent)
+    entries.append(copy.deepcopy(entries[0]))
+    name = entries[0]["name"]
+    assert f"{parent}[1].name: {name!r} is the name of {parent}[0] already: give each its own" in problems(dev)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "template"),
+    [
+        # Given twice, given once and made of names once, and made of different names that give the same.
+        (("a", "x", "shared"), ("b", "y", "shared"), "shared"),
+        (("a", "x", None), ("b", "y", "a-x"), "a-x"),
+        (("a", "b-x", None), ("a-b", "x", None), "a-b-x"),
+    ],
+)
+def test_claims_that_share_a_template(dev: Configuration, first: Names, second: Names, template: str) -> None:
+    requests = [{"name": "gpu", "deviceClass": "kwok.x-k8s.io"}]
+    dev["workloads"] = [
+        {"name": workload, "claims": [{"name": claim, "requests": requests} | ({"template": given} if given else {})]}
+        for workload, claim, given in (first, second)
+    ]
+    assert problems(dev) == [
+        f"workloads[1].claims[0].template: {template!r} is the template of workloads[0].claims[0] already: "
+        "give each its own"
+    ]
+
+
+def test_a_node_name_that_is_too_long(dev: Configuration) -> None:
+    """The pool's name alone would be short enough."""
+    put(dev, f"{POOL}.name", "n" * 62)
+    assert problems(dev) == [
+        f"{POOL}: the node name '{'n' * 62}-0' is longer than 63 characters, the most that the label "
+        "kubernetes.io/hostname can hold: shorten the pool's name"
+    ]
+
+
+def test_a_claim_for_more_devices_than_one_claim_can_have(dev: Configuration) -> None:
+    """Each request alone would be small enough."""
+    request = {"deviceClass": "kwok.x-k8s.io", "count": 17}
+    put(dev, f"{CLAIM}.requests", [{"name": "a"} | request, {"name": "b"} | request])
+    assert problems(dev) == [
+        f"{CLAIM}: asks for 34 devices; the Kubernetes API allows one claim 32: spread them over several claims"
+    ]
+
+
+def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
+    """Wrong values, unknown keys and parts that do not fit together, whatever comes first in the file."""
+    put(dev, f"{REQUEST}.deviceClass", "gpu")
+    put(dev, f"{POOL}.nodes", -1)
+    put(dev, "cluster.kubeApiserverPort", 0)
+    put(dev, "nodePool", [])
+    found = problems(dict(reversed(dev.items())))
+    assert [problem.partition(":")[0] for problem in found] == [
+        "cluster.kubeApiserverPort",
+        "nodePool",
+        f"{POOL}.nodes",
+        f"{REQUEST}.deviceClass",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        # A key that may be left out, and its extremes.
+        ("nodePools", MISSING),
+        ("cluster.kubeVersion", "1.34.0"),
+        ("cluster.kubeVersion", "1.37.99"),
+        ("cluster.runtime", "kind"),
+        ("cluster.kubeApiserverPort", 65_535),
+        ("cluster.readyTimeoutSeconds", 3600),
+        ("cluster.kubeFeatureGates", {"AllAlpha": False, "DRAAdminAccess": True}),
+        ("cluster.kubeRuntimeConfig", {"api/all": True, "resource.k8s.io/v1alpha3": False}),
+        (f"{CLASS}.selectors", MISSING),
+        (f"{CLASS}.selectors", ["true"] * 32),
+        (f"{POOL}.name", "n" * 61),
+        (f"{POOL}.nodes", 0),
+        (f"{POOL}.nodes", 5000),
+        (f"{POOL}.gpusPerNode", 128),
+        (
+            f"{POOL}.capacity",
+            {"cpu": 0.5, "memory": "1.5Ti", "pods": "1e3", "example.com/gpu": 0, "hugepages-2Mi": "0"},
+        ),
+        (f"{WORKLOAD}.replicas", 0),
+        (f"{WORKLOAD}.name", "1-1"),
+        (f"{CLAIM}.template", MISSING),
+        (f"{CLAIM}.template", "single-gpu.v1"),
+        (f"{REQUEST}.count", 32),
+        (f"{REQUEST}.selectors", ['device.attributes["gpu.kwok.x-k8s"].type == "gpu"']),
+        # Devices written out in place.
+        (GPU, device()),
+        (GPU, device(deviceName="{index}", sliceName="{suffix}.{node}")),
+        (GPU, device(deviceName="gpu-{index}", sliceName="{node}-{driver}-{suffix}", nodeCapacity={"x.y/gpu": 8})),
+        (GPU, device(attributes={"a": {"int": -1}, "b": {"int": "{index}"}, "c": {"bool": False}})),
+        (GPU, device(attributes={"gpu.example.com/_x": {"string": "{node}/{index}"}})),
+        (GPU, device(attributes={"a": {"version": "0.0.0-rc.1+build.5"}, "b": {"string": "x" * 64}})),
+        (GPU, device(capacity={"memory": "80Gi", "cores": 132, "fraction": 0.25})),
+        (GPU, device(attributes={f"a{number}": {"int": number} for number in range(31)}, capacity={"memory": 1})),
+    ],
+)
+def test_what_is_valid_is_accepted(dev: Configuration, key: str, value: object) -> None:
+    load(put(dev, key, value))
+
+
+def test_only_the_name_of_the_cluster_is_required() -> None:
+    """And the program adds that one."""
+    assert load({"cluster": {"name": "x"}}) == Topology(cluster=Cluster(name="x"))
+
+
+def test_several_pools_and_workloads(dev: Configuration) -> None:
+    """Names need to differ only from names of the same kind."""
+    request = {"name": "x", "deviceClass": "x.example.com"}
+    claims = [{"name": name, "requests": [request]} for name in ("x", "y")]
+    dev |= {
+        "deviceClasses": [{"name": "x"}, {"name": "x.example.com"}],
+        "nodePools": [{"name": "x", "gpu": "kwok-l4"}, {"name": "x-0", "gpu": "kwok-l4"}],
+        "workloads": [{"name": "x", "claims": claims}, {"name": "y", "claims": claims}],
+    }
+    workloads = load(dev).workloads
+    templates = [workload.template_name(claim) for workload in workloads for claim in workload.claims]
+    assert templates == ["x-x", "x-y", "y-x", "y-y"]
+
+
+def test_the_dev_stack_is_the_design(dev: Configuration) -> None:
+    """The example of "Contracts" in the design, which leaves the cluster out."""
+    design = yaml.safe_load("""
+        nodePools:
+          - name: kwok-node
+            nodes: 1
+            gpu: kwok-l4
+            gpusPerNode: 1
+        deviceClasses:
+          - name: kwok.x-k8s.io
+            selectors: ["device.driver == 'gpu.kwok.x-k8s'"]
+        workloads:
+          - name: fake-pod
+            replicas: 1
+            claims:
+              - name: gpu0
+                template: single-gpu
+                requests:
+                  - {name: gpu, deviceClass: kwok.x-k8s.io}
+    """)
+    topology = load(dev)
+    assert load(design | {"cluster": {"name": "x"}}).model_copy(update={"cluster": topology.cluster}) == topology
+
+
+def test_the_default_version_is_the_one_that_is_built() -> None:
+    built = re.search(r"^\s*k8s\.io/kubernetes v(\S+)", (ROOT / "toolchain/cluster/go.mod").read_text(), re.MULTILINE)
+    assert built and built[1] == DEFAULT_KUBERNETES_VERSION == Cluster(name="x").kube_version
+
+
+def test_the_project_file_knows_the_same_keys() -> None:
+    """Pulumi checks the types of the keys it knows, and tells their defaults to nobody else."""
+    keys = set(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]) - {"pulumi:disable-default-providers"}
+    assert keys == {str(field.alias) for field in Topology.model_fields.values()}

@@ -1,0 +1,479 @@
+"""components/kwokctl.py, with a `kwokctl` and a `kubectl` that only pretend, and real processes as components."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "components" / "kwokctl.py"
+OWNER = "organization/kwok-dra/dev"
+
+ENDED = "kube-apiserver of cluster dev ended while it was starting:"
+CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
+NOT_READY = "cluster dev was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds"
+
+# The real one's habits, as far as they matter here: files in $KWOK_WORKDIR/clusters/NAME, one process per component,
+# with that folder in its command line, a kubeconfig that everybody may read, a `delete` that does not wait, and a
+# shared kubeconfig that stays.
+# $SCENARIO says what goes wrong, and $RECORD is where it notes its calls and its processes.
+KWOKCTL = f"""#!{sys.executable} -SE
+import json, os, pathlib, signal, subprocess, sys, time
+arguments = sys.argv[1:]
+scenario = os.environ["SCENARIO"]
+record = pathlib.Path(os.environ["RECORD"])
+cluster = pathlib.Path(os.environ["KWOK_WORKDIR"], "clusters", arguments[arguments.index("--name") + 1])
+shared = pathlib.Path(arguments[arguments.index("--kubeconfig") + 1])
+verb = "create" if "create" in arguments else "delete"
+document = pathlib.Path(arguments[arguments.index("--config") + 1]).read_text() if "--config" in arguments else ""
+with open(record / "calls", "a") as calls:
+    call = {{"verb": verb, "arguments": arguments, "document": document, "environment": dict(os.environ)}}
+    print(json.dumps(call), file=calls)
+
+def note(pid, file="processes"):
+    with open(record / file, "a") as pids:
+        print(pid, file=pids)
+
+def start(component, ended=False):
+    command = [sys.executable, "-SEc", "import time; time.sleep(60)", str(cluster / component)]
+    process = subprocess.Popen(command, start_new_session=True)
+    note(process.pid)
+    if ended:
+        process.kill()
+        process.wait()
+    (cluster / "pids" / f"{{component}}.pid").write_text(f"{{process.pid}}\\n")
+
+note(os.getpid(), "kwokctls")
+print("kwokctl says a lot")
+if verb == "delete":
+    if scenario == "cannot delete":
+        sys.exit("permission denied")
+    for file in (cluster / "pids").glob("*.pid"):
+        pid = int(file.read_text())
+        if scenario == "slow to end":
+            subprocess.Popen(["sh", "-c", f"sleep 0.3; kill {{pid}}"], start_new_session=True)
+        elif scenario != "never ends":
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+    (cluster / "kwok.yaml").unlink()
+    if shared.exists():
+        shared.write_text(shared.read_text().replace(f"name: kwok-{{cluster.name}}", "null"))
+    sys.exit()
+
+if scenario == "fails at once":
+    sys.exit("no such runtime")
+for folder in ("pids", "logs"):
+    (cluster / folder).mkdir()
+(cluster / "kwok.yaml").write_text("")
+start("etcd")
+if scenario == "fails":
+    sys.exit("\\n".join(f"line {{number}}" for number in range(1, 9)))
+if scenario.startswith("dies"):
+    errors = ["E1 cannot listen", "I2 fine", "F1 giving up"] if scenario == "dies" else []
+    (cluster / "logs" / "kube-apiserver.log").write_text("\\n".join(["I1 fine", *errors, "goroutine 1:"]))
+    start("kube-apiserver", ended=True)
+    time.sleep(60)
+(cluster / "kubeconfig.yaml").write_text("certificates of " + cluster.name)
+(cluster / "kubeconfig.yaml").chmod(0o644)
+shared.write_text((shared.read_text() if shared.exists() else "contexts:") + f" name: kwok-{{cluster.name}}")
+if scenario == "hangs":
+    (record / "hanging").touch()
+    time.sleep(60)
+"""
+
+KUBECTL = """#!/bin/sh
+case "$*" in
+    *readyz*) [ "$SCENARIO" != "never ready" ] ;;
+    *view*) [ "$SCENARIO" != "unreadable" ] && cat "$KUBECONFIG" ;;
+esac
+"""
+
+
+class Machine:
+    """A folder with programs, kwokctl's folder and the environment of the script."""
+
+    def __init__(self, folder: Path) -> None:
+        self.record = folder
+        self.workdir = folder / "state" / "kwok"
+        self.cluster = self.workdir / "clusters" / "dev"
+        self.shared = self.workdir / "kubeconfig"
+        self.marker = self.cluster / "kwok-dra.json"
+        self.programs = folder / "bin"
+        self.add_program("kwokctl", KWOKCTL)
+        self.add_program("kubectl", KUBECTL)
+        self.environment = {
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "HOME": str(folder),
+            "SCENARIO": "",
+            "RECORD": str(folder),
+            "KWOK_WORKDIR": str(self.workdir),
+            "KWOK_DRA_CLUSTER": "dev",
+            "KWOK_DRA_OWNER": OWNER,
+            "KWOK_DRA_KWOKCTL_CONFIG": "kind: KwokctlConfiguration\n",
+            "KWOK_DRA_KUBE_VERSION": "1.37.2",
+            "KWOK_DRA_APISERVER_PORT": "",
+            "KWOK_DRA_READY_TIMEOUT": "30",
+        }
+
+    def add_program(self, name: str, text: str) -> None:
+        """Write an executable script."""
+        self.programs.mkdir(exist_ok=True)
+        (self.programs / name).write_text(text)
+        (self.programs / name).chmod(0o755)
+
+    def start(self, verb: str, scenario: str = "", **variables: str) -> subprocess.Popen[str]:
+        """Start the script, as the Command resource does but for its shell."""
+        environment = self.environment | {"SCENARIO": scenario} | variables
+        command = [sys.executable, str(SCRIPT), verb]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, cwd=self.record, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, verb: str, scenario: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the script."""
+        process = self.start(verb, scenario, **variables)
+        try:
+            stdout, stderr = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def create(self, **variables: str) -> dict[str, str]:
+        """Create the cluster and return what the script prints."""
+        done = self.run("create", **variables)
+        assert done.returncode == 0, done.stderr
+        printed: dict[str, str] = json.loads(done.stdout)
+        return printed
+
+    def error(self, verb: str, scenario: str = "", **variables: str) -> str:
+        """Return the message of a run that fails, which is all it prints."""
+        done = self.run(verb, scenario, **variables)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Traceback" not in done.stderr
+        return done.stderr.removeprefix("kwokctl gets the programs of the control plane itself; ").removeprefix(
+            "the first time that takes a while\n"
+        )
+
+    def calls(self, verb: str) -> list[dict[str, Any]]:
+        """Return the calls of kwokctl so far."""
+        file = self.record / "calls"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [call for call in map(json.loads, lines) if call["verb"] == verb]
+
+    def processes(self, file_name: str = "processes") -> list[int]:
+        """Return the ids of all processes that kwokctl has started, or of all `kwokctls`."""
+        file = self.record / file_name
+        return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+    def assert_nothing_left(self) -> None:
+        """Check for processes and files of the cluster."""
+        assert not [pid for pid in self.processes() + self.processes("kwokctls") if running(pid)]
+        assert not self.cluster.exists()
+        assert not self.shared.exists()
+
+    def leave_behind(self, **marker: object) -> None:
+        """Leave what an interrupted create leaves: files, a process, no kubeconfig."""
+        self.create()
+        mark = {"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None} | marker
+        self.marker.write_text(json.dumps(mark))
+        (self.cluster / "kubeconfig.yaml").unlink()
+        (self.cluster / "left").touch()
+
+
+def ps(pid: int, column: str) -> str:
+    """Return what ps says about a process; nothing if there is none."""
+    return subprocess.run(["ps", "-ww", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True).stdout
+
+
+def running(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and waits for its parent does not."""
+    return ps(pid, "stat")[:1] not in ("", "Z")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """Return a machine whose path is as awkward as a path can be, and end what was started on it."""
+    folder = tmp_path / 'it\'s a "$(touch hacked)" `folder`'
+    folder.mkdir()
+    made = Machine(folder)
+    yield made
+    for pid in made.processes() + made.processes("kwokctls"):
+        if str(folder) in ps(pid, "args"):  # and not another program that got the number since
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def other_process() -> Iterator[subprocess.Popen[bytes]]:
+    """Return a process that has nothing to do with a cluster, unless its command line says so."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_create_prints_the_cluster_and_nothing_else(machine: Machine) -> None:
+    assert machine.create() == {
+        "kubeconfig": "certificates of dev",
+        "kubeconfigPath": str(machine.cluster / "kubeconfig.yaml"),
+        "workdir": str(machine.workdir),
+    }
+
+
+def test_only_the_owner_can_read_the_kubeconfig(machine: Machine) -> None:
+    machine.create()
+    assert (machine.cluster / "kubeconfig.yaml").stat().st_mode & 0o777 == 0o600
+    assert machine.cluster.stat().st_mode & 0o777 == 0o700
+
+
+def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
+    """Through no shell, on no command line that could be misread, and without the user's own kubeconfig."""
+    values = {
+        "KWOK_DRA_OWNER": 'it\'s "$(touch hacked)" `touch hacked`; touch hacked',
+        "KWOK_DRA_KWOKCTL_CONFIG": "a: $HOME\n'b'",
+    }
+    machine.create(**values, KUBECONFIG="/the/users/own")
+    (call,) = machine.calls("create")
+    config = str(machine.cluster / "kwokctl.yaml")
+    assert call["arguments"] == [
+        *("--name", "dev", "--config", config),
+        *("create", "cluster", "--kubeconfig", str(machine.shared)),
+    ]
+    assert call["document"] == values["KWOK_DRA_KWOKCTL_CONFIG"]
+    assert json.loads(machine.marker.read_text())["owner"] == values["KWOK_DRA_OWNER"]
+    assert call["environment"]["KUBECONFIG"] == str(machine.cluster / "kubeconfig.yaml")
+    assert not list(machine.record.parent.rglob("hacked"))
+
+
+def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
+    machine.create()
+    expected = {"state": "created", "owner": OWNER, "project": str(ROOT), "kwokctl": None}
+    assert json.loads(machine.marker.read_text()) == expected
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        None,
+        {"state": "created"},
+        {"state": "creating", "owner": "organization/kwok-dra/other"},
+        {"state": "creating", "project": "/another/checkout"},
+    ],
+    ids=["made by hand", "complete", "another stack's", "another checkout's"],
+)
+def test_the_cluster_of_somebody_else_is_left_alone(machine: Machine, marker: dict[str, str] | None) -> None:
+    machine.leave_behind(**marker or {})
+    if marker is None:
+        machine.marker.unlink()
+    before = {path: path.read_bytes() for path in machine.cluster.rglob("*") if path.is_file()}
+    assert machine.error("create") == (
+        f"kwok-dra:cluster.name: there is a cluster 'dev' already, in {machine.cluster}, and this stack did not "
+        "create it. Choose another name (`pulumi config set --path kwok-dra:cluster.name NAME`), or delete that "
+        "cluster if nobody needs it (`kwokctl delete cluster --name dev`)\n"
+    )
+    assert {path: path.read_bytes() for path in machine.cluster.rglob("*") if path.is_file()} == before
+    assert all(running(pid) for pid in machine.processes())
+    assert not machine.calls("delete")
+
+
+def test_what_an_interrupted_create_left_is_removed(machine: Machine) -> None:
+    machine.leave_behind()
+    (left,) = machine.processes()
+    machine.create()
+    assert not running(left)
+    assert not (machine.cluster / "left").exists()
+    assert [running(pid) for pid in machine.processes()] == [False, True]
+
+
+def test_a_create_that_never_got_to_kwokctl_is_no_obstacle(machine: Machine) -> None:
+    machine.cluster.mkdir(parents=True)
+    machine.marker.write_text(json.dumps({"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None}))
+    machine.create()
+
+
+def test_a_kwokctl_that_is_still_at_work_is_ended(machine: Machine) -> None:
+    """Its script was killed too hard to do that."""
+    interrupted = machine.start("create", "hangs")
+    wait_for(machine.record / "hanging")
+    interrupted.kill()
+    interrupted.communicate()
+    kwokctl = json.loads(machine.marker.read_text())["kwokctl"]
+    assert running(kwokctl)
+    machine.create()
+    assert not running(kwokctl)
+
+
+def test_the_id_of_an_ended_kwokctl_may_be_another_programs(
+    machine: Machine, other_process: subprocess.Popen[bytes]
+) -> None:
+    machine.leave_behind(kwokctl=other_process.pid)
+    machine.create()
+    assert other_process.poll() is None
+
+
+def test_a_port_that_is_taken(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        assert machine.error("create", KWOK_DRA_APISERVER_PORT=port) == (
+            f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used (Address already in use). Choose another "
+            "one, or leave the key out to get a free one\n"
+        )
+    assert not machine.workdir.exists()
+    assert not machine.calls("create")
+    machine.create(KWOK_DRA_APISERVER_PORT=port)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "timeout", "message"),
+    [
+        ("fails at once", "30", "kwokctl could not create cluster dev:\n  kwokctl says a lot\n  no such runtime"),
+        ("fails", "30", "kwokctl could not create cluster dev:\n  line 4\n  line 5\n  line 6\n  line 7\n  line 8"),
+        ("dies", "30", f"{ENDED}\n  E1 cannot listen\n  F1 giving up\n{CHECK}"),
+        ("dies without a word", "30", f"{ENDED}\n  I1 fine\n  goroutine 1:\n{CHECK}"),
+        ("hangs", "0.5", f"{NOT_READY} (now 0.5)"),
+        ("never ready", "0.5", f"{NOT_READY} (now 0.5)"),
+        ("unreadable", "30", "the kubeconfig of cluster dev cannot be read:\n"),
+    ],
+)
+def test_a_failed_create_says_why_and_leaves_nothing(
+    machine: Machine, scenario: str, timeout: str, message: str
+) -> None:
+    assert machine.error("create", scenario, KWOK_DRA_READY_TIMEOUT=timeout) == f"{message}\n"
+    machine.assert_nothing_left()
+
+
+def test_an_interrupted_create_leaves_nothing(machine: Machine) -> None:
+    process = machine.start("create", "hangs")
+    wait_for(machine.record / "hanging")
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 143
+    machine.assert_nothing_left()
+
+
+def test_update_prints_the_cluster_again(machine: Machine) -> None:
+    printed = machine.create()
+    done = machine.run("update")
+    assert (done.returncode, json.loads(done.stdout)) == (0, printed)
+    assert len(machine.calls("create")) == 1
+
+
+def test_update_of_a_cluster_that_is_gone(machine: Machine) -> None:
+    assert machine.error("update") == (
+        f"cluster dev is gone: its folder {machine.cluster} does not exist. Run `pulumi destroy` and then `pulumi up` "
+        "to make it anew\n"
+    )
+
+
+@pytest.mark.parametrize("scenario", ["", "slow to end"])
+def test_delete_leaves_nothing(machine: Machine, scenario: str) -> None:
+    machine.create()
+    done = machine.run("delete", scenario)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    machine.assert_nothing_left()
+
+
+def test_delete_leaves_other_clusters(machine: Machine) -> None:
+    machine.create()
+    machine.create(KWOK_DRA_CLUSTER="other")
+    assert machine.run("delete", KWOK_DRA_CLUSTER="other").returncode == 0
+    assert [path.name for path in (machine.workdir / "clusters").iterdir()] == ["dev"]
+    assert [running(pid) for pid in machine.processes()] == [True, False]
+    assert machine.shared.read_text() == "contexts: name: kwok-dev null"
+
+
+@pytest.mark.parametrize("previous", ["", '{"workdir": "/nowhere"}'])
+def test_delete_of_what_is_gone(machine: Machine, previous: str) -> None:
+    done = machine.run("delete", PULUMI_COMMAND_STDOUT=previous)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not machine.calls("delete")
+
+
+def test_delete_works_where_the_cluster_was_created(machine: Machine) -> None:
+    """KWOK_WORKDIR may have another value by then."""
+    printed = machine.create()
+    elsewhere = {"KWOK_WORKDIR": str(machine.record / "elsewhere")}
+    done = machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps(printed), **elsewhere)
+    assert (done.returncode, done.stderr) == (0, "")
+    machine.assert_nothing_left()
+
+
+def test_the_id_of_an_ended_component_may_be_another_programs(
+    machine: Machine, other_process: subprocess.Popen[bytes]
+) -> None:
+    """After a restart of the machine, say; the real kwokctl would end whatever its files name."""
+    machine.create()
+    (machine.cluster / "pids" / "kwok-controller.pid").write_text(str(other_process.pid))
+    assert machine.run("delete").returncode == 0
+    machine.assert_nothing_left()
+    assert other_process.poll() is None
+
+
+def test_a_cluster_that_cannot_be_deleted(machine: Machine) -> None:
+    machine.create()
+    message = machine.error("delete", "cannot delete")
+    assert message == "kwokctl could not delete cluster dev:\n  kwokctl says a lot\n  permission denied\n"
+    assert machine.cluster.exists()
+
+
+def test_components_that_never_end(machine: Machine) -> None:
+    machine.create()
+    patched = (
+        f"import sys; sys.path[0] = {str(SCRIPT.parent)!r}; import kwokctl; kwokctl.STOP_SECONDS = 0.2; kwokctl.main()"
+    )
+    environment = machine.environment | {"SCENARIO": "never ends"}
+    done = subprocess.run([sys.executable, "-c", patched, "delete"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"etcd of cluster dev did not end; see {machine.cluster}\n")
+    assert machine.cluster.exists()
+
+
+def test_built_programs_are_used(machine: Machine) -> None:
+    """Unless the user says otherwise."""
+    machine.create(KWOK_DRA_TOOLS="/tools", KWOK_ETCD_BINARY="/my/etcd")
+    assert binaries(machine) == {
+        "KWOK_KUBE_BINARY_PREFIX": "/tools/kubernetes/v1.37.2",
+        "KWOK_ETCD_BINARY": "/my/etcd",
+        "KWOK_CONTROLLER_BINARY": "/tools/bin/kwok",
+    }
+
+
+@pytest.mark.parametrize(("version", "used"), [("1.37.2", True), ("1.36.0", False)])
+def test_programs_on_path_are_used_in_the_right_version(machine: Machine, version: str, used: bool) -> None:
+    names = {
+        "etcd": "KWOK_ETCD_BINARY",
+        "kube-apiserver": "KWOK_KUBE_APISERVER_BINARY",
+        "kube-controller-manager": "KWOK_KUBE_CONTROLLER_MANAGER_BINARY",
+        "kube-scheduler": "KWOK_KUBE_SCHEDULER_BINARY",
+        "kwok": "KWOK_CONTROLLER_BINARY",
+    }
+    for name in names:
+        machine.add_program(name, f"#!/bin/sh\necho Kubernetes v{version}\n")
+    done = machine.run("create")
+    assert done.returncode == 0
+    expected = {variable: str(machine.programs / name) for name, variable in names.items()}
+    assert binaries(machine) == (expected if used else {})
+    download = "kwokctl gets the programs of the control plane itself; the first time that takes a while\n"
+    assert done.stderr == ("" if used else download)
+
+
+def binaries(machine: Machine) -> dict[str, str]:
+    """Return what the only create told kwokctl about programs."""
+    (call,) = machine.calls("create")
+    return {name: value for name, value in call["environment"].items() if "_BINARY" in name}
+
+
+def wait_for(file: Path) -> None:
+    """Wait until a file is there."""
+    deadline = time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
