@@ -166,8 +166,9 @@ def stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def progress(label: str, start: float, expected: int, log: Path) -> Text:
-    """Say how long it has taken, how long it may take, and how much has been downloaded."""
-    text = f"{label} … {time.monotonic() - start:.0f} s of about {expected} s"
+    """Say how long it has taken, how long it may take while that holds, and how much has been downloaded."""
+    elapsed = time.monotonic() - start
+    text = f"{label} … {elapsed:.0f} s" + (f" of about {expected} s" if elapsed <= expected else "")
     if modules := log.read_text(errors="replace").count("go: downloading "):
         text += f", {modules} modules downloaded"
     return Text(text, no_wrap=True, overflow="ellipsis")
