@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "components" / "kwokctl.py"
 OWNER = "organization/kwok-dra/dev"
 
+DOWNLOAD = "kwokctl gets the programs of the control plane itself; the first time that takes a while\n"
 ENDED = "kube-apiserver of cluster dev ended while it was starting:"
 CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
 NOT_READY = "cluster dev was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds"
@@ -160,9 +161,7 @@ class Machine:
         done = self.run(verb, scenario, **variables)
         assert (done.returncode, done.stdout) == (1, "")
         assert "Traceback" not in done.stderr
-        return done.stderr.removeprefix("kwokctl gets the programs of the control plane itself; ").removeprefix(
-            "the first time that takes a while\n"
-        )
+        return done.stderr.removeprefix(DOWNLOAD)
 
     def calls(self, verb: str) -> list[dict[str, Any]]:
         """Return the calls of kwokctl so far."""
@@ -339,8 +338,8 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
         ("fails", "30", "kwokctl could not create cluster dev:\n  line 4\n  line 5\n  line 6\n  line 7\n  line 8"),
         ("dies", "30", f"{ENDED}\n  E1 cannot listen\n  F1 giving up\n{CHECK}"),
         ("dies without a word", "30", f"{ENDED}\n  I1 fine\n  goroutine 1:\n{CHECK}"),
-        ("hangs", "0.5", f"{NOT_READY} (now 0.5)"),
-        ("never ready", "0.5", f"{NOT_READY} (now 0.5)"),
+        ("hangs", "1", f"{NOT_READY} (now 1)"),
+        ("never ready", "1", f"{NOT_READY} (now 1)"),
         ("unreadable", "30", "the kubeconfig of cluster dev cannot be read:\n"),
     ],
 )
@@ -461,8 +460,7 @@ def test_programs_on_path_are_used_in_the_right_version(machine: Machine, versio
     assert done.returncode == 0
     expected = {variable: str(machine.programs / name) for name, variable in names.items()}
     assert binaries(machine) == (expected if used else {})
-    download = "kwokctl gets the programs of the control plane itself; the first time that takes a while\n"
-    assert done.stderr == ("" if used else download)
+    assert done.stderr == ("" if used else DOWNLOAD)
 
 
 def binaries(machine: Machine) -> dict[str, str]:
