@@ -17,9 +17,13 @@ class KwokCluster(pulumi.ComponentResource):
     """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
 
     It creates
-    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. Any change of
-      the specification replaces the cluster, because kwokctl keeps what exists;
-    - `kubernetes.Provider` for that cluster and no other: a new cluster is a new provider identity.
+    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. A changed name
+      or KwokctlConfiguration replaces the cluster, because kwokctl keeps what exists;
+    - `kubernetes.Provider` for that cluster and no other.
+
+    A replaced cluster is empty, so its objects are replaced with it (`KubernetesObject`). The provider's identifier is
+    the cluster's name all the same: with the command's id the engine would plan to replace the provider, close it while
+    it works out what else to replace, and then fail to delete the old objects with it.
 
     Raises:
         pulumi.RunError: a program is missing, or the Kubernetes version was not built.
@@ -38,8 +42,8 @@ class KwokCluster(pulumi.ComponentResource):
 
     def __init__(self, cluster: Cluster, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the cluster that `cluster` describes."""
-        super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
         _check_programs(cluster)
+        super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
         self.command = self._create_command(cluster)
         made = self.command.stdout.apply(json.loads)
         self.cluster_name = pulumi.Output.from_input(cluster.name)
@@ -75,7 +79,7 @@ class KwokCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 additional_secret_outputs=["stdout"],
-                replace_on_changes=["environment"],
+                replace_on_changes=["environment.KWOK_DRA_CLUSTER", "environment.KWOK_DRA_KWOKCTL_CONFIG"],
                 delete_before_replace=True,
             ),
         )
@@ -91,10 +95,7 @@ class KwokCluster(pulumi.ComponentResource):
 
 def _check_programs(cluster: Cluster) -> None:
     if missing := kwokctl.missing_programs():
-        raise pulumi.RunError(
-            f"{' and '.join(missing)} not found on PATH. Run `make tools` and then `source toolchain/activate`, or "
-            "install KWOK v0.8.0 or newer (https://kwok.sigs.k8s.io/docs/user/installation/) and kubectl"
-        )
+        raise pulumi.RunError(missing)
     tools = os.environ.get("KWOK_DRA_TOOLS")
     if tools and cluster.runtime == "binary":
         built = kwokctl.built_kubernetes_versions(Path(tools))

@@ -2,7 +2,8 @@
 
     python3 components/kwokctl.py create|update|delete
 
-`create` and `update` print one JSON object: the cluster's `kubeconfig`, the path of that file and kwokctl's `workdir`.
+`create` and `update` print one JSON object: the cluster's `id`, its `kubeconfig`, the path of that file and kwokctl's
+`workdir`.
 It uses the standard library only and reads its input from the environment, never from a command line:
 
     KWOK_DRA_CLUSTER         name of the cluster
@@ -28,9 +29,11 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -69,9 +72,15 @@ def built_kubernetes_versions(tools: Path) -> list[str]:
     return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
 
 
-def missing_programs() -> list[str]:
-    """List the programs that this script needs and that are not on PATH."""
-    return [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
+def missing_programs() -> str:
+    """Say which of the programs that this script needs are not on PATH, and what to do; empty if none."""
+    missing = [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
+    if not missing:
+        return ""
+    return (
+        f"{' and '.join(missing)} not found on PATH. Run `make tools` and then `source toolchain/activate`, or "
+        "install KWOK v0.8.0 or newer (https://kwok.sigs.k8s.io/docs/user/installation/) and kubectl"
+    )
 
 
 # The three verbs.
@@ -81,15 +90,23 @@ def create() -> None:
     """Create the cluster, wait until it is ready and print it; on failure leave nothing behind."""
     cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
     deadline = time.monotonic() + float(os.environ["KWOK_DRA_READY_TIMEOUT"])
-    _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
     cluster.claim_name()
     try:
+        _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
         cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], deadline)
-        cluster.mark("created")
+        cluster.mark(state="created")
         cluster.describe()
-    except BaseException:
-        cluster.remove()
+    except BaseException as error:
+        _clean_up(cluster, error)
         raise
+
+
+def _clean_up(cluster: _Cluster, error: BaseException) -> None:
+    """Remove what a failed create made; if that fails too, say both."""
+    try:
+        cluster.remove()
+    except ClusterError as second:
+        raise ClusterError(f"{error}\n{second}") from error
 
 
 def update() -> None:
@@ -104,9 +121,15 @@ def update() -> None:
 
 
 def delete() -> None:
-    """Delete the cluster where it was created, which is what the previous output says; absent is fine."""
-    previous = json.loads(os.environ.get("PULUMI_COMMAND_STDOUT") or "{}")
-    _Cluster(Path(previous.get("workdir") or workdir()), os.environ["KWOK_DRA_CLUSTER"]).remove()
+    """Delete the cluster that the previous output describes, where it was created.
+
+    It is fine if it is gone. A cluster that somebody else made in its place is left alone.
+    """
+    previous = _parse(os.environ.get("PULUMI_COMMAND_STDOUT", ""))
+    cluster = _Cluster(Path(previous.get("workdir") or workdir()), os.environ["KWOK_DRA_CLUSTER"])
+    if previous and previous.get("id") != cluster.note().get("id"):
+        return
+    cluster.remove()
 
 
 class _Cluster:
@@ -126,7 +149,7 @@ class _Cluster:
         What an interrupted create of the same stack left behind is removed.
         """
         if self.folder.exists():
-            left = json.loads(self.marker.read_text()) if self.marker.exists() else {}
+            left = self.note()
             mine = {"state": "creating", "owner": self.owner, "project": str(PROJECT)}
             if not mine.items() <= left.items():
                 raise ClusterError(
@@ -138,19 +161,24 @@ class _Cluster:
             _end_kwokctl(left.get("kwokctl"))
             self.remove()
         self.folder.mkdir(mode=0o700, parents=True)
-        self.mark("creating")
+        self.mark(state="creating", owner=self.owner, project=str(PROJECT), id=uuid.uuid4().hex)
 
-    def mark(self, state: str, kwokctl: int | None = None) -> None:
-        """Note whose cluster this is and which kwokctl is at work on it."""
-        note = {"state": state, "owner": self.owner, "project": str(PROJECT), "kwokctl": kwokctl}
-        self.marker.write_text(json.dumps(note))
+    def note(self) -> dict[str, Any]:
+        """Return what is noted about the cluster in its folder; empty if this script did not make it."""
+        return _parse(self.marker.read_text()) if self.marker.exists() else {}
+
+    def mark(self, **values: object) -> None:
+        """Note whose cluster this is, how far it is and which kwokctl is at work on it; never half a note."""
+        new = self.marker.with_suffix(".new")
+        new.write_text(json.dumps({**self.note(), **values}))
+        new.replace(self.marker)
 
     def start(self, configuration: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
         document = self.folder / "kwokctl.yaml"
         document.write_text(configuration)
         with self._kwokctl("create", "--config", str(document), environment=_binaries()) as process:
-            self.mark("creating", kwokctl=process.pid)
+            self.mark(kwokctl=process.pid)
             while process.poll() is None:
                 self._check_alive(deadline)
                 time.sleep(POLL_SECONDS)
@@ -164,8 +192,8 @@ class _Cluster:
         viewed = self._kubectl("config", "view", "--raw", "--flatten")
         if viewed.returncode:
             raise ClusterError(f"the kubeconfig of cluster {self.name} cannot be read:\n{_tail(viewed.stderr)}")
-        found = {"kubeconfig": viewed.stdout, "kubeconfigPath": str(self.kubeconfig), "workdir": str(self.workdir)}
-        print(json.dumps(found))
+        paths = {"kubeconfigPath": str(self.kubeconfig), "workdir": str(self.workdir)}
+        print(json.dumps({"id": self.note().get("id"), "kubeconfig": viewed.stdout, **paths}))
 
     def remove(self) -> None:
         """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
@@ -218,7 +246,7 @@ class _Cluster:
 
     def _owns(self, pid: int) -> bool:
         command_line = _proc(pid, "cmdline")
-        return not command_line or str(self.folder).encode() in command_line
+        return not command_line or f"{self.folder}/".encode() in command_line
 
     def _wait_for_end(self, pids: dict[str, int]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -294,6 +322,15 @@ def _check_port(port: str) -> None:
             ) from None
 
 
+def _parse(text: str) -> dict[str, Any]:
+    """Read what this script wrote as JSON; empty if it is something else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -332,8 +369,11 @@ def _errors(text: str) -> str:
 
 def main() -> None:
     """Run one verb; an error that the user has to know is one message on stderr."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
+        if missing := missing_programs():
+            raise ClusterError(missing)
         {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
     except ClusterError as error:
         sys.exit(str(error))

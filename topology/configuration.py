@@ -12,13 +12,22 @@ from pydantic import AfterValidator, Field, model_validator
 from topology import limits
 from topology.gpu import Gpu
 from topology.model import Model
-from topology.values import CelExpression, DnsLabel, DnsSubdomain, Quantity, ResourceName, problem
+from topology.values import (
+    ApiName,
+    CelExpression,
+    DnsLabel,
+    DnsSubdomain,
+    FeatureGate,
+    Quantity,
+    ResourceName,
+    problem,
+)
 
 DEFAULT_KUBERNETES_VERSION = "1.37.2"
 
 
 def _kubernetes_version(value: str) -> str:
-    release = re.fullmatch(r"1\.(\d+)\.\d+", value)
+    release = re.fullmatch(r"1\.([0-9]+)\.[0-9]+", value)
     if not release or not limits.KUBERNETES_MINOR_MIN <= int(release[1]) <= limits.KUBERNETES_MINOR_MAX:
         raise problem(
             f"{value!r} is not a supported Kubernetes version: use a release from 1.{limits.KUBERNETES_MINOR_MIN} to "
@@ -33,8 +42,8 @@ class Cluster(Model):
     name: DnsLabel
     runtime: Literal["binary", "docker", "podman", "nerdctl", "kind"] = "binary"
     kube_version: Annotated[str, AfterValidator(_kubernetes_version)] = DEFAULT_KUBERNETES_VERSION
-    kube_feature_gates: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")], bool] = {}
-    kube_runtime_config: dict[Annotated[str, Field(pattern=r"^[a-z0-9./-]+$")], bool] = {}
+    kube_feature_gates: dict[FeatureGate, bool] = {}
+    kube_runtime_config: dict[ApiName, bool] = {}
     kube_apiserver_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
 
@@ -63,13 +72,15 @@ class NodePool(Model):
         return [f"{self.name}-{index}" for index in range(self.nodes)]
 
     @model_validator(mode="after")
-    def _node_names_fit(self) -> Self:
+    def _names_fit(self) -> Self:
         longest = f"{self.name}-{max(self.nodes - 1, 0)}"
         if len(longest) > limits.DNS_LABEL_MAX:
             raise problem(
                 f"the node name {longest!r} is longer than {limits.DNS_LABEL_MAX} characters, the most that the label "
                 "kubernetes.io/hostname can hold: shorten the pool's name"
             )
+        if problems := self.gpu.problems_on(longest, self.gpus_per_node - 1):
+            raise problem("; ".join(problems))
         return self
 
 

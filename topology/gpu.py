@@ -17,6 +17,8 @@ from topology.values import (
     Quantity,
     ResourceName,
     SemanticVersion,
+    is_dns_label,
+    is_dns_subdomain,
     problem,
     suggestion,
 )
@@ -46,30 +48,28 @@ def _template(allowed: set[str], required: set[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-DeviceTemplate = Annotated[
-    str,
-    Field(max_length=limits.DEVICE_ATTRIBUTE_VALUE_MAX),
-    _template({"index", "node"}, required=set()),
-]
-
-
 def _int_or_index(value: object) -> object:
-    if value == "{index}" or (isinstance(value, int) and not isinstance(value, bool)):
+    if value == "{index}":
         return value
-    raise problem(f"has to be a whole number or {{index}}, but is {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise problem(f"has to be a whole number or {{index}}, but is {value!r}")
+    if abs(value) > limits.PULUMI_INTEGER_MAX:
+        raise problem(f"may be at most {limits.PULUMI_INTEGER_MAX} either way: Pulumi hands numbers on as doubles")
+    return value
 
 
 class DeviceAttribute(Model):
     """A `DeviceAttribute` of resource.k8s.io: exactly one typed value. `{index}` is the device's place on its node."""
 
-    string: DeviceTemplate | None = None
+    string: Annotated[str, _template({"index", "node"}, required=set())] | None = None
     version: SemanticVersion | None = None
     int_: Annotated[int | str | None, PlainValidator(_int_or_index)] = Field(default=None, alias="int")
     bool_: bool | None = Field(default=None, alias="bool")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        values = [value for value in self.model_dump(exclude_unset=True).values() if value is not None]
+        if len(values) != 1 or len(self.model_fields_set) != 1:
             raise problem("has to have exactly one of string, int, bool and version, such as {string: gpu}")
         return self
 
@@ -90,6 +90,24 @@ class GpuModel(Model):
     attributes: dict[QualifiedName, DeviceAttribute] = {}
     capacity: dict[QualifiedName, Quantity] = {}
     node_capacity: dict[ResourceName, Quantity] = {}
+
+    def problems_on(self, node: str, index: int) -> list[str]:
+        """Say which templates, filled in for a device of a node, give something that the API refuses."""
+        values = {"node": node, "driver": self.driver, "index": index, "suffix": "00000"}
+        device, resource_slice = fill(self.device_name, values), fill(self.slice_name, values)
+        problems = []
+        if not is_dns_label(device):
+            problems.append(f"gpu.deviceName gives {device!r}, which is not a DNS label")
+        if not is_dns_subdomain(resource_slice):
+            problems.append(f"gpu.sliceName gives {resource_slice!r}, which is not a DNS subdomain")
+        for name, attribute in self.attributes.items():
+            size = len(fill(attribute.string or "", values).encode())
+            if size > limits.DEVICE_ATTRIBUTE_VALUE_MAX:
+                problems.append(
+                    f"gpu.attributes.{name} has {size} bytes; the API allows a string "
+                    f"{limits.DEVICE_ATTRIBUTE_VALUE_MAX}"
+                )
+        return problems
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:
@@ -113,8 +131,10 @@ def catalogue() -> dict[str, GpuModel]:
 
 
 def _look_up(value: object) -> object:
-    if not isinstance(value, str):
+    if isinstance(value, dict):
         return value
+    if not isinstance(value, str):
+        raise problem(f"has to be the name of a GPU model or a device written out in place, but is {value!r}")
     known = catalogue()
     if value not in known:
         raise problem(

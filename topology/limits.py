@@ -19,6 +19,10 @@ DNS_SUBDOMAIN_MAX = 253
 CLUSTER_NODES_MAX = 5_000
 CLUSTER_PODS_MAX = 150_000
 
+# Pulumi's wire format is a protobuf Struct, whose numbers are doubles.
+# https://protobuf.dev/reference/protobuf/google.protobuf/#value
+PULUMI_INTEGER_MAX = 2**53 - 1
+
 # Releases whose kube-apiserver serves resource.k8s.io/v1 by default and which KWOK v0.8.0 was tried with.
 # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
 KUBERNETES_MINOR_MIN = 34

@@ -13,6 +13,8 @@ from topology.gpu import DeviceAttribute, GpuModel, fill
 Manifest: TypeAlias = dict[str, Any]
 
 RESOURCE_API_VERSION = "resource.k8s.io/v1"
+NAMESPACE = "default"
+"""Where all workloads live."""
 
 # Node, toleration and affinity: https://kwok.sigs.k8s.io/docs/examples/dra/
 NODE_CAPACITY = {"cpu": "96", "memory": "1T", "pods": "110"}
@@ -90,7 +92,7 @@ def resource_claim_template(workload: Workload, claim: Claim) -> Manifest:
     return {
         "apiVersion": RESOURCE_API_VERSION,
         "kind": "ResourceClaimTemplate",
-        "metadata": {"name": workload.template_name(claim), "namespace": "default"},
+        "metadata": {"name": workload.template_name(claim), "namespace": NAMESPACE},
         "spec": {"spec": {"devices": {"requests": [_request(request) for request in claim.requests]}}},
     }
 
@@ -101,7 +103,7 @@ def deployment(workload: Workload) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": workload.name, "namespace": "default"},
+        "metadata": {"name": workload.name, "namespace": NAMESPACE},
         "spec": {
             "replicas": workload.replicas,
             "selector": {"matchLabels": labels},

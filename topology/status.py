@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology.configuration import NodePool, Topology
+from topology.objects import NAMESPACE
 
 Object = Mapping[str, Any]
 DriverPool = tuple[str, str]
@@ -43,14 +44,14 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
 
     Claims are found from the pods: the controller may make a claim twice, and only the pod says which one it uses.
     """
-    pods = [pod for pod in _of_kind(objects, "Pod") if "deletionTimestamp" not in pod["metadata"]]
     claims_by_name = {_key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
     names = {workload.name for workload in topology.workloads}
+    pods = [pod for pod in _live_pods(objects) if _key(pod)[0] == NAMESPACE and _workload(pod) in names]
     claims = sorted(
-        (claim for pod in pods if _workload(pod) in names for claim in _claims_of(pod, claims_by_name)),
-        key=lambda claim: (claim["namespace"], claim["workload"], claim["pod"], claim["name"]),
+        (claim for pod in pods for claim in _claims_of(pod, claims_by_name)),
+        key=lambda claim: (claim["workload"], claim["pod"], claim["name"]),
     )
-    pools = _pools(topology, objects, claims)
+    pools = _pools(topology, objects)
     return Report(
         _listed(claims),
         pools,
@@ -61,6 +62,10 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
 
 def _of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
     return [entry for entry in objects if entry["kind"] == kind]
+
+
+def _live_pods(objects: Iterable[Object]) -> list[Object]:
+    return [pod for pod in _of_kind(objects, "Pod") if "deletionTimestamp" not in pod["metadata"]]
 
 
 def _key(entry: Object) -> tuple[str, str]:
@@ -124,10 +129,10 @@ def _reason(pod: Object) -> str:
     return "not yet considered by the scheduler"
 
 
-def _pools(topology: Topology, objects: Sequence[Object], claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _pools(topology: Topology, objects: Sequence[Object]) -> list[dict[str, Any]]:
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
     devices = _devices_by_pool(objects)
-    allocated = Counter((device["driver"], device["pool"]) for claim in claims for device in claim["devices"])
+    allocated = _allocated_by_pool(objects)
     return [_pool(pool, nodes, devices, allocated) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
 
 
@@ -137,6 +142,17 @@ def _devices_by_pool(objects: Sequence[Object]) -> Counter[DriverPool]:
         spec = resource_slice["spec"]
         devices[spec["driver"], spec["pool"]["name"]] += len(spec.get("devices", []))
     return devices
+
+
+def _allocated_by_pool(objects: Sequence[Object]) -> Counter[DriverPool]:
+    """Count the devices of all claims, other people's included; a claim of a pod that is gone is about to go too."""
+    live = {pod["metadata"]["uid"] for pod in _live_pods(objects)}
+    allocated: Counter[DriverPool] = Counter()
+    for claim in _of_kind(objects, "ResourceClaim"):
+        owners = {owner["uid"] for owner in claim["metadata"].get("ownerReferences", []) if owner["kind"] == "Pod"}
+        if owners <= live:
+            allocated.update((device["driver"], device["pool"]) for device in _devices(claim))
+    return allocated
 
 
 def _pool(
@@ -179,9 +195,9 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
 
 
 def _not_running(topology: Topology, objects: Sequence[Object], claims: list[dict[str, Any]]) -> Iterable[str]:
-    deployments = {deployment["metadata"]["name"]: deployment for deployment in _of_kind(objects, "Deployment")}
+    deployments = {_key(deployment): deployment for deployment in _of_kind(objects, "Deployment")}
     for workload in topology.workloads:
-        running = _available_replicas(deployments.get(workload.name, {}))
+        running = _available_replicas(deployments.get((NAMESPACE, workload.name), {}))
         if running < workload.replicas:
             yield (
                 f"workload {workload.name}: {running} of {workload.replicas} pods run after "

@@ -1,11 +1,14 @@
 """From the raw configuration of a stack to a `Topology`, or to one message that lists every problem."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from topology import limits
 from topology.configuration import Topology
 from topology.model import Model
 from topology.values import suggestion
@@ -42,8 +45,13 @@ def load(raw: Mapping[str, object]) -> Topology:
     except ValidationError as error:
         problems += [Problem(_path(details["loc"]), _message(details)) for details in error.errors()]
     if problems:
-        raise ConfigurationError(sorted(problems))
+        raise ConfigurationError(sorted(problems, key=_place))
     return topology
+
+
+def _place(problem: Problem) -> list[tuple[int, str]]:
+    """Sort `nodePools[10]` after `nodePools[2]`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", problem.path)]
 
 
 # The rules between the parts. They read the raw configuration, so that they hold beside errors elsewhere in it, and
@@ -53,7 +61,9 @@ def load(raw: Mapping[str, object]) -> Topology:
 def _inconsistencies(raw: Mapping[str, object]) -> Iterator[Problem]:
     for key in ("deviceClasses", "nodePools", "workloads"):
         yield from _duplicates(_each("", raw, key), "name")
-    classes = [str(entry.get("name")) for _, entry in _each("", raw, "deviceClasses")]
+    yield from _too_many_nodes(raw)
+    names = [entry.get("name") for _, entry in _each("", raw, "deviceClasses")]
+    classes = [name for name in names if isinstance(name, str)]
     for path, workload in _each("", raw, "workloads"):
         yield from _duplicates(_each(f"{path}.", workload, "claims"), "name")
         for claim_path, claim in _each(f"{path}.", workload, "claims"):
@@ -84,12 +94,20 @@ def _unknown_classes(requests: Iterator[tuple[str, Mapping[str, Any]]], classes:
     for path, request in requests:
         name = request.get("deviceClass")
         if isinstance(name, str) and name not in classes:
-            known = f"Name one of {', '.join(classes)}" if classes else "There are none yet"
+            known = f"Name one of {', '.join(classes)}, or" if classes else "There are none yet:"
             yield Problem(
                 f"{path}.deviceClass",
-                f"there is no device class {name!r}{suggestion(name, classes)} {known}, "
-                "or add the class to kwok-dra:deviceClasses",
+                f"there is no device class {name!r}{suggestion(name, classes)} {known} "
+                "add the class to kwok-dra:deviceClasses",
             )
+
+
+def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
+    most = limits.CLUSTER_NODES_MAX
+    counts = [pool.get("nodes", 1) for _, pool in _each("", raw, "nodePools")]
+    total = sum(count for count in counts if isinstance(count, int) and count <= most)
+    if total > most:
+        yield Problem("nodePools", f"have {total} nodes together; Kubernetes supports at most {most} in a cluster")
 
 
 def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
@@ -98,6 +116,7 @@ def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
         (path, {"template": claim.get("template") or f"{workload.get('name')}-{claim.get('name')}"})
         for workload_path, workload in _each("", raw, "workloads")
         for path, claim in _each(f"{workload_path}.", workload, "claims")
+        if claim.get("template") or (workload.get("name") and claim.get("name"))
     )
     yield from _duplicates(claims, "template")
 
@@ -105,19 +124,18 @@ def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
 # From pydantic's errors to words.
 
 _MESSAGES = {
-    "bool_type": "has to be true or false, but is {input!r}",
-    "dict_type": "has to be a mapping of keys to values, but is {input!r}",
-    "greater_than_equal": "has to be at least {ge}, but is {input!r}",
-    "int_type": "has to be a whole number, but is {input!r}",
-    "less_than_equal": "may be at most {le}, but is {input!r}",
-    "list_type": "has to be a list, but is {input!r}",
-    "literal_error": "{input!r} is not possible here; use one of {expected}",
+    "bool_type": "has to be true or false, but is {input}",
+    "dict_type": "has to be a mapping of keys to values, but is {input}",
+    "greater_than_equal": "has to be at least {ge}, but is {input}",
+    "int_type": "has to be a whole number, but is {input}",
+    "less_than_equal": "may be at most {le}, but is {input}",
+    "list_type": "has to be a list, but is {input}",
+    "literal_error": "{input} is not possible here; use one of {expected}",
     "missing": "is required",
-    "model_type": "has to be a mapping of keys to values, but is {input!r}",
-    "string_pattern_mismatch": "{input!r} is not a name of the form {pattern}",
+    "model_type": "has to be a mapping of keys to values, but is {input}",
     "string_too_long": "may have at most {max_length} characters, but has more",
     "string_too_short": "must not be empty",
-    "string_type": "has to be a text, but is {input!r}",
+    "string_type": "has to be a text, but is {input}",
     "too_long": "may have at most {max_length} entries, but has {actual_length}",
     "too_short": "has to have at least {min_length} entry, but has {actual_length}",
 }
@@ -129,7 +147,12 @@ def _message(details: ErrorDetails) -> str:
         known = sorted(_known_keys(tuple(parents)))
         return f"there is no such key{suggestion(str(key), known)} The keys here are {', '.join(known)}"
     template = _MESSAGES.get(details["type"], details["msg"].replace("{", "{{").replace("}", "}}"))
-    return template.format(input=details["input"], **details.get("ctx", {}))
+    return template.format(input=_shown(details["input"]), **details.get("ctx", {}))
+
+
+def _shown(value: object) -> str:
+    """Write a value as the user's YAML has it, not as Python does."""
+    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

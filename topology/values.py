@@ -15,8 +15,8 @@ _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?"
 _SEMANTIC_VERSION = (  # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
+    r"(-((0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
     r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?"
 )
 
@@ -48,6 +48,16 @@ def _quantity(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
+
+
+def is_dns_label(value: str) -> bool:
+    """Tell whether `value` is a DNS label."""
+    return len(value) <= limits.DNS_LABEL_MAX and re.fullmatch(_DNS_LABEL, value) is not None
+
+
+def is_dns_subdomain(value: str) -> bool:
+    """Tell whether `value` is a DNS subdomain."""
+    return len(value) <= limits.DNS_SUBDOMAIN_MAX and re.fullmatch(_DNS_SUBDOMAIN, value) is not None
 
 
 DnsLabel = Annotated[
@@ -125,5 +135,15 @@ SemanticVersion = Annotated[
             f"in at most {limits.DEVICE_ATTRIBUTE_VALUE_MAX} characters",
         )
     ),
+]
+FeatureGate = Annotated[
+    str,
+    AfterValidator(
+        _matching(r"[A-Za-z][A-Za-z0-9]*", 128, "the name of a feature gate: use one such as DynamicResourceAllocation")
+    ),
+]
+ApiName = Annotated[
+    str,
+    AfterValidator(_matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1")),
 ]
 CelExpression = Annotated[str, Field(min_length=1, max_length=limits.CEL_EXPRESSION_MAX)]

@@ -141,6 +141,15 @@ def test_a_second_pool_comes_and_goes(project: Project) -> None:
     assert len(project.get("nodes")) == len(project.get("resourceslices")) == 1
 
 
+def test_a_time_limit_changes_nothing_in_the_cluster(project: Project) -> None:
+    pids = project.pids()
+    with project.configuration() as config:
+        config["cluster"]["readyTimeoutSeconds"] = 200
+    assert project.planned()[COMMAND] == "update"
+    assert "1 updated" in project.up()
+    assert project.pids() == pids
+
+
 def test_cluster_flags_replace_the_cluster_and_all_in_it(project: Project) -> None:
     pids = project.pids()
     with project.configuration() as config:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,9 @@ def test_a_cluster_whose_processes_died(project: Project) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_create(new_project: Callable[[], Project], number: signal.Signals) -> None:
     project = new_project()
+    with socket.socket() as free, project.configuration() as config:
+        free.bind(("127.0.0.1", 0))
+        config["cluster"]["kubeApiserverPort"] = free.getsockname()[1]
     with Path(project.folder, "log").open("w") as log:
         update = subprocess.Popen(
             ["pulumi", "up", "--yes", "--skip-preview"],

@@ -100,8 +100,8 @@ def with_attribute(**value: object) -> Configuration:
         (f"{POOL}.nodes", 10**30, f"may be at most 5000, but is {10**30}"),
         (f"{POOL}.nodes", "1", f"{WHOLE} '1'"),
         (f"{POOL}.nodes", 1.5, f"{WHOLE} 1.5"),
-        (f"{POOL}.nodes", True, f"{WHOLE} True"),
-        (f"{POOL}.nodes", None, f"{WHOLE} None"),
+        (f"{POOL}.nodes", True, f"{WHOLE} true"),
+        (f"{POOL}.nodes", None, f"{WHOLE} null"),
         (f"{POOL}.gpusPerNode", 0, "has to be at least 1, but is 0"),
         (f"{POOL}.gpusPerNode", 129, "may be at most 128, but is 129"),
         (f"{WORKLOAD}.replicas", -1, "has to be at least 0, but is -1"),
@@ -156,19 +156,23 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
         ("cluster.name", 7, f": {TEXT} 7"),
         ("cluster.runtime", "vm", f": 'vm' is not possible here; {RUNTIMES}"),
         ("cluster.kubeVersion", 1.37, f": {TEXT} 1.37"),
-        ("cluster.kubeFeatureGates", ["X"], f": {MAPPING} ['X']"),
+        ("cluster.kubeFeatureGates", ["X"], f': {MAPPING} ["X"]'),
         ("cluster.kubeFeatureGates", {"X": "true"}, ".X: has to be true or false, but is 'true'"),
         (
             "cluster.kubeFeatureGates",
             {"A=true,B": True},
-            ".A=true,B: 'A=true,B' is not a name of the form ^[A-Za-z][A-Za-z0-9]*$",
+            ".A=true,B: 'A=true,B' is not the name of a feature gate: use one such as DynamicResourceAllocation",
         ),
-        ("cluster.kubeRuntimeConfig", {"a,b": True}, ".a,b: 'a,b' is not a name of the form ^[a-z0-9./-]+$"),
+        (
+            "cluster.kubeRuntimeConfig",
+            {"a,b": True},
+            ".a,b: 'a,b' is not an API to serve: use one such as resource.k8s.io/v1beta1",
+        ),
         ("nodePools", {}, ": has to be a list, but is {}"),
         (POOL, "kwok-node", f": {MAPPING} 'kwok-node'"),
         (f"{POOL}.capacity", {"cpu": "lots"}, f".cpu: 'lots' {QUANTITY}"),
         (f"{POOL}.capacity", {"cpu": -1}, f".cpu: '-1' {QUANTITY}"),
-        (f"{POOL}.capacity", {"cpu": True}, f".cpu: {TEXT} True"),
+        (f"{POOL}.capacity", {"cpu": True}, f".cpu: {TEXT} true"),
         (f"{POOL}.capacity", {"a b": 1}, f".a b: 'a b' {RESOURCE}"),
         (f"{CLASS}.selectors", "true", ": has to be a list, but is 'true'"),
         (f"{CLASS}.selectors", [""], "[0]: must not be empty"),
@@ -194,7 +198,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
 @pytest.mark.parametrize(
     ("gpu", "rest"),
     [
-        (4, f": {MAPPING} 4"),
+        (4, ": has to be the name of a GPU model or a device written out in place, but is 4"),
         ({}, ".driver: is required"),
         (device(driver="GPU"), f".driver: 'GPU' {DRIVER}"),
         (device(driver="d" * 64), f".driver: '{'d' * 64}' {DRIVER}"),
@@ -215,7 +219,13 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
             with_attribute(string="{uuid}"),
             ".attributes.model.string: '{uuid}' may use only the placeholders {index}, {node}",
         ),
-        (with_attribute(string="x" * 65), ".attributes.model.string: may have at most 64 characters, but has more"),
+        (with_attribute(string=None), f".attributes.model: {ONE_VALUE}"),
+        (with_attribute(bool=None), f".attributes.model: {ONE_VALUE}"),
+        (with_attribute(version="1.2.1٣"), f".attributes.model.version: '1.2.1٣' {VERSION}"),
+        (
+            with_attribute(int=2**53),
+            ".attributes.model.int: may be at most 9007199254740991 either way: Pulumi hands numbers on as doubles",
+        ),
         (with_attribute(), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(string="L4", int=4), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(int="4"), f".attributes.model.int: {INT} '4'"),
@@ -438,3 +448,49 @@ def test_the_project_file_knows_the_same_keys() -> None:
     """Pulumi checks the types of the keys it knows, and tells their defaults to nobody else."""
     keys = set(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]) - {"pulumi:disable-default-providers"}
     assert keys == {str(field.alias) for field in Topology.model_fields.values()}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "message"),
+    [
+        (with_attribute(string="ä" * 40), "gpu.attributes.model has 80 bytes; the API allows a string 64"),
+        (
+            with_attribute(string="{node}" * 9),
+            "gpu.attributes.model has 99 bytes; the Kubernetes API allows a string 64",
+        ),
+        (device(deviceName="GPU_{index}"), "gpu.deviceName gives 'GPU_0', which is not a DNS label"),
+        (
+            device(sliceName="UP_{node}-{suffix}"),
+            "gpu.sliceName gives 'UP_kwok-node-0-00000', which is not a DNS subdomain",
+        ),
+    ],
+)
+def test_templates_are_checked_as_they_are_filled_in(dev: Configuration, gpu: object, message: str) -> None:
+    assert problems(put(dev, GPU, gpu)) == [f"{POOL}: {message}"]
+
+
+def test_a_class_without_a_name_is_no_suggestion(dev: Configuration) -> None:
+    assert not [problem for problem in problems(put(dev, f"{CLASS}.name", MISSING)) if "None" in problem]
+
+
+def test_a_request_where_there_are_no_classes(dev: Configuration) -> None:
+    (problem,) = problems(put(dev, "deviceClasses", []))
+    assert problem.endswith(". There are none yet: add the class to kwok-dra:deviceClasses")
+
+
+def test_problems_come_in_the_order_of_the_keys(dev: Configuration) -> None:
+    dev["nodePools"] = [{"name": f"n{i}", "gpu": "kwok-l4", "nodes": -1 if i in (2, 10) else 1} for i in range(11)]
+    assert [problem.split(":")[0] for problem in problems(dev)] == ["nodePools[2].nodes", "nodePools[10].nodes"]
+
+
+def test_workloads_without_names_share_no_template(dev: Configuration) -> None:
+    for key in ("name", "claims"):
+        del dev["workloads"][0][key]
+    dev["workloads"][0]["claims"] = [{"requests": [{"name": "gpu", "deviceClass": "kwok.x-k8s.io"}]}]
+    dev["workloads"] *= 2
+    assert not [problem for problem in problems(dev) if "template" in problem]
+
+
+def test_pools_have_a_limit_together(dev: Configuration) -> None:
+    dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 2501} for number in range(2)]
+    assert problems(dev) == ["nodePools: have 5002 nodes together; Kubernetes supports at most 5000 in a cluster"]

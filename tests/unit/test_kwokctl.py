@@ -222,6 +222,7 @@ def other_process() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_create_prints_the_cluster_and_nothing_else(machine: Machine) -> None:
     assert machine.create() == {
+        "id": json.loads(machine.marker.read_text())["id"],
         "kubeconfig": "certificates of dev",
         "kubeconfigPath": str(machine.cluster / "kubeconfig.yaml"),
         "workdir": str(machine.workdir),
@@ -255,8 +256,10 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
 
 def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
     machine.create()
-    expected = {"state": "created", "owner": OWNER, "project": str(ROOT), "kwokctl": None}
-    assert json.loads(machine.marker.read_text()) == expected
+    note = json.loads(machine.marker.read_text())
+    assert len(note.pop("id")) == 32
+    assert isinstance(note.pop("kwokctl"), int)
+    assert note == {"state": "created", "owner": OWNER, "project": str(ROOT)}
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
             f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used (Address already in use). Choose another "
             "one, or leave the key out to get a free one\n"
         )
-    assert not machine.workdir.exists()
+    machine.assert_nothing_left()
     assert not machine.calls("create")
     machine.create(KWOK_DRA_APISERVER_PORT=port)
 
@@ -350,12 +353,14 @@ def test_a_failed_create_says_why_and_leaves_nothing(
     machine.assert_nothing_left()
 
 
-def test_an_interrupted_create_leaves_nothing(machine: Machine) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_create_leaves_nothing(machine: Machine, number: signal.Signals) -> None:
     process = machine.start("create", "hangs")
     wait_for(machine.record / "hanging")
-    process.terminate()
-    process.communicate()
-    assert process.returncode == 143
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said
     machine.assert_nothing_left()
 
 
@@ -467,6 +472,65 @@ def binaries(machine: Machine) -> dict[str, str]:
     """Return what the only create told kwokctl about programs."""
     (call,) = machine.calls("create")
     return {name: value for name, value in call["environment"].items() if "_BINARY" in name}
+
+
+def test_the_port_is_free_again_when_a_leftover_is_removed(machine: Machine) -> None:
+    """The kube-apiserver of an interrupted create may hold the very port that is wanted."""
+    machine.leave_behind()
+    listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
+    command = [sys.executable, "-c", f"{listen}; time.sleep(60)", str(machine.cluster / "kube-apiserver")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as left:
+        assert left.stdout
+        port = left.stdout.readline().strip()
+        (machine.cluster / "pids" / "kube-apiserver.pid").write_text(str(left.pid))
+        machine.create(KWOK_DRA_APISERVER_PORT=port)
+
+
+def test_delete_spares_a_cluster_that_took_the_place(machine: Machine) -> None:
+    machine.create()
+    described = json.dumps({"id": "another one", "workdir": str(machine.workdir)})
+    assert machine.run("delete", PULUMI_COMMAND_STDOUT=described).returncode == 0
+    assert machine.cluster.exists()
+    assert not machine.calls("delete")
+
+
+@pytest.mark.parametrize("verb", ["create", "update", "delete"])
+def test_missing_programs(machine: Machine, verb: str) -> None:
+    for name in ("kwokctl", "kubectl"):
+        (machine.programs / name).unlink()
+    said = machine.error(verb, PATH=str(machine.programs))
+    assert said.startswith("kwokctl and kubectl not found on PATH. Run `make tools`")
+
+
+def test_a_clean_up_that_fails_does_not_hide_the_cause(machine: Machine) -> None:
+    machine.add_program("kwokctl", KWOKCTL.replace('if scenario == "cannot delete"', "if True"))
+    said = machine.error("create", "fails")
+    assert "line 8" in said
+    assert "kwokctl could not delete cluster dev" in said
+
+
+@pytest.mark.parametrize("marker", ["", "[]"])
+def test_an_unreadable_marker_is_nobodys(machine: Machine, marker: str) -> None:
+    machine.cluster.mkdir(parents=True)
+    machine.marker.write_text(marker)
+    assert "this stack did not create it" in machine.error("create")
+
+
+def test_an_unreadable_previous_output(machine: Machine) -> None:
+    machine.create()
+    assert machine.run("delete", PULUMI_COMMAND_STDOUT="garbage").returncode == 0
+    machine.assert_nothing_left()
+
+
+def test_a_process_of_a_cluster_with_a_longer_name(machine: Machine) -> None:
+    machine.create()
+    command = [sys.executable, "-c", "import time; time.sleep(60)", f"{machine.cluster}2/etcd"]
+    with subprocess.Popen(command) as other:
+        (machine.cluster / "pids" / "kwok-controller.pid").write_text(str(other.pid))
+        machine.run("delete")
+        alive = other.poll() is None
+        other.kill()
+    assert alive
 
 
 def wait_for(file: Path) -> None:

@@ -18,7 +18,7 @@ def live(kind: str, name: str, spec: Object | None = None, status: Object | None
     """Return an object of the `default` namespace."""
     return {
         "kind": kind,
-        "metadata": {"name": name, "namespace": "default"} | metadata,
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid of {name}"} | metadata,
         "spec": spec or {},
         "status": status or {},
     }
@@ -286,6 +286,33 @@ def test_when_a_workload_runs(
 ) -> None:
     not_running = report(topology, [deployment("fake-pod", available, generation, observed)]).not_running
     assert bool(not_running) is not running
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        pytest.param(pod("fake-pod-9", node="kwok-node-0", claim="c", namespace="else"), id="pod of the same label"),
+        pytest.param(live("Deployment", "fake-pod", namespace="else", generation=1), id="deployment of the same name"),
+    ],
+)
+def test_other_namespaces_are_not_ours(topology: Topology, working: list[Object], stranger: Object) -> None:
+    alone = report(topology, working)
+    assert report(topology, [*working, stranger]) == report(topology, [stranger, *working]) == alone
+
+
+def test_devices_that_others_hold_are_not_free(topology: Topology) -> None:
+    others = claim("mine", ("kwok-node-0", "gpu-0"), namespace="else")
+    (pool,) = report(topology, [*node("kwok-node-0"), others]).pools
+    assert (pool["allocated"], pool["free"]) == (1, 0)
+
+
+def test_devices_of_a_pod_that_is_gone_are_free(topology: Topology) -> None:
+    left: Any = claim("left", ("kwok-node-0", "gpu-0"))
+    left["metadata"]["ownerReferences"] = [{"kind": "Pod", "uid": "uid of fake-pod-1"}]
+    going = pod("fake-pod-1", node="kwok-node-0", claim="left", deletionTimestamp="2026-01-01T00:00:00Z")
+    for objects in ([left], [left, going]):
+        (pool,) = report(topology, [*node("kwok-node-0"), *objects]).pools
+        assert (pool["allocated"], pool["free"]) == (0, 1)
 
 
 def test_a_deployment_that_nobody_has_looked_at_yet(topology: Topology) -> None:
