@@ -456,7 +456,7 @@ def test_the_project_file_knows_the_same_keys() -> None:
         (with_attribute(string="ä" * 40), "gpu.attributes.model has 80 bytes; the API allows a string 64"),
         (
             with_attribute(string="{node}" * 9),
-            "gpu.attributes.model has 99 bytes; the Kubernetes API allows a string 64",
+            "gpu.attributes.model has 99 bytes; the API allows a string 64",
         ),
         (device(deviceName="GPU_{index}"), "gpu.deviceName gives 'GPU_0', which is not a DNS label"),
         (
