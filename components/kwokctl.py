@@ -31,7 +31,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +205,10 @@ class _Cluster:
         if (self.folder / "kwok.yaml").exists():
             with self._kwokctl("delete") as process:
                 process.wait()
+        for pid in self._strays():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            pids[f"process {pid}"] = pid
         self._wait_for_end(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
         shared = shared_kubeconfig(self.workdir)
@@ -245,8 +249,13 @@ class _Cluster:
         return pids
 
     def _owns(self, pid: int) -> bool:
-        command_line = _proc(pid, "cmdline")
-        return not command_line or f"{self.folder}/".encode() in command_line
+        program = _program(pid)
+        return not program or program.startswith(f"{self.folder}/bin/")
+
+    def _strays(self) -> list[int]:
+        """Find components that have no pid file: kwokctl was killed between starting one and noting it."""
+        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+        return [pid for pid in pids if _program(pid).startswith(f"{self.folder}/bin/")]
 
     def _wait_for_end(self, pids: dict[str, int]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -338,8 +347,14 @@ def _running(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    # A zombie has ended once its last thread has: until then it holds its ports.
     state = _proc(pid, "stat").rpartition(b")")[2].split()
-    return not state or state[0] != b"Z"  # a zombie has ended
+    return state[:1] != [b"Z"] or len(list(Path("/proc", str(pid), "task").glob("*"))) > 1
+
+
+def _program(pid: int) -> str:
+    """Return the path with which a process was started; empty if that cannot be known."""
+    return os.fsdecode(_proc(pid, "cmdline").partition(b"\0")[0])
 
 
 def _proc(pid: int, name: str) -> bytes:

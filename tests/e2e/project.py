@@ -152,8 +152,10 @@ class Project:
         """End every process and remove every file, whatever state a failed test left them in."""
         for cluster in self.clusters.glob("*"):
             self.run("kwokctl", "delete", "cluster", "--name", cluster.name, check=False)
-        for pid in self.pids().values():
-            kill(pid)
+        for command_line in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if str(self.folder).encode() in command_line.read_bytes():
+                    kill(int(command_line.parent.name))
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
