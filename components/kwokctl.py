@@ -212,8 +212,9 @@ class _Cluster:
         self._wait_for_end(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
         shared = shared_kubeconfig(self.workdir)
-        if shared.exists() and "contexts: null" in shared.read_text():
+        if shared.exists() and "contexts: null" in shared.read_text():  # this was the last cluster
             shared.unlink()
+            shutil.rmtree(self.workdir / "kubectl-cache", ignore_errors=True)
 
     @contextmanager
     def _kwokctl(

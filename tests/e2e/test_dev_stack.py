@@ -196,8 +196,8 @@ def test_destroy_leaves_nothing(project: Project) -> None:
     pids = project.pids()
     project.destroy()
     assert not [name for name, pid in pids.items() if running(pid)]
+    assert [entry.name for entry in project.clusters.parent.iterdir()] == ["clusters"]
     assert list(project.clusters.iterdir()) == []
-    assert not Path(project.environment["KUBECONFIG"]).exists()
     assert list((project.folder / "home").iterdir()) == []
     wait_until(lambda: list(project.temporary.iterdir()) == [])
     assert project.resources() == []
