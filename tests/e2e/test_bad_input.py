@@ -90,6 +90,17 @@ def without_kwokctl(path: str) -> str:
     return ":".join(folder for folder in path.split(":") if not shutil.which("kwokctl", path=folder))
 
 
+def test_an_object_without_the_stack_s_provider(project: Project, tmp_path: Path) -> None:
+    """A forgotten provider must not reach whatever cluster the user's kubeconfig points at."""
+    program = project.source / "__main__.py"
+    text = program.read_text()
+    namespace = '{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "stray"}}'
+    program.write_text(f'import pulumi\npulumi.CustomResource("kubernetes:core/v1:Namespace", "stray", {namespace})\n')
+    said = project.fails({"KUBECONFIG": str(tmp_path / "the-users-own")})
+    program.write_text(text)
+    assert "Default provider for 'kubernetes' disabled" in said
+
+
 def test_port_taken(project: Project) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
