@@ -15,7 +15,7 @@ READ = f"""
 for workload in $KWOK_DRA_WAIT_FOR; do
     kubectl rollout status "deployment/${{workload%=*}}" --timeout "${{workload#*=}}s" >/dev/null 2>&1 || true
 done
-kubectl get {",".join(KINDS)} --all-namespaces --output json 2>/dev/null || echo unreachable
+kubectl get {",".join(KINDS)} --all-namespaces --output json --request-timeout 60s 2>/dev/null || echo unreachable
 """
 
 
