@@ -1,7 +1,5 @@
 """A pool of fake GPU nodes."""
 
-from collections.abc import Sequence
-
 import pulumi
 
 from components.kubernetes_object import KubernetesObject
@@ -26,16 +24,12 @@ class GpuNodePool(pulumi.ComponentResource):
         self,
         pool: NodePool,
         cluster: KwokCluster,
-        *,
-        depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the nodes of `pool` in `cluster`, after `depends_on`."""
+        """Create the nodes of `pool` in `cluster`."""
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
         names = pool.node_names()
-        self.nodes = [
-            KubernetesObject(objects.node(pool, name), cluster, parent=self, depends_on=depends_on) for name in names
-        ]
+        self.nodes = [KubernetesObject(objects.node(pool, name), cluster, parent=self) for name in names]
         self.slices = ResourceSlices(
             pool,
             dict(zip(names, self.nodes, strict=True)),

@@ -49,8 +49,8 @@ class KwokCluster(pulumi.ComponentResource):
         self.cluster_name = pulumi.Output.from_input(cluster.name)
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
         self.kubeconfig_path = pulumi.Output.unsecret(made["kubeconfigPath"])
-        self.kubectl_environment = pulumi.Output.unsecret(made["workdir"]).apply(
-            lambda workdir: kwokctl.kubectl_environment(Path(workdir), cluster.name)
+        self.kubectl_environment = pulumi.Output.unsecret(
+            made.apply(lambda found: kwokctl.kubectl_environment(Path(found["workdir"]), Path(found["kubeconfigPath"])))
         )
         self.provider = self._create_provider(cluster)
         self.register_outputs(

@@ -61,9 +61,8 @@ def shared_kubeconfig(folder: Path) -> Path:
     return folder / "kubeconfig"
 
 
-def kubectl_environment(folder: Path, name: str) -> dict[str, str]:
-    """Return what points kubectl at cluster `name` of `folder`, and keeps its cache out of the user's home."""
-    kubeconfig = folder / "clusters" / name / "kubeconfig.yaml"
+def kubectl_environment(folder: Path, kubeconfig: Path) -> dict[str, str]:
+    """Return what makes kubectl use `kubeconfig`, and keeps its cache in kwokctl's `folder`, not in the user's home."""
     return {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder / "kubectl-cache")}
 
 
@@ -225,7 +224,7 @@ class _Cluster:
         command = ["kwokctl", "--name", self.name, *flags, verb, "cluster", "--kubeconfig", shared]
         # What the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before what we know.
         variables = {**(environment or {}), **os.environ, "KWOK_WORKDIR": str(self.workdir)}
-        variables.update(kubectl_environment(self.workdir, self.name))
+        variables.update(kubectl_environment(self.workdir, self.kubeconfig))
         with open(self.folder / "kwokctl.log", "w+") as log:
             process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
@@ -238,7 +237,7 @@ class _Cluster:
                 raise ClusterError(f"kwokctl could not {verb} cluster {self.name}:\n{_tail(log.read())}")
 
     def _kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **kubectl_environment(self.workdir, self.name)}
+        environment = {**os.environ, **kubectl_environment(self.workdir, self.kubeconfig)}
         return subprocess.run(["kubectl", *arguments], env=environment, capture_output=True, text=True)
 
     def _pids(self) -> dict[str, int]:

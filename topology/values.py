@@ -1,7 +1,7 @@
 """Field types of the configuration: Kubernetes' naming rules, quantities and versions, each said in words."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Annotated
 
@@ -32,15 +32,17 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else "."
 
 
-def _matching(pattern: str, longest: int, rule: str) -> Callable[[str], str]:
-    compiled = re.compile(pattern)
+def _matches(value: str, pattern: str, longest: int) -> bool:
+    return len(value) <= longest and re.fullmatch(pattern, value) is not None
 
+
+def _matching(pattern: str, longest: int, rule: str) -> AfterValidator:
     def check(value: str) -> str:
-        if len(value) > longest or not compiled.fullmatch(value):
+        if not _matches(value, pattern, longest):
             raise problem(f"{value!r} is not {rule}")
         return value
 
-    return check
+    return AfterValidator(check)
 
 
 def _quantity(value: object) -> object:
@@ -52,98 +54,81 @@ def _quantity(value: object) -> object:
 
 def is_dns_label(value: str) -> bool:
     """Tell whether `value` is a DNS label."""
-    return len(value) <= limits.DNS_LABEL_MAX and re.fullmatch(_DNS_LABEL, value) is not None
+    return _matches(value, _DNS_LABEL, limits.DNS_LABEL_MAX)
 
 
 def is_dns_subdomain(value: str) -> bool:
     """Tell whether `value` is a DNS subdomain."""
-    return len(value) <= limits.DNS_SUBDOMAIN_MAX and re.fullmatch(_DNS_SUBDOMAIN, value) is not None
+    return _matches(value, _DNS_SUBDOMAIN, limits.DNS_SUBDOMAIN_MAX)
 
 
 DnsLabel = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _DNS_LABEL,
-            limits.DNS_LABEL_MAX,
-            f"a DNS label: use at most {limits.DNS_LABEL_MAX} lower-case letters, digits and '-', "
-            "beginning and ending with a letter or digit",
-        )
+    _matching(
+        _DNS_LABEL,
+        limits.DNS_LABEL_MAX,
+        f"a DNS label: use at most {limits.DNS_LABEL_MAX} lower-case letters, digits and '-', "
+        "beginning and ending with a letter or digit",
     ),
 ]
 DnsSubdomain = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _DNS_SUBDOMAIN,
-            limits.DNS_SUBDOMAIN_MAX,
-            f"a DNS subdomain: use at most {limits.DNS_SUBDOMAIN_MAX} lower-case letters, digits, '-' "
-            "and '.', such as gpu.example.com",
-        )
+    _matching(
+        _DNS_SUBDOMAIN,
+        limits.DNS_SUBDOMAIN_MAX,
+        f"a DNS subdomain: use at most {limits.DNS_SUBDOMAIN_MAX} lower-case letters, digits, '-' "
+        "and '.', such as gpu.example.com",
     ),
 ]
 DriverName = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _DNS_SUBDOMAIN,
-            limits.DRIVER_NAME_MAX,
-            f"a driver name: use a DNS subdomain of at most {limits.DRIVER_NAME_MAX} characters, "
-            "such as gpu.example.com",
-        )
+    _matching(
+        _DNS_SUBDOMAIN,
+        limits.DRIVER_NAME_MAX,
+        f"a driver name: use a DNS subdomain of at most {limits.DRIVER_NAME_MAX} characters, such as gpu.example.com",
     ),
 ]
 QualifiedName = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            rf"({_DNS_SUBDOMAIN}/)?[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}",
-            limits.DNS_LABEL_MAX + 1 + limits.DEVICE_ID_MAX,
-            f"a qualified name: use a C identifier of at most {limits.DEVICE_ID_MAX} characters, optionally "
-            "after a domain, such as productName or gpu.example.com/productName",
-        )
+    _matching(
+        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}",
+        limits.DNS_LABEL_MAX + 1 + limits.DEVICE_ID_MAX,
+        f"a qualified name: use a C identifier of at most {limits.DEVICE_ID_MAX} characters, optionally "
+        "after a domain, such as productName or gpu.example.com/productName",
     ),
 ]
 Quantity = Annotated[
     str,
     BeforeValidator(_quantity),
-    AfterValidator(
-        _matching(
-            _QUANTITY,
-            64,
-            "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
-        )
+    _matching(
+        _QUANTITY,
+        64,
+        "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
     ),
 ]
 ResourceName = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
-            limits.DNS_SUBDOMAIN_MAX + 1 + 63,
-            "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
-        )
+    _matching(
+        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
     ),
 ]
 SemanticVersion = Annotated[
     str,
-    AfterValidator(
-        _matching(
-            _SEMANTIC_VERSION,
-            limits.DEVICE_ATTRIBUTE_VALUE_MAX,
-            f"a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, "
-            f"in at most {limits.DEVICE_ATTRIBUTE_VALUE_MAX} characters",
-        )
+    _matching(
+        _SEMANTIC_VERSION,
+        limits.DEVICE_ATTRIBUTE_VALUE_MAX,
+        f"a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, "
+        f"in at most {limits.DEVICE_ATTRIBUTE_VALUE_MAX} characters",
     ),
 ]
 FeatureGate = Annotated[
     str,
-    AfterValidator(
-        _matching(r"[A-Za-z][A-Za-z0-9]*", 128, "the name of a feature gate: use one such as DynamicResourceAllocation")
-    ),
+    _matching(r"[A-Za-z][A-Za-z0-9]*", 128, "the name of a feature gate: use one such as DynamicResourceAllocation"),
 ]
 ApiName = Annotated[
     str,
-    AfterValidator(_matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1")),
+    _matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1"),
 ]
 CelExpression = Annotated[str, Field(min_length=1, max_length=limits.CEL_EXPRESSION_MAX)]
