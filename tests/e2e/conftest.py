@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.page import KUBERNETES
 from tests.e2e.project import TOOLS, Project
 
 
@@ -12,7 +13,7 @@ from tests.e2e.project import TOOLS, Project
 def toolchain() -> None:
     """Fail at once, with the remedy, where a program is missing."""
     needed = [TOOLS / "bin" / name for name in ("pulumi", "kwokctl", "kubectl")]
-    needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in ("v1.37.2", "v1.36.3")]
+    needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in (KUBERNETES, "v1.36.3")]
     missing = [str(program) for program in needed if not program.exists()]
     assert not missing, f"not built: {missing}; run `make tools tools-1.36`, or the tests with `make test`"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from tests import seed_page
 from tests.e2e.project import TOOLS
+from topology.configuration import DEFAULT_KUBERNETES_VERSION
 
-KUBERNETES = "v1.37.2"
+KUBERNETES = f"v{DEFAULT_KUBERNETES_VERSION}"
 
 
 class Page:

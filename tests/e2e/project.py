@@ -152,10 +152,8 @@ class Project:
         """End every process and remove every file, whatever state a failed test left them in."""
         for cluster in self.clusters.glob("*"):
             self.run("kwokctl", "delete", "cluster", "--name", cluster.name, check=False)
-        for command_line in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                if str(self.folder).encode() in command_line.read_bytes():
-                    kill(int(command_line.parent.name))
+        for pid in processes_of(self.folder):
+            kill(pid)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -165,10 +163,14 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def running(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
-    status = Path("/proc", str(pid), "stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+def processes_of(folder: Path) -> list[int]:
+    """Return the processes whose command line names `folder`: programs below it, or programs that work on it."""
+    found = []
+    for command_line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if str(folder).encode() in command_line.read_bytes():
+                found.append(int(command_line.parent.name))
+    return found
 
 
 def session(leader: int) -> list[int]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests import seed_page
 from tests.e2e.page import Page
-from tests.e2e.project import Project, listening_addresses, running, wait_until
+from tests.e2e.project import Project, listening_addresses, processes_of, wait_until
 
 V1BETA1 = "/apis/resource.k8s.io/v1beta1"
 PATHS = {
@@ -193,9 +193,9 @@ def test_kubeconfig_is_private_and_secret(project: Project) -> None:
 
 
 def test_destroy_leaves_nothing(project: Project) -> None:
-    pids = project.pids()
+    assert set(project.pids().values()) <= set(processes_of(project.clusters))
     project.destroy()
-    assert not [name for name, pid in pids.items() if running(pid)]
+    assert processes_of(project.clusters) == []
     assert [entry.name for entry in project.clusters.parent.iterdir()] == ["clusters"]
     assert list(project.clusters.iterdir()) == []
     assert list((project.folder / "home").iterdir()) == []

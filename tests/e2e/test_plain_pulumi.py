@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.e2e.page import KUBERNETES
 from tests.e2e.project import TOOLS, Project
 
 OURS = ("KWOK_DRA_TOOLS", "KWOK_WORKDIR", "KUBECONFIG", "KUBECACHEDIR", "PULUMI_PYTHON_CMD")
 
 
 def test_programs_on_path(new_project: Callable[[], Project], tmp_path: Path) -> None:
-    for folder in (TOOLS / "bin", TOOLS / "kubernetes" / "v1.37.2"):
+    for folder in (TOOLS / "bin", TOOLS / "kubernetes" / KUBERNETES):
         for program in folder.iterdir():
             (tmp_path / program.name).symlink_to(program)
     project = new_project()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.project import Project, kill, running, session, wait_until
+from tests.e2e.project import Project, kill, processes_of, session, wait_until
 
 
 def test_more_claims_than_devices(project: Project) -> None:
@@ -73,10 +73,10 @@ def test_interrupted_create(new_project: Callable[[], Project], number: signal.S
     finally:
         for pid in session(update.pid):  # a killed CLI leaves its language host and plugins behind
             kill(pid)
-    half_made = project.pids()
     project.run("pulumi", "cancel", "--yes", check=False)
     project.up()
     assert project.outputs()["claims"][0]["state"] == "allocated,reserved"
-    wait_until(lambda: not any(running(pid) for pid in half_made.values() if pid not in project.pids().values()))
+    assert sorted(processes_of(project.clusters)) == sorted(project.pids().values())  # none of the half-made cluster
     project.destroy()
+    assert processes_of(project.clusters) == []
     assert list(project.clusters.iterdir()) == []
