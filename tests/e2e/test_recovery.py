@@ -73,6 +73,8 @@ def test_interrupted_create(new_project: Callable[[], Project], number: signal.S
     finally:
         for pid in session(update.pid):  # a killed CLI leaves its language host and plugins behind
             kill(pid)
+    for file in project.clusters.glob("*/pids/*.pid"):
+        file.unlink()  # as if kwokctl had been killed between starting a component and noting it, which happens
     project.run("pulumi", "cancel", "--yes", check=False)
     project.up()
     assert project.outputs()["claims"][0]["state"] == "allocated,reserved"
