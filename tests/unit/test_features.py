@@ -1,0 +1,267 @@
+"""What each Kubernetes version has to be told, with figures read off its source.
+
+https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features.go
+https://github.com/kubernetes/kubernetes/blob/v1.35.1/pkg/features/kube_features.go
+https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/features/kube_features.go
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/features/kube_features.go
+"""
+
+import pytest
+
+from topology import limits
+from topology.features import FEATURES, GATES, State, gate_problems, gates_for, lacking, runtime_config_for
+
+MINORS = range(limits.KUBERNETES_MINOR_MIN, limits.KUBERNETES_MINOR_MAX + 1)
+
+# The default of each gate in 1.34, 1.35, 1.36 and 1.37: - not there, 0 off, 1 on, L locked on.
+DEFAULTS = {
+    "CompositePodGroup": "---0",
+    "DRAAdminAccess": "11LL",
+    "DRAConsumableCapacity": "0011",
+    "DRADerivedAttributes": "---0",
+    "DRADeviceBindingConditions": "0011",
+    "DRADeviceCompatibilityGroups": "---0",
+    "DRADeviceTaintRules": "-001",
+    "DRADeviceTaints": "0011",
+    "DRAExtendedResource": "001L",
+    "DRAFractionalCapacityRange": "---1",
+    "DRAListTypeAttributes": "--00",
+    "DRANodeAllocatableResources": "--00",
+    "DRAOptionalNodeOperations": "---0",
+    "DRAPartitionableDevices": "0011",
+    "DRAPartitionableDevicesType": "---0",
+    "DRAPrioritizedList": "111L",
+    "DRAResourceClaimDeviceStatus": "111L",
+    "DRAResourceClaimGranularStatusAuthorization": "--11",
+    "DRAResourcePoolStatus": "--00",
+    "DRASchedulerFilterTimeout": "1111",
+    "DRAWorkloadResourceClaims": "--00",
+    "DynamicResourceAllocation": "1LLL",
+    "GangScheduling": "-00-",
+    "GenericWorkload": "-000",
+    "NodeDeclaredFeatures": "-01L",
+    "PodGroupPreemptionPolicy": "---0",
+    "ResourceHealthStatus": "0011",
+    "ResourceHealthStatusMessage": "--11",
+    "TopologyAwareWorkloadScheduling": "--00",
+    "WorkloadAwarePreemption": "--0-",
+    "WorkloadWithJob": "--00",
+}
+
+# defaultKubernetesFeatureGateDependencies, the same in all versions that have the gates.
+DEPENDENCIES = {
+    "CompositePodGroup": {"GenericWorkload", "TopologyAwareWorkloadScheduling"},
+    "DRAAdminAccess": {"DynamicResourceAllocation"},
+    "DRAConsumableCapacity": {"DynamicResourceAllocation"},
+    "DRADerivedAttributes": {"DynamicResourceAllocation"},
+    "DRADeviceBindingConditions": {"DynamicResourceAllocation", "DRAResourceClaimDeviceStatus"},
+    "DRADeviceCompatibilityGroups": {"DynamicResourceAllocation", "DRAPartitionableDevices"},
+    "DRADeviceTaintRules": {"DRADeviceTaints"},
+    "DRADeviceTaints": {"DynamicResourceAllocation"},
+    "DRAExtendedResource": {"DynamicResourceAllocation"},
+    "DRAFractionalCapacityRange": {"DRAConsumableCapacity"},
+    "DRAListTypeAttributes": {"DynamicResourceAllocation"},
+    "DRANodeAllocatableResources": {"DynamicResourceAllocation"},
+    "DRAOptionalNodeOperations": {"DynamicResourceAllocation", "NodeDeclaredFeatures"},
+    "DRAPartitionableDevices": {"DynamicResourceAllocation"},
+    "DRAPartitionableDevicesType": {"DynamicResourceAllocation", "DRAPartitionableDevices", "DRAResourcePoolStatus"},
+    "DRAPrioritizedList": {"DynamicResourceAllocation"},
+    "DRAResourceClaimDeviceStatus": set(),
+    "DRAResourceClaimGranularStatusAuthorization": {"DynamicResourceAllocation", "DRAResourceClaimDeviceStatus"},
+    "DRAResourcePoolStatus": {"DynamicResourceAllocation"},
+    "DRASchedulerFilterTimeout": {"DynamicResourceAllocation"},
+    "DRAWorkloadResourceClaims": {"DynamicResourceAllocation", "GenericWorkload"},
+    "DynamicResourceAllocation": set(),
+    "GangScheduling": {"GenericWorkload"},
+    "GenericWorkload": set(),
+    "NodeDeclaredFeatures": set(),
+    "PodGroupPreemptionPolicy": {"GenericWorkload"},
+    "ResourceHealthStatus": {"DynamicResourceAllocation"},
+    "ResourceHealthStatusMessage": {"ResourceHealthStatus"},
+    "TopologyAwareWorkloadScheduling": {"GenericWorkload"},
+    "WorkloadAwarePreemption": {"GangScheduling"},
+    "WorkloadWithJob": {"GenericWorkload"},
+}
+
+Needs = tuple[list[str], list[str]] | int
+"""The gates to set and the group versions to serve, or else the version to use."""
+
+
+def told(*gates: str, serve: str | None = None) -> Needs:
+    return list(gates), [serve] if serve else []
+
+
+NOTHING = told()
+V1ALPHA3 = "resource.k8s.io/v1alpha3"
+
+# What each feature needs in 1.34, 1.35, 1.36 and 1.37.
+EXPECTED: dict[str, list[Needs]] = {
+    "admin access": [NOTHING] * 4,
+    "binding conditions": [told("DRADeviceBindingConditions")] * 2 + [NOTHING] * 2,
+    "compatibility groups": [37, 37, 37, told("DRADeviceCompatibilityGroups")],
+    "consumable capacity": [told("DRAConsumableCapacity")] * 2 + [NOTHING] * 2,
+    "derived attributes": [37, 37, 37, told("DRADerivedAttributes")],
+    "device status": [NOTHING] * 4,
+    "device taint rules": [
+        told("DRADeviceTaints", serve=V1ALPHA3),
+        told("DRADeviceTaintRules", "DRADeviceTaints", serve=V1ALPHA3),
+        told("DRADeviceTaintRules", serve="resource.k8s.io/v1beta2"),
+        NOTHING,
+    ],
+    "device taints": [told("DRADeviceTaints", serve=V1ALPHA3), told("DRADeviceTaints"), NOTHING, NOTHING],
+    "extended resources": [told("DRAExtendedResource")] * 2 + [NOTHING] * 2,
+    "list attributes": [36, 36, told("DRAListTypeAttributes"), told("DRAListTypeAttributes")],
+    "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 2,
+    "prioritized list": [NOTHING] * 4,
+    "resource pool status": [
+        36,
+        36,
+        told("DRAResourcePoolStatus", serve=V1ALPHA3),
+        told("DRAResourcePoolStatus", serve=V1ALPHA3),
+    ],
+    "workload resource claims": [
+        36,
+        36,
+        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
+        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+    ],
+}
+CASES = [(use, minor, expected) for use in EXPECTED for minor, expected in zip(MINORS, EXPECTED[use], strict=True)]
+
+
+def state_in(gate: str, minor: int) -> State | None:
+    """Read a gate's history as the source has it: the last change counts."""
+    state = None
+    for since, changed in sorted(GATES[gate].states.items()):
+        state = changed if since <= minor else state
+    return state
+
+
+def test_the_gates_have_the_defaults_of_the_source() -> None:
+    signs = {None: "-", State.OFF: "0", State.ON: "1", State.LOCKED: "L"}
+    assert {gate: "".join(signs[state_in(gate, minor)] for minor in MINORS) for gate in GATES} == DEFAULTS
+
+
+def test_the_gates_have_the_dependencies_of_the_source() -> None:
+    assert {gate: set(needs) for gate, (_, needs) in GATES.items()} == DEPENDENCIES
+
+
+def test_every_feature_is_tested() -> None:
+    assert EXPECTED.keys() == FEATURES.keys()
+
+
+@pytest.mark.parametrize(("use", "minor", "expected"), CASES)
+def test_what_a_feature_needs(use: str, minor: int, expected: Needs) -> None:
+    if isinstance(expected, int):
+        assert lacking([use], minor) == {use: expected}
+        return
+    gates, apis = expected
+    assert lacking([use], minor) == {}
+    assert gates_for([use], minor) == dict.fromkeys(gates, True)
+    assert runtime_config_for([use], "v1", minor) == dict.fromkeys(apis, True)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_nothing_is_needed_for_nothing(minor: int) -> None:
+    assert lacking([], minor) == gates_for([], minor) == runtime_config_for([], "v1", minor) == {}
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_several_features_are_put_together_in_order(step: int) -> None:
+    """Another order of the same flags must not replace the cluster."""
+    uses = ["workload resource claims", "resource pool status", "device taint rules"][::step]
+    assert list(gates_for(uses, 36).items()) == [
+        ("DRADeviceTaintRules", True),
+        ("DRAResourcePoolStatus", True),
+        ("DRAWorkloadResourceClaims", True),
+        ("GenericWorkload", True),
+    ]
+    assert list(runtime_config_for(uses, "v1beta1", 36).items()) == [
+        ("resource.k8s.io/v1alpha3", True),
+        ("resource.k8s.io/v1beta1", True),
+        ("resource.k8s.io/v1beta2", True),
+        ("scheduling.k8s.io/v1alpha2", True),
+    ]
+    assert lacking(["admin access", "derived attributes", *uses], 35) == {
+        "derived attributes": 37,
+        "resource pool status": 36,
+        "workload resource claims": 36,
+    }
+
+
+@pytest.mark.parametrize("minor", MINORS)
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
+def test_beta_versions_are_served_when_asked_for(version: str, minor: int) -> None:
+    """None of 1.34 to 1.37 does by default.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controlplane/instance.go
+    """
+    assert runtime_config_for([], version, minor) == {f"resource.k8s.io/{version}": True}
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_what_features_need_is_no_problem(minor: int) -> None:
+    there = [use for use in FEATURES if not lacking([use], minor)]
+    assert list(gate_problems(gates_for(there, minor), minor)) == []
+
+
+YET = "is not there in Kubernetes 1.{} yet: leave it out, or use Kubernetes 1.{} or newer"
+GONE = "is not there in Kubernetes 1.37 any more: leave it out"
+FIXED = "is always on in Kubernetes 1.{}, which does not let it be turned off: leave it out"
+NEEDS = "needs {0}, which is off: set {0} to true, or leave {1} out"
+NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or leave {1} out"
+
+
+@pytest.mark.parametrize(
+    ("minor", "gates", "expected"),
+    [
+        # The flags of the seed page, and gates of others.
+        (34, {"DynamicResourceAllocation": True}, []),
+        (37, {"DynamicResourceAllocation": True, "SomethingElse": False}, []),
+        # Gates that are not there.
+        (35, {"GangScheduling": True, "GenericWorkload": True}, []),
+        (37, {"GangScheduling": True, "GenericWorkload": True}, [("GangScheduling", GONE)]),
+        (37, {"WorkloadAwarePreemption": False}, [("WorkloadAwarePreemption", GONE)]),
+        (34, {"DRADeviceTaintRules": True}, [("DRADeviceTaintRules", YET.format(34, 35))]),
+        (36, {"DRADerivedAttributes": False}, [("DRADerivedAttributes", YET.format(36, 37))]),
+        # Gates that are locked.
+        (36, {"DRAAdminAccess": False}, [("DRAAdminAccess", FIXED.format(36))]),
+        (35, {"DRAAdminAccess": False}, []),
+        # Gates that are on without another: off by default, or turned off.
+        (36, {"DRAWorkloadResourceClaims": True, "GenericWorkload": True}, []),
+        (
+            36,
+            {"DRAWorkloadResourceClaims": True},
+            [("DRAWorkloadResourceClaims", NEEDS.format("GenericWorkload", "DRAWorkloadResourceClaims"))],
+        ),
+        (
+            36,
+            {"DRADeviceTaintRules": True, "DRADeviceTaints": False},
+            [("DRADeviceTaintRules", NEEDS.format("DRADeviceTaints", "DRADeviceTaintRules"))],
+        ),
+        (35, {"DRADeviceTaintRules": True, "DRADeviceTaints": True}, []),
+        (36, {"DRADeviceTaints": False}, []),
+        # On by default counts too, so that turning a gate off can take another one.
+        (
+            37,
+            {"DRADeviceTaints": False},
+            [("DRADeviceTaints", NEEDED.format("DRADeviceTaintRules", "DRADeviceTaints"))],
+        ),
+        (37, {"DRADeviceTaints": False, "DRADeviceTaintRules": False}, []),
+        (
+            36,
+            {"DRAResourceClaimDeviceStatus": False},
+            [
+                ("DRAResourceClaimDeviceStatus", NEEDED.format(gate, "DRAResourceClaimDeviceStatus"))
+                for gate in ("DRADeviceBindingConditions", "DRAResourceClaimGranularStatusAuthorization")
+            ],
+        ),
+        (35, {"DRAResourceClaimDeviceStatus": False}, []),
+        # These set gates that are not named.
+        (36, {"AllAlpha": True, "DRAWorkloadResourceClaims": True}, []),
+        (36, {"AllBeta": False, "DRAResourceClaimDeviceStatus": False}, []),
+        (37, {"AllAlpha": True, "GangScheduling": True}, [("GangScheduling", GONE)]),
+    ],
+)
+def test_gate_problems(minor: int, gates: dict[str, bool], expected: list[tuple[str, str]]) -> None:
+    assert list(gate_problems(gates, minor)) == expected

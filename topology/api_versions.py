@@ -1,0 +1,61 @@
+"""The versions of resource.k8s.io: everything is made as v1 and converted to the version that a stack asks for.
+
+Kubernetes 1.34 to 1.37 serve v1 by default. They have v1beta2 and v1beta1 too, but serve neither of them unless
+`cluster.kubeRuntimeConfig` says so (`betaAPIGroupVersionsDisabledByDefault`):
+https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/controlplane/instance.go
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controlplane/instance.go
+
+What they look like: https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go and the same of the others.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+RESOURCE_API_GROUP = "resource.k8s.io"
+RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
+"""Newest first."""
+
+
+def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:
+    """Return `manifest`, which is in v1, as an object of that `version` of resource.k8s.io.
+
+    Only the kinds that exist in all versions are converted; anything else is returned as it is. The result may share
+    parts with `manifest`, which stays the same.
+    """
+    group, _, _ = manifest["apiVersion"].partition("/")
+    if group != RESOURCE_API_GROUP or manifest["kind"] not in _V1BETA1_LISTS:
+        return manifest
+    converted = manifest | {"apiVersion": f"{group}/{version}"}
+    if version == "v1beta1":
+        for path, change in _V1BETA1_LISTS[manifest["kind"]]:
+            converted = _changed(converted, path, change)
+    return converted
+
+
+_Object = dict[str, Any]
+
+
+def _changed(value: _Object, path: list[str], change: Callable[[_Object], _Object]) -> _Object:
+    """Change every entry of the list at `path`, if there is one."""
+    key, *rest = path
+    if key not in value:
+        return value
+    return value | {key: _changed(value[key], rest, change) if rest else [change(item) for item in value[key]]}
+
+
+def _basic_device(device: _Object) -> _Object:
+    return {"name": device["name"], "basic": {key: value for key, value in device.items() if key != "name"}}
+
+
+def _flat_request(request: _Object) -> _Object:
+    rest = {key: value for key, value in request.items() if key != "exactly"}
+    return {**rest, **request.get("exactly", {})}
+
+
+# The kinds that exist in all versions, each with its lists whose entries are not the same in v1beta1.
+_V1BETA1_LISTS: dict[str, list[tuple[list[str], Callable[[_Object], _Object]]]] = {
+    "DeviceClass": [],
+    "ResourceClaim": [(["spec", "devices", "requests"], _flat_request)],
+    "ResourceClaimTemplate": [(["spec", "spec", "devices", "requests"], _flat_request)],
+    "ResourceSlice": [(["spec", "devices"], _basic_device)],
+}
