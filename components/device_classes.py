@@ -7,7 +7,7 @@ import pulumi
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from topology import objects
-from topology.configuration import DeviceClass
+from topology.devices import DeviceClass
 
 
 class DeviceClasses(pulumi.ComponentResource):

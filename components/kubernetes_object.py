@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pulumi
 
 from components.kwok_cluster import KwokCluster
+from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, convert
 from topology.objects import Manifest
 
 REPLACE_ON_CHANGES = {
@@ -26,7 +27,8 @@ class KubernetesObject(pulumi.CustomResource):
     """The object `manifest`, as it is on the wire, in `cluster`.
 
     It is handed over untyped, so that every kind, version and field works that the API server knows, a Node's status
-    included. It goes away with its cluster, and what the API does not let change is replaced: deleted, then created.
+    included; of resource.k8s.io in the version that the cluster is configured for. It goes away with its cluster, and
+    what the API does not let change is replaced: deleted, then created.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class KubernetesObject(pulumi.CustomResource):
         replace_with: Sequence[pulumi.Resource] = (),
     ) -> None:
         """Create the object after `depends_on`, and replace it whenever one of `replace_with` is replaced."""
+        manifest = convert(manifest, cluster.resource_api)
         super().__init__(
             _type_token(manifest),
             manifest["metadata"]["name"],
@@ -52,14 +55,29 @@ class KubernetesObject(pulumi.CustomResource):
                 delete_before_replace=True,
                 replace_on_changes=REPLACE_ON_CHANGES.get(manifest["kind"]),
                 replace_with=list(replace_with) or None,
+                aliases=[pulumi.Alias(type_=_type_token(other)) for other in _in_other_versions(manifest)],
             ),
         )
+
+    @property
+    def uid(self) -> pulumi.Output[str | None]:
+        """The UID that the API server gave the object; None in a preview that comes before it."""
+        metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
+        return metadata.apply(lambda made: made.get("uid"))
 
 
 def _type_token(manifest: Manifest) -> str:
     version = str(manifest["apiVersion"])
     group_version = version if "/" in version else f"core/{version}"
     return f"kubernetes:{group_version}:{manifest['kind']}"
+
+
+def _in_other_versions(manifest: Manifest) -> list[Manifest]:
+    """Return the object in the versions that a stack may have had it in: it stays the same object."""
+    if not manifest["apiVersion"].startswith(f"{RESOURCE_API_GROUP}/"):
+        return []
+    versions = (f"{RESOURCE_API_GROUP}/{version}" for version in RESOURCE_API_VERSIONS)
+    return [manifest | {"apiVersion": version} for version in versions if version != manifest["apiVersion"]]
 
 
 def _without_await(manifest: Manifest) -> Manifest:

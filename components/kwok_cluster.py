@@ -37,6 +37,10 @@ class KwokCluster(pulumi.ComponentResource):
     """File that holds the kubeconfig, readable by its owner only."""
     kubectl_environment: pulumi.Output[dict[str, str]]
     """Environment in which kubectl works on this cluster."""
+    minor: int
+    """The `37` of Kubernetes 1.37.2."""
+    resource_api: str
+    """The version in which the cluster gets its objects of resource.k8s.io."""
     command: local.Command
     provider: kubernetes.Provider
 
@@ -44,6 +48,8 @@ class KwokCluster(pulumi.ComponentResource):
         """Create the cluster that `cluster` describes."""
         _check_programs(cluster)
         super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
+        self.minor = cluster.minor
+        self.resource_api = cluster.served_resource_api
         self.command = self._create_command(cluster)
         made = self.command.stdout.apply(json.loads)
         self.cluster_name = pulumi.Output.from_input(cluster.name)

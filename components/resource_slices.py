@@ -3,29 +3,56 @@
 from collections.abc import Mapping
 
 import pulumi
+from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
-from topology import objects
 from topology.configuration import NodePool
+from topology.slices import content_digest, first_generation, is_owned_by_node, owner_reference, resource_slices
 
 
 class ResourceSlices(pulumi.ComponentResource):
-    """One `ResourceSlice` per node, created after its node, with all of the node's devices."""
+    """The `ResourceSlice`s of each node, created after it and owned by it, with all of the node's devices.
+
+    For each driver a `command.local.Command` keeps the pools' generation: it goes up by one whenever what the driver
+    publishes on a node changes, and the slices are updated in place. While that is under way, the scheduler waits: it
+    takes a pool's slices only when all of the newest generation are there.
+    """
 
     slices: list[KubernetesObject]
 
     def __init__(
         self,
         pool: NodePool,
-        nodes: Mapping[str, pulumi.Resource],
+        nodes: Mapping[str, KubernetesObject],
         cluster: KwokCluster,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the slices for the `nodes` of `pool`, given by name."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
-        self.slices = [
-            KubernetesObject(objects.resource_slice(pool, name), cluster, parent=self, depends_on=[node])
-            for name, node in nodes.items()
-        ]
-        self.register_outputs({"devices": len(nodes) * pool.gpus_per_node})
+        generations = {driver: self._create_generation(pool, driver, cluster) for driver in pool.drivers}
+        self.slices = []
+        for name, node in nodes.items():
+            for manifest in resource_slices(pool, name, cluster.minor):
+                driver = manifest["spec"]["driver"]
+                manifest["spec"]["pool"]["generation"] = generations[driver]
+                if is_owned_by_node(pool, driver):
+                    manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]
+                self.slices.append(
+                    # Kubernetes deletes what a replaced node owned.
+                    KubernetesObject(manifest, cluster, parent=self, depends_on=[node], replace_with=[node])
+                )
+        self.register_outputs({"slices": len(self.slices)})
+
+    def _create_generation(self, pool: NodePool, driver: str, cluster: KwokCluster) -> pulumi.Output[int]:
+        command = local.Command(
+            f"{pool.name}-{driver}",
+            create=f"echo {first_generation(pool, driver)}",
+            update="echo $((PULUMI_COMMAND_STDOUT + 1))",
+            environment={"KWOK_DRA_DEVICES": content_digest(pool, driver, cluster.minor)},
+            logging=local.Logging.NONE,
+            opts=pulumi.ResourceOptions(
+                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
+            ),
+        )
+        return command.stdout.apply(int)

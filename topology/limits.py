@@ -4,20 +4,33 @@
 ALLOCATION_RESULTS_MAX = 32  # AllocationResultsMaxSize: devices of one claim
 DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX = 32  # ResourceSliceMaxAttributesAndCapacitiesPerDevice
 DEVICE_ATTRIBUTE_VALUE_MAX = 64  # DeviceAttributeMaxValueLength, bytes of a string or version
+DEVICE_DOMAIN_MAX = 63  # DeviceMaxDomainLength: the domain in an attribute's or capacity's name
 DEVICE_ID_MAX = 32  # DeviceMaxIDLength: the C identifier in an attribute's or capacity's name
 DEVICE_REQUESTS_MAX = 32  # DeviceRequestsMaxSize: requests of one claim
 DEVICE_SELECTORS_MAX = 32  # DeviceSelectorsMaxSize: selectors of one class or request
 CEL_EXPRESSION_MAX = 10 * 1024  # CELSelectorExpressionMaxLength, bytes
 SLICE_DEVICES_MAX = 128  # ResourceSliceMaxDevices
+SLICE_ADVANCED_DEVICES_MAX = 64  # ResourceSliceMaxDevicesWithAdvancedFeatures: with counters, taints or lists
+SLICE_COUNTER_SETS_MAX = 8  # ResourceSliceMaxCounterSets
+SLICE_COUNTERS_MAX = 32  # ResourceSliceMaxSharedCounters: of all counter sets of a slice, in Kubernetes 1.34 alone
+COUNTERS_PER_SET_MAX = 32  # ResourceSliceMaxCountersPerCounterSet
+REQUEST_POLICY_VALUES_MAX = 10  # CapacityRequestPolicyDiscreteMaxOptions
+DEVICE_CONSTRAINTS_MAX = 32  # DeviceConstraintsMaxSize: constraints of one claim
 DRIVER_NAME_MAX = 63  # DriverNameMaxLength
 
 # https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/util/validation/validation.go
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253
 
+# https://docs.nvidia.com/datacenter/tesla/mig-user-guide/: a GPU's memory is cut into eight slices
+MIG_MEMORY_SLICES = 8
+
 # https://kubernetes.io/docs/setup/best-practices/cluster-large/
 CLUSTER_NODES_MAX = 5_000
 CLUSTER_PODS_MAX = 150_000
+
+# Ours, and far beyond any server: what one node may have of one device model.
+NODE_DEVICES_MAX = 4_096
 
 # Pulumi's wire format is a protobuf Struct, whose numbers are doubles.
 # https://protobuf.dev/reference/protobuf/google.protobuf/#value

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from topology.configuration import NodePool, Topology
 from topology.objects import NAMESPACE
+from topology.occupancy import Occupancy, PoolName, occupancy
 
 Object = Mapping[str, Any]
-DriverPool = tuple[str, str]
 
 CLAIMS_LISTED_MAX = 100
 """Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
@@ -131,42 +131,31 @@ def _reason(pod: Object) -> str:
 
 def _pools(topology: Topology, objects: Sequence[Object]) -> list[dict[str, Any]]:
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
-    devices = _devices_by_pool(objects)
-    allocated = _allocated_by_pool(objects)
-    return [_pool(pool, nodes, devices, allocated) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
+    pools = occupancy(_of_kind(objects, "ResourceSlice"), _allocated_by_pool(objects))
+    return [_pool(pool, nodes, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
 
 
-def _devices_by_pool(objects: Sequence[Object]) -> Counter[DriverPool]:
-    devices: Counter[DriverPool] = Counter()
-    for resource_slice in _of_kind(objects, "ResourceSlice"):
-        spec = resource_slice["spec"]
-        devices[spec["driver"], spec["pool"]["name"]] += len(spec.get("devices", []))
-    return devices
-
-
-def _allocated_by_pool(objects: Sequence[Object]) -> Counter[DriverPool]:
-    """Count the devices of all claims, other people's included; a claim of a pod that is gone is about to go too."""
+def _allocated_by_pool(objects: Sequence[Object]) -> dict[PoolName, set[str]]:
+    """Name the devices of all claims, other people's included; a claim of a pod that is gone is about to go too."""
     live = {pod["metadata"]["uid"] for pod in _live_pods(objects)}
-    allocated: Counter[DriverPool] = Counter()
+    allocated: dict[PoolName, set[str]] = {}
     for claim in _of_kind(objects, "ResourceClaim"):
         owners = {owner["uid"] for owner in claim["metadata"].get("ownerReferences", []) if owner["kind"] == "Pod"}
         if owners <= live:
-            allocated.update((device["driver"], device["pool"]) for device in _devices(claim))
+            for device in _devices(claim):
+                allocated.setdefault((device["driver"], device["pool"]), set()).add(device["device"])
     return allocated
 
 
-def _pool(
-    pool: NodePool, live: set[str], devices: Counter[DriverPool], allocated: Counter[DriverPool]
-) -> dict[str, Any]:
+def _pool(pool: NodePool, live: set[str], pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
     nodes = [name for name in pool.node_names() if name in live]
-    total = sum(devices[pool.gpu.driver, node] for node in nodes)
-    taken = sum(allocated[pool.gpu.driver, node] for node in nodes)
+    found = [pools[driver, node] for driver in pool.drivers for node in nodes if (driver, node) in pools]
     return {
         "name": pool.name,
         "nodes": len(nodes),
-        "devices": total,
-        "allocated": taken,
-        "free": total - taken,
+        "devices": sum(occupied.devices for occupied in found),
+        "allocated": sum(occupied.allocated for occupied in found),
+        "free": sum(occupied.free for occupied in found),
     }
 
 

@@ -3,22 +3,20 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, get_args
+from pathlib import Path
+from typing import Any, get_args
 
+import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from topology import limits
+from topology import limits, preflight
+from topology.catalogue import ENTRIES, Catalogue, built_in
 from topology.configuration import Topology
 from topology.model import Model
+from topology.problems import Problem
+from topology.uses import completed, features_used
 from topology.values import suggestion
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: the path of its key, such as `nodePools[0].gpu`, and what to do about it."""
-
-    path: str
-    message: str
 
 
 class ConfigurationError(Exception):
@@ -33,20 +31,80 @@ class ConfigurationError(Exception):
         super().__init__("\n".join(lines))
 
 
-def load(raw: Mapping[str, object]) -> Topology:
+def load(raw: Mapping[str, object], folder: Path = Path()) -> Topology:
     """Build the topology that `raw`, the stack's configuration by key, describes.
+
+    Added are the device classes that the charts of its drivers ship, and the gates and APIs that the cluster needs.
+    Files that `raw` names lie below `folder`.
 
     Raises:
         ConfigurationError: something is wrong; the error names every problem, not just the first.
     """
-    problems = list(_inconsistencies(raw))
+    catalogue, problems = _catalogue(raw, folder)
+    problems += _inconsistencies(raw, catalogue)
     try:
-        topology = Topology.model_validate(raw)
+        topology = Topology.model_validate(raw, context=catalogue._asdict())
     except ValidationError as error:
         problems += [Problem(_path(details["loc"]), _message(details)) for details in error.errors()]
+    else:
+        topology = _with_shipped_classes(topology, catalogue)
+        problems += [] if problems else preflight.problems(topology)
+        cluster = completed(topology.cluster, features_used(topology))
+        topology = topology.model_copy(update={"cluster": cluster})
     if problems:
-        raise ConfigurationError(sorted(problems, key=_place))
+        raise ConfigurationError(sorted(dict.fromkeys(problems), key=_place))
     return topology
+
+
+def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list[Problem]]:
+    """Return the catalogue with the stack's own files, and what is wrong with them."""
+    catalogue = built_in()
+    problems = []
+    names = raw.get("catalogue")
+    for index, name in enumerate(names if isinstance(names, list) else []):
+        if not isinstance(name, str):
+            continue  # The models tell.
+        try:
+            catalogue = catalogue.extended(_read(folder, name))
+        except (OSError, _WrongFileError, ValidationError, yaml.YAMLError) as error:
+            problems += [Problem(f"catalogue[{index}]", message) for message in _messages_of(error, name)]
+    return catalogue, problems
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise _WrongFileError(f"{name!r} is not below the project's folder: put the file beside the stack's")
+    content = yaml.safe_load(file.read_bytes())
+    sections = ", ".join(ENTRIES)
+    if not isinstance(content, dict) or not content.keys() & ENTRIES.keys():
+        raise _WrongFileError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
+    if unknown := [key for key in content if key not in ENTRIES and not str(key).startswith("x-")]:
+        raise _WrongFileError(
+            f"{name!r} has a key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and keys that "
+            "begin with x- for anchors"
+        )
+    return content
+
+
+class _WrongFileError(ValueError):
+    pass
+
+
+def _messages_of(error: Exception, name: str) -> list[str]:
+    if isinstance(error, ValidationError):
+        return [f"{name!r}: {_path(details['loc'])}: {_message(details)}" for details in error.errors()]
+    if isinstance(error, OSError):
+        return [f"the file {name!r} cannot be read: {error.strerror}"]
+    if isinstance(error, yaml.YAMLError):
+        return [f"{name!r} is not YAML: {' '.join(str(error).split())}"]
+    return [str(error)]
+
+
+def _with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
+    shipped = catalogue.device_classes(driver for pool in topology.node_pools for driver in pool.drivers)
+    own = {device_class.name: device_class for device_class in topology.device_classes}
+    return topology.model_copy(update={"device_classes": list((own | shipped | own).values())})
 
 
 def _place(problem: Problem) -> list[tuple[int, str]]:
@@ -58,12 +116,13 @@ def _place(problem: Problem) -> list[tuple[int, str]]:
 # leave what has the wrong shape to the models.
 
 
-def _inconsistencies(raw: Mapping[str, object]) -> Iterator[Problem]:
+def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
     for key in ("deviceClasses", "nodePools", "workloads"):
         yield from _duplicates(_each("", raw, key), "name")
     yield from _too_many_nodes(raw)
     names = [entry.get("name") for _, entry in _each("", raw, "deviceClasses")]
     classes = [name for name in names if isinstance(name, str)]
+    classes += catalogue.device_classes(_drivers(raw, catalogue))
     for path, workload in _each("", raw, "workloads"):
         yield from _duplicates(_each(f"{path}.", workload, "claims"), "name")
         for claim_path, claim in _each(f"{path}.", workload, "claims"):
@@ -77,6 +136,16 @@ def _each(prefix: str, parent: Mapping[str, Any], key: str) -> Iterator[tuple[st
     for index, item in enumerate(items if isinstance(items, list) else []):
         if isinstance(item, dict):
             yield f"{prefix}{key}[{index}]", item
+
+
+def _drivers(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[str]:
+    for path, pool in _each("", raw, "nodePools"):
+        models = [pool.get("gpu"), *(entry.get("model") for _, entry in _each(f"{path}.", pool, "devices"))]
+        for model in models:
+            if isinstance(model, dict):
+                yield str(model.get("driver"))
+            elif isinstance(model, str) and model in catalogue.models:
+                yield catalogue.models[model].driver
 
 
 def _duplicates(items: Iterator[tuple[str, Mapping[str, Any]]], key: str) -> Iterator[Problem]:
@@ -128,6 +197,7 @@ _MESSAGES = {
     "dict_type": "has to be a mapping of keys to values, but is {input}",
     "greater_than_equal": "has to be at least {ge}, but is {input}",
     "int_type": "has to be a whole number, but is {input}",
+    "less_than": "has to be less than {lt}, but is {input}",
     "less_than_equal": "may be at most {le}, but is {input}",
     "list_type": "has to be a list, but is {input}",
     "literal_error": "{input} is not possible here; use one of {expected}",
@@ -137,6 +207,7 @@ _MESSAGES = {
     "string_too_short": "must not be empty",
     "string_type": "has to be a text, but is {input}",
     "too_long": "may have at most {max_length} entries, but has {actual_length}",
+    "string_pattern_mismatch": "{input} does not match {pattern}",
     "too_short": "has to have at least {min_length} entry, but has {actual_length}",
 }
 
@@ -161,7 +232,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[Model] = Topology
+    model: type[Model] = ENTRIES.get(str(location[0]), Topology) if location else Topology
     for part in location:
         field = next((field for field in model.model_fields.values() if field.alias == part), None)
         nested = _nested_model(field.annotation) if field else None

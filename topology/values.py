@@ -9,10 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from topology import limits
+from topology.quantities import canonical
 
 # The patterns of k8s.io/apimachinery/pkg/util/validation and k8s.io/apimachinery/pkg/api/resource.
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+_DEVICE_DOMAIN = rf"(?=[^/]{{1,{limits.DEVICE_DOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
+_DEVICE_ID = rf"[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}"
 _QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?"
 _SEMANTIC_VERSION = (  # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
@@ -62,6 +66,11 @@ def is_dns_subdomain(value: str) -> bool:
     return _matches(value, _DNS_SUBDOMAIN, limits.DNS_SUBDOMAIN_MAX)
 
 
+def is_label_value(value: str) -> bool:
+    """Tell whether `value` may be the value of a label."""
+    return _matches(value, _LABEL_VALUE, limits.DNS_LABEL_MAX)
+
+
 DnsLabel = Annotated[
     str,
     _matching(
@@ -91,10 +100,10 @@ DriverName = Annotated[
 QualifiedName = Annotated[
     str,
     _matching(
-        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}",
+        rf"({_DEVICE_DOMAIN}/)?{_DEVICE_ID}",
         limits.DNS_LABEL_MAX + 1 + limits.DEVICE_ID_MAX,
-        f"a qualified name: use a C identifier of at most {limits.DEVICE_ID_MAX} characters, optionally "
-        "after a domain, such as productName or gpu.example.com/productName",
+        f"a qualified name: use a C identifier of at most {limits.DEVICE_ID_MAX} characters, optionally after a domain "
+        f"of at most {limits.DEVICE_DOMAIN_MAX}, such as productName or gpu.example.com/productName",
     ),
 ]
 Quantity = Annotated[
@@ -105,6 +114,7 @@ Quantity = Annotated[
         64,
         "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
     ),
+    AfterValidator(canonical),  # What the API server would change, every update would change back.
 ]
 ResourceName = Annotated[
     str,
@@ -113,6 +123,46 @@ ResourceName = Annotated[
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
     ),
+]
+ExtendedResourceName = Annotated[
+    str,
+    _matching(
+        # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsExtendedResourceName
+        rf"(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
+    ),
+]
+LabelKey = Annotated[
+    str,
+    _matching(
+        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        "a label's key: use a name such as nvidia.com/gpu.product",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    _matching(
+        _LABEL_VALUE,
+        limits.DNS_LABEL_MAX,
+        "a label's value: use at most 63 letters, digits, '-', '_' and '.', "
+        "beginning and ending with a letter or digit",
+    ),
+]
+FullyQualifiedName = Annotated[
+    str,
+    _matching(
+        rf"{_DEVICE_DOMAIN}/{_DEVICE_ID}",
+        limits.DNS_LABEL_MAX + 1 + limits.DEVICE_ID_MAX,
+        "a fully qualified attribute name: put the domain before it, such as resource.kubernetes.io/pcieRoot",
+    ),
+]
+PciAddress = Annotated[
+    str, _matching(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", 12, "a PCI address: use one such as 0000:18:00.0")
+]
+PciRoot = Annotated[
+    str, _matching(r"pci[0-9a-f]{4}:[0-9a-f]{2}", 10, "a PCIe root complex: use one such as pci0000:16")
 ]
 SemanticVersion = Annotated[
     str,

@@ -42,7 +42,7 @@ def test_an_invalid_configuration() -> None:
     assert failure(configuration) == (
         "the configuration has 3 problems; nothing was created or changed\n"
         "  kwok-dra:nodePool: there is no such key; did you mean 'nodePools'? "
-        "The keys here are cluster, deviceClasses, nodePools, workloads\n"
+        "The keys here are catalogue, cluster, deviceClasses, nodePools, workloads\n"
         "  kwok-dra:nodePools[0].name: 'Node' is not a DNS label: use at most 63 lower-case letters, digits and '-', "
         "beginning and ending with a letter or digit\n"
         "  kwok-dra:workloads: has to be a list, but is 'none'"

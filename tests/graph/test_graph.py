@@ -7,12 +7,14 @@ import pytest
 
 from tests.graph.recording import KUBECONFIG, Configuration, Recording, Secret, run, stack_configuration
 from topology import objects
+from topology.slices import resource_slices
 from topology.validation import load
 
 CLUSTER = "KwokCluster kwok-dra-dev"
 COMMAND = "Command kwok-dra-dev"
 PROVIDER = "kubernetes kwok-dra-dev"
 STACK = "Stack kwok-dra-dev"
+DRIVER = "gpu.kwok.x-k8s"
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Case:
     configuration: Configuration
     classes: list[str]
     nodes: dict[str, list[str]]
-    """By pool; a node's slice is named after it."""
+    """By pool; a node has one slice, named after it."""
     templates: dict[str, list[str]]
     """By workload."""
 
@@ -87,6 +89,7 @@ def test_every_resource_and_its_parent(case: Case, recording: Recording, slices:
     expected |= {f"DeviceClass {name}": "DeviceClasses device-classes" for name in case.classes}
     for pool, nodes in case.nodes.items():
         expected |= {f"GpuNodePool {pool}": STACK, f"ResourceSlices {pool}": f"GpuNodePool {pool}"}
+        expected[f"Command {pool}-{DRIVER}"] = f"ResourceSlices {pool}"
         expected |= {f"Node {node}": f"GpuNodePool {pool}" for node in nodes}
         expected |= {slices[node]: f"ResourceSlices {pool}" for node in nodes}
     for workload, templates in case.templates.items():
@@ -99,9 +102,10 @@ def test_every_dependency(case: Case, recording: Recording, slices: dict[str, st
     """Cluster → classes, nodes → slices → templates → deployment: an edge too many costs time, one too few fails."""
     classes = {f"DeviceClass {name}" for name in case.classes}
     nodes = {f"Node {node}" for names in case.nodes.values() for node in names}
-    everything = classes | nodes | set(slices.values())
+    generations = {node: f"Command {pool}-{DRIVER}" for pool, names in case.nodes.items() for node in names}
+    everything = classes | nodes | set(slices.values()) | set(generations.values())
     expected = {PROVIDER: {COMMAND}} | {key: {COMMAND} for key in classes | nodes}
-    expected |= {slice_: {COMMAND, f"Node {node}"} for node, slice_ in slices.items()}
+    expected |= {slice_: {COMMAND, f"Node {node}", generations[node]} for node, slice_ in slices.items()}
     for workload, names in case.templates.items():
         templates = {f"ResourceClaimTemplate {name}" for name in names}
         expected |= {template: {COMMAND} | everything for template in templates}
@@ -123,8 +127,8 @@ def test_the_contents_of_a_cluster_go_and_come_with_it(recording: Recording) -> 
     assert {found.replacement_trigger for found in contents.values()} == {"id of kwok-dra-dev"}
 
 
-def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
-    """What the API does not let change is replaced, and a deployment together with its templates."""
+def test_what_is_replaced_and_when(case: Case, recording: Recording, slices: dict[str, str]) -> None:
+    """What the API does not let change is replaced, slices with their node, a deployment with its templates."""
     assert {key: found.delete_before_replace for key, found in recording.objects().items()} == dict.fromkeys(
         recording.objects(), True
     )
@@ -132,10 +136,12 @@ def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
     for kind in ("DeviceClass", "Node", "ResourceSlice", "ResourceClaimTemplate", "Deployment"):
         found = recording.of_kind(kind).values()
         assert [resource.replace_on_changes for resource in found] == [on_changes.get(kind, [])] * len(found)
-    assert {key: found.replace_with for key, found in recording.resources.items() if found.replace_with} == {
-        f"Deployment {workload}": {f"ResourceClaimTemplate {template}" for template in templates}
-        for workload, templates in case.templates.items()
-    }
+    replaced_with = {slice_: {f"Node {node}"} for node, slice_ in slices.items()}
+    for workload, templates in case.templates.items():
+        replaced_with[f"Deployment {workload}"] = {f"ResourceClaimTemplate {template}" for template in templates}
+    assert {key: found.replace_with for key, found in recording.resources.items() if found.replace_with} == (
+        replaced_with
+    )
 
 
 def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> None:
@@ -144,7 +150,7 @@ def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> 
     expected = [objects.device_class(device_class) for device_class in topology.device_classes]
     for pool in topology.node_pools:
         for name in pool.node_names():
-            expected += [objects.node(pool, name), objects.resource_slice(pool, name)]
+            expected += [objects.node(pool, name), *resource_slices(pool, name)]
     for workload in topology.workloads:
         expected += [objects.resource_claim_template(workload, claim) for claim in workload.claims]
         deployment = objects.deployment(workload)
@@ -201,7 +207,6 @@ def test_outputs(case: Case, recording: Recording) -> None:
         "pools": [{"name": pool} | nothing for pool in case.nodes],
         "summary": "0 of 0 claims allocated, 0 of 0 pods running, 0 of 0 devices in use on 0 nodes",
     }
-    devices = case.configuration["kwok-dra:nodePools"][0]["gpusPerNode"]
     expected: dict[str, Any] = {
         STACK: cluster | status,
         CLUSTER: cluster,
@@ -210,7 +215,7 @@ def test_outputs(case: Case, recording: Recording) -> None:
     }
     for pool, nodes in case.nodes.items():
         expected[f"GpuNodePool {pool}"] = {"nodes": nodes}
-        expected[f"ResourceSlices {pool}"] = {"devices": len(nodes) * devices}
+        expected[f"ResourceSlices {pool}"] = {"slices": len(nodes)}
     for workload in case.templates:
         expected[f"ClaimWorkload {workload}"] = {"deployment": workload}
     assert recording.outputs == expected
@@ -226,3 +231,100 @@ def test_a_first_preview_works(case: Case) -> None:
     first = run(case.configuration, preview=True, unknown=True)
     assert set(first.resources) == set(run(case.configuration).resources)
     assert first.calls == []
+
+
+def pools_of(*pools: dict[str, Any], **cluster: Any) -> Configuration:
+    """Return a configuration of node pools alone."""
+    return {"kwok-dra:cluster": cluster, "kwok-dra:nodePools": list(pools)}
+
+
+def generations(configuration: Configuration) -> dict[str, dict[str, Any]]:
+    """Return the inputs of the commands that keep generations."""
+    commands = run(configuration).of_kind("Command")
+    return {name: found.inputs for name, found in commands.items() if name != "kwok-dra-dev"}
+
+
+def test_each_driver_of_a_pool_has_a_generation() -> None:
+    devices = [{"model": {"driver": f"{name}.example.com"}} for name in ("nic", "fpga")]
+    commands = generations(pools_of({"name": "pool", "gpu": "kwok-l4", "devices": devices}))
+    # What the driver itself begins with, and one more for each change.
+    assert {name: inputs["create"] for name, inputs in commands.items()} == {
+        "pool-gpu.kwok.x-k8s": "echo 0",
+        "pool-nic.example.com": "echo 1",
+        "pool-fpga.example.com": "echo 1",
+    }
+    assert {inputs["update"] for inputs in commands.values()} == {"echo $((PULUMI_COMMAND_STDOUT + 1))"}
+    assert len({inputs["environment"]["KWOK_DRA_DEVICES"] for inputs in commands.values()}) == 3
+
+
+def test_a_generation_goes_with_the_cluster() -> None:
+    generation = run(stack_configuration("dev")).resources[f"Command kwok-node-{DRIVER}"]
+    assert generation.deleted_with == COMMAND
+    assert generation.replacement_trigger == "id of kwok-dra-dev"
+    # It has to be updated, not replaced, to know what it was.
+    assert "environment" not in generation.replace_on_changes
+
+
+@pytest.mark.parametrize(
+    ("change", "changes"),
+    [
+        ({}, False),
+        ({"nodes": 3}, False),
+        ({"labels": {"a": "b"}}, False),
+        ({"gpusPerNode": 2}, True),
+        ({"attributes": {"driverVersion": {"version": "999.0.0"}}}, True),
+        ({"devices": [{"model": "kwok-l4"}]}, True),
+        ({"devices": [{"model": {"driver": "nic.example.com"}}]}, False),
+    ],
+)
+def test_what_makes_a_new_generation(change: dict[str, Any], changes: bool) -> None:
+    pool = {"name": "pool", "gpu": "kwok-l4"}
+    before, after = (generations(pools_of(entry))[f"pool-{DRIVER}"] for entry in (pool, pool | change))
+    assert (before != after) == changes
+
+
+def test_slices_get_the_generation_from_its_command() -> None:
+    gpu = {"driver": "gpu.example.com", "firstGeneration": 7}
+    (found,) = run(pools_of({"name": "pool", "gpu": gpu})).of_kind("ResourceSlice").values()
+    assert found.inputs["spec"]["pool"] == {"name": "pool-0", "generation": 7, "resourceSliceCount": 1}
+    assert "Command pool-gpu.example.com" in found.dependencies
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
+def test_objects_are_of_the_version_that_is_asked_for(version: str) -> None:
+    configuration = stack_configuration("dev")
+    configuration["kwok-dra:cluster"] = {"resourceApi": version}
+    found = run(configuration).objects().values()
+    versions = {resource.inputs["kind"]: resource.inputs["apiVersion"] for resource in found}
+    of_dra = dict.fromkeys(("DeviceClass", "ResourceClaimTemplate", "ResourceSlice"), f"resource.k8s.io/{version}")
+    assert versions == {"Node": "v1", "Deployment": "apps/v1"} | of_dra
+
+
+def test_a_node_with_many_devices_has_several_slices() -> None:
+    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": "kwok-l4", "gpusPerNode": 129}))
+    slices = [found.inputs["spec"] for _, found in sorted(made.of_kind("ResourceSlice").items())]
+    assert [(spec["nodeName"], len(spec["devices"])) for spec in slices] == [
+        ("pool-0", 128),
+        ("pool-0", 1),
+        ("pool-1", 128),
+        ("pool-1", 1),
+    ]
+    assert made.outputs["ResourceSlices pool"] == {"slices": 4}
+
+
+def test_slices_are_owned_by_their_node() -> None:
+    """As those of the real drivers are; KWOK's page has none."""
+    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": "kwok-l4", "devices": [{"model": {"driver": "x.y"}}]}))
+    owners = {
+        (found.inputs["spec"]["driver"], found.inputs["spec"]["nodeName"]): found.inputs["metadata"].get(
+            "ownerReferences"
+        )
+        for found in made.of_kind("ResourceSlice").values()
+    }
+    node = {"apiVersion": "v1", "kind": "Node", "controller": True}
+    assert owners == {
+        (DRIVER, "pool-0"): None,
+        (DRIVER, "pool-1"): None,
+        ("x.y", "pool-0"): [node | {"name": "pool-0", "uid": "uid of pool-0"}],
+        ("x.y", "pool-1"): [node | {"name": "pool-1", "uid": "uid of pool-1"}],
+    }

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from topology.catalogue import built_in
 from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster, Topology
-from topology.gpu import catalogue
+from topology.devices import DeviceModel
 from topology.validation import ConfigurationError, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +35,8 @@ DRIVER = "is not a driver name: use a DNS subdomain of at most 63 characters, su
 QUANTITY = "is not a quantity: use a number with an optional unit, such as 96, 500m or 80Gi"
 RESOURCE = "is not a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu"
 QUALIFIED = (
-    "is not a qualified name: use a C identifier of at most 32 characters, optionally after a domain, such as "
-    "productName or gpu.example.com/productName"
+    "is not a qualified name: use a C identifier of at most 32 characters, optionally after a domain of at most 63, "
+    "such as productName or gpu.example.com/productName"
 )
 VERSION = (
     "is not a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, in at most 64 characters"
@@ -103,7 +104,7 @@ def with_attribute(**value: object) -> Configuration:
         (f"{POOL}.nodes", True, f"{WHOLE} true"),
         (f"{POOL}.nodes", None, f"{WHOLE} null"),
         (f"{POOL}.gpusPerNode", 0, "has to be at least 1, but is 0"),
-        (f"{POOL}.gpusPerNode", 129, "may be at most 128, but is 129"),
+        (f"{POOL}.gpusPerNode", 4097, "may be at most 4096, but is 4097"),
         (f"{WORKLOAD}.replicas", -1, "has to be at least 0, but is -1"),
         (f"{WORKLOAD}.replicas", 150_001, "may be at most 150000, but is 150001"),
         (f"{WORKLOAD}.readyTimeoutSeconds", 0, "has to be at least 1, but is 0"),
@@ -198,17 +199,13 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
 @pytest.mark.parametrize(
     ("gpu", "rest"),
     [
-        (4, ": has to be the name of a GPU model or a device written out in place, but is 4"),
+        (4, ": has to be the name of a device model or one written out in place, but is 4"),
         ({}, ".driver: is required"),
         (device(driver="GPU"), f".driver: 'GPU' {DRIVER}"),
         (device(driver="d" * 64), f".driver: '{'d' * 64}' {DRIVER}"),
         (
-            device(deviceName="gpu"),
-            ".deviceName: 'gpu' may use only the placeholders {index} and has to use {index}",
-        ),
-        (
             device(deviceName="{node}-{index}"),
-            ".deviceName: '{node}-{index}' may use only the placeholders {index} and has to use {index}",
+            ".deviceName: '{node}-{index}' may use only the placeholders {index}, {numaNode}, {pciName}",
         ),
         (
             device(sliceName="{node}"),
@@ -216,9 +213,16 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
             "and has to use {node}, {suffix}",
         ),
         (
-            with_attribute(string="{uuid}"),
-            ".attributes.model.string: '{uuid}' may use only the placeholders {index}, {node}",
+            with_attribute(string="{id}"),
+            ".attributes.model.string: '{id}' may use only the placeholders {count}, {device}, {driver}, {hex}, "
+            "{index}, {mac}, {node}, {nodeUuid}, {numaNode}, {pciBusID}, {pciName}, {pcieBus}, {pcieRoot}, {uuid}",
         ),
+        (
+            with_attribute(string="{uuid*2}"),
+            ".attributes.model.string: '{uuid*2}' may compute only with the numbers {count}, {index}, {numaNode}",
+        ),
+        (with_attribute(int="x{index}"), f".attributes.model.int: {INT} 'x{{index}}'"),
+        (with_attribute(int="{uuid}"), f".attributes.model.int: {INT} '{{uuid}}'"),
         (with_attribute(string=None), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(bool=None), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(version="1.2.1٣"), f".attributes.model.version: '1.2.1٣' {VERSION}"),
@@ -240,8 +244,9 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (device(attributes={"1st": {"int": 1}}), f".attributes.1st: '1st' {QUALIFIED}"),
         (device(attributes={"a/b/c": {"int": 1}}), f".attributes.a/b/c: 'a/b/c' {QUALIFIED}"),
         (device(capacity={"c" * 33: 1}), f".capacity.{'c' * 33}: '{'c' * 33}' {QUALIFIED}"),
-        (device(capacity={"memory": "80 GB"}), f".capacity.memory: '80 GB' {QUANTITY}"),
-        (device(nodeCapacity={"gpu!": 8}), f".nodeCapacity.gpu!: 'gpu!' {RESOURCE}"),
+        (device(attributes={f"{'d' * 64}/a": {"int": 1}}), f".attributes.{'d' * 64}/a: '{'d' * 64}/a' {QUALIFIED}"),
+        (device(capacity={"memory": "80 GB"}), f".capacity.memory.value: '80 GB' {QUANTITY}"),
+        (device(node={"capacity": {"gpu!": 8}}), f".node.capacity.gpu!: 'gpu!' {RESOURCE}"),
         (
             device(attributes={f"a{number}": {"int": number} for number in range(32)}, capacity={"memory": 1}),
             ": has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
@@ -254,32 +259,46 @@ def test_wrong_devices(dev: Configuration, gpu: object, rest: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("kwok-l5", "; did you mean 'kwok-l4'?"), ("tpu", "."), ("{input}", ".")],
+    [("kwok-l5", "; did you mean 'kwok-l4'?"), ("quantum", "."), ("{input}", ".")],
 )
 def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None:
     assert problems(put(dev, GPU, name)) == [
-        f"{GPU}: there is no GPU model {name!r} in the catalogue{nearest} Name one of {', '.join(catalogue())}, "
-        "or write the device out in place: {driver: …, attributes: {…}, capacity: {…}}"
+        f"{GPU}: there is no device model {name!r} in the catalogue{nearest} Name one of "
+        f"{', '.join(sorted(built_in().models))}, or write it out in place: "
+        "{driver: …, attributes: {…}, capacity: {…}}"
     ]
 
 
 @pytest.mark.parametrize(
     ("key", "nearest", "known"),
     [
-        ("nodePool", "nodePools", "cluster, deviceClasses, nodePools, workloads"),
-        ("{index}", None, "cluster, deviceClasses, nodePools, workloads"),
+        ("nodePool", "nodePools", "catalogue, cluster, deviceClasses, nodePools, workloads"),
+        ("{index}", None, "catalogue, cluster, deviceClasses, nodePools, workloads"),
         (
             "cluster.version",
             "kubeVersion",
-            "kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, runtime",
+            "kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, "
+            "resourceApi, runtime",
         ),
-        (f"{CLASS}.selector", "selectors", "name, selectors"),
-        (f"{POOL}.gpus", "gpu", "capacity, gpu, gpusPerNode, name, nodes"),
-        (f"{GPU}.attribute", "attributes", "attributes, capacity, deviceName, driver, nodeCapacity, sliceName"),
+        (f"{CLASS}.selector", "selectors", "extendedResourceName, name, selectors"),
+        (
+            f"{POOL}.gpus",
+            "gpu",
+            "attributes, capacity, devices, gpu, gpusPerNode, host, labels, mig, name, nodes, nodesPerClique, taints",
+        ),
+        (
+            f"{GPU}.nodeCapacity",
+            "capacity",
+            ", ".join(sorted(str(field.alias) for field in DeviceModel.model_fields.values())),
+        ),
         (f"{GPU}.attributes.model.str", "string", "bool, int, string, version"),
-        (f"{WORKLOAD}.replica", "replicas", "claims, name, readyTimeoutSeconds, replicas"),
-        (f"{CLAIM}.request", "requests", "name, requests, template"),
-        (f"{REQUEST}.deviceClassName", "deviceClass", "count, deviceClass, name, selectors"),
+        (
+            f"{WORKLOAD}.replica",
+            "replicas",
+            "claims, name, nodeSelector, readyTimeoutSeconds, replicas, tolerations",
+        ),
+        (f"{CLAIM}.request", "requests", "constraints, name, requests, template"),
+        (f"{REQUEST}.deviceClassName", "deviceClass", "capacity, count, deviceClass, name, selectors"),
     ],
 )
 def test_unknown_keys(dev: Configuration, key: str, nearest: str | None, known: str) -> None:
@@ -357,7 +376,7 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
     ("key", "value"),
     [
         # A key that may be left out, and its extremes.
-        ("nodePools", MISSING),
+        ("catalogue", []),
         ("cluster.kubeVersion", "1.34.0"),
         ("cluster.kubeVersion", "1.37.99"),
         ("cluster.runtime", "kind"),
@@ -368,9 +387,8 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
         (f"{CLASS}.selectors", MISSING),
         (f"{CLASS}.selectors", ["true"] * 32),
         (f"{POOL}.name", "n" * 61),
-        (f"{POOL}.nodes", 0),
         (f"{POOL}.nodes", 5000),
-        (f"{POOL}.gpusPerNode", 128),
+        (f"{POOL}.gpusPerNode", 4096),
         (
             f"{POOL}.capacity",
             {"cpu": 0.5, "memory": "1.5Ti", "pods": "1e3", "example.com/gpu": 0, "hugepages-2Mi": "0"},
@@ -379,21 +397,42 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
         (f"{WORKLOAD}.name", "1-1"),
         (f"{CLAIM}.template", MISSING),
         (f"{CLAIM}.template", "single-gpu.v1"),
-        (f"{REQUEST}.count", 32),
         (f"{REQUEST}.selectors", ['device.attributes["gpu.kwok.x-k8s"].type == "gpu"']),
-        # Devices written out in place.
-        (GPU, device()),
-        (GPU, device(deviceName="{index}", sliceName="{suffix}.{node}")),
-        (GPU, device(deviceName="gpu-{index}", sliceName="{node}-{driver}-{suffix}", nodeCapacity={"x.y/gpu": 8})),
-        (GPU, device(attributes={"a": {"int": -1}, "b": {"int": "{index}"}, "c": {"bool": False}})),
-        (GPU, device(attributes={"gpu.example.com/_x": {"string": "{node}/{index}"}})),
-        (GPU, device(attributes={"a": {"version": "0.0.0-rc.1+build.5"}, "b": {"string": "x" * 64}})),
-        (GPU, device(capacity={"memory": "80Gi", "cores": 132, "fraction": 0.25})),
-        (GPU, device(attributes={f"a{number}": {"int": number} for number in range(31)}, capacity={"memory": 1})),
     ],
 )
 def test_what_is_valid_is_accepted(dev: Configuration, key: str, value: object) -> None:
     load(put(dev, key, value))
+
+
+@pytest.mark.parametrize(
+    "gpu",
+    [
+        device(),
+        device(deviceName="{index}", sliceName="{suffix}.{node}"),
+        device(deviceName="gpu", sliceName="{node}-{driver}-{suffix}", node={"capacity": {"x.y/gpu": 8}}),
+        device(attributes={"a": {"int": -1}, "b": {"int": "{index*8+128}"}, "c": {"bool": False}}),
+        device(attributes={"gpu.example.com/_x": {"string": "{node}/{index}"}}),
+        device(attributes={f"{'d' * 63}/{'a' * 32}": {"string": "{uuid}"}}),
+        device(attributes={"a": {"version": "0.0.0-rc.1+build.5"}, "b": {"string": "x" * 64}}),
+        device(capacity={"memory": "80Gi", "cores": 132, "fraction": 0.25, "whole": {"value": "1e3"}}),
+        device(attributes={f"a{number}": {"int": number} for number in range(31)}, capacity={"memory": 1}),
+        device(allowMultipleAllocations=True, capacity={"a": {"value": 1, "requestPolicy": {"default": 1}}}),
+    ],
+)
+def test_devices_written_out_in_place(dev: Configuration, gpu: object) -> None:
+    dev["workloads"] = []
+    load(put(dev, GPU, gpu))
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+def test_pools_and_workloads_that_nobody_uses(dev: Configuration, nodes: int) -> None:
+    dev["nodePools"][0]["nodes"] = nodes
+    dev["workloads"][0]["replicas"] = 0
+    load(dev)
+    del dev["workloads"]
+    load(dev)
+    del dev["nodePools"], dev["deviceClasses"]
+    load(dev)
 
 
 def test_only_the_name_of_the_cluster_is_required() -> None:
@@ -407,7 +446,7 @@ def test_several_pools_and_workloads(dev: Configuration) -> None:
     claims = [{"name": name, "requests": [request]} for name in ("x", "y")]
     dev |= {
         "deviceClasses": [{"name": "x"}, {"name": "x.example.com"}],
-        "nodePools": [{"name": "x", "gpu": "kwok-l4"}, {"name": "x-0", "gpu": "kwok-l4"}],
+        "nodePools": [{"name": name, "gpu": "kwok-l4", "gpusPerNode": 2} for name in ("x", "x-0")],
         "workloads": [{"name": "x", "claims": claims}, {"name": "y", "claims": claims}],
     }
     workloads = load(dev).workloads
@@ -448,25 +487,6 @@ def test_the_project_file_knows_the_same_keys() -> None:
     """Pulumi checks the types of the keys it knows, and tells their defaults to nobody else."""
     keys = set(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]) - {"pulumi:disable-default-providers"}
     assert keys == {str(field.alias) for field in Topology.model_fields.values()}
-
-
-@pytest.mark.parametrize(
-    ("gpu", "message"),
-    [
-        (with_attribute(string="ä" * 40), "gpu.attributes.model has 80 bytes; the API allows a string 64"),
-        (
-            with_attribute(string="{node}" * 9),
-            "gpu.attributes.model has 99 bytes; the API allows a string 64",
-        ),
-        (device(deviceName="GPU_{index}"), "gpu.deviceName gives 'GPU_0', which is not a DNS label"),
-        (
-            device(sliceName="UP_{node}-{suffix}"),
-            "gpu.sliceName gives 'UP_kwok-node-0-00000', which is not a DNS subdomain",
-        ),
-    ],
-)
-def test_templates_are_checked_as_they_are_filled_in(dev: Configuration, gpu: object, message: str) -> None:
-    assert problems(put(dev, GPU, gpu)) == [f"{POOL}: {message}"]
 
 
 def test_a_class_without_a_name_is_no_suggestion(dev: Configuration) -> None:

@@ -1,0 +1,265 @@
+"""The scheduler's allocator in small: what an empty node can give."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from topology import allocation
+from topology.allocation import Candidate, Constraint, Wanted, attribute_of, consumed, has_capacity, satisfiable
+from topology.inventory import Device, DevicePool, PhysicalDevice
+
+DRIVER = "gpu.example.com"
+
+
+def device(name: str, *, shared: bool = False, counters: Mapping[str, str] | None = None, **attributes: int) -> Device:
+    """Return a device; its `counters` are those that it takes of the set `set`."""
+    return Device(
+        name,
+        {key: {"int": value} for key, value in attributes.items()},
+        {"memory": {"value": "80"}},
+        {"set": counters} if counters else {},
+        shared,
+    )
+
+
+def pool(*devices: Device, driver: str = DRIVER, **counters: str) -> DevicePool:
+    """Return a pool with all devices on one physical one, which has the `counters` of the set `set`."""
+    physical = PhysicalDevice(list(devices), {"set": counters} if counters else {})
+    return DevicePool(driver, "{node}-{suffix}", 1, [physical])
+
+
+def wanted(*devices: Device, count: int = 1, request: str = "r", driver: str = DRIVER, **amounts: str) -> list[Wanted]:
+    """Want `count` of the devices."""
+    candidates = [Candidate(driver, one) for one in devices]
+    return [Wanted("claim", request, candidates, amounts)] * count
+
+
+def same(attribute: str, *requests: str, distinct: bool = False) -> Constraint:
+    return Constraint("claim", requests, f"{DRIVER}/{attribute}", distinct)
+
+
+GPUS = [device(f"gpu-{number}", index=number, numa=number // 2) for number in range(4)]
+NODE = pool(*GPUS)
+
+
+@pytest.mark.parametrize(
+    ("wants", "expected"),
+    [
+        ([], True),
+        (wanted(*GPUS, count=4), True),
+        (wanted(*GPUS, count=5), False),
+        (wanted(), False),
+        (wanted(*GPUS[:1], request="a") + wanted(*GPUS, count=3, request="b"), True),
+        # What several want that only one of them can have.
+        (wanted(*GPUS[:1], request="a") + wanted(*GPUS[:1], request="b"), False),
+        (wanted(*GPUS, request="a", count=3) + wanted(*GPUS[:2], request="b", count=2), False),
+        # The first that comes would take the only one that the second can have.
+        (wanted(*GPUS[:2], request="a") + wanted(*GPUS[:1], request="b"), True),
+        (wanted(*GPUS[:2], request="a") + wanted(*GPUS[1:3], request="b") + wanted(*GPUS[:2], request="c"), True),
+    ],
+)
+def test_counts(wants: list[Wanted], expected: bool) -> None:
+    assert satisfiable(wants, [], [NODE]) is expected
+
+
+@pytest.mark.parametrize(
+    ("count", "constraints", "expected"),
+    [
+        (2, [same("numa")], True),
+        (3, [same("numa")], False),
+        (4, [same("index", distinct=True)], True),
+        (2, [same("numa", distinct=True)], True),
+        (3, [same("numa", distinct=True)], False),
+        (2, [same("numa"), same("index", distinct=True)], True),
+        (2, [same("numa"), same("numa", distinct=True)], False),
+        # Nobody has it, or it is another driver's.
+        (1, [same("model")], False),
+        (1, [same("model", distinct=True)], False),
+        (1, [Constraint("claim", (), "nic.example.com/numa", False)], False),
+        # Of other requests and of other claims.
+        (3, [same("numa", "other")], True),
+        (3, [Constraint("another", (), f"{DRIVER}/numa", False)], True),
+    ],
+)
+def test_constraints(count: int, constraints: list[Constraint], expected: bool) -> None:
+    assert satisfiable(wanted(*GPUS, count=count), constraints, [NODE]) is expected
+
+
+def test_a_constraint_joins_requests_for_devices_of_different_drivers() -> None:
+    def of(driver: str, number: int) -> Device:
+        return Device(f"{driver}-{number}", {"resource.kubernetes.io/pcieRoot": {"string": f"pci0000:0{number}"}}, {})
+
+    gpus, nics = [of("gpu", number) for number in (0, 1)], [of("nic", number) for number in (1, 2)]
+    both = wanted(*gpus, request="gpu") + wanted(*nics, request="nic", driver="nic.example.com")
+    pools = [pool(*gpus), pool(*nics, driver="nic.example.com")]
+    root = Constraint("claim", ("gpu", "nic"), "resource.kubernetes.io/pcieRoot", False)
+    assert satisfiable(both, [root], pools) is True
+    assert satisfiable(both + wanted(*gpus, request="gpu"), [root], pools) is False
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (f"{DRIVER}/index", (("int", 0),)),
+        (f"{DRIVER}/other", None),
+        ("nic.example.com/index", None),
+        ("x.y/index", (("int", 7),)),
+    ],
+)
+def test_attributes_by_their_full_name(name: str, expected: object) -> None:
+    found = Device("gpu-0", {"index": {"int": 0}, "x.y/index": {"int": 7}}, {})
+    assert attribute_of(Candidate(DRIVER, found), name) == expected
+
+
+def test_values_of_different_types_differ() -> None:
+    """A version is not the string that reads the same."""
+    mixed = [Device(kind, {"version": {kind: "1.0.0"}}, {}) for kind in ("string", "version")]
+    assert satisfiable(wanted(*mixed, count=2), [same("version")], [pool(*mixed)]) is False
+
+
+def halves(**counters: str) -> list[Device]:
+    return [device(f"half-{number}", counters=counters) for number in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("devices", "count", "expected"),
+    [
+        (halves(memory="40"), 2, True),
+        (halves(memory="41"), 2, False),
+        ([*halves(memory="40"), device("whole", counters={"memory": "80"})], 2, True),
+        # What was taken in vain is given back.
+        ([device("whole", counters={"memory": "80"}), *halves(memory="40")], 2, True),
+        ([*halves(memory="40"), device("whole", counters={"memory": "80"})], 3, False),
+        ([device("a", counters={"memory": "80"}), device("b", counters={"slice": "1"})], 2, True),
+        # Of a counter that is not there is nothing left.
+        (halves(cores="1"), 1, False),
+    ],
+)
+def test_counters(devices: list[Device], count: int, expected: bool) -> None:
+    assert satisfiable(wanted(*devices, count=count), [], [pool(*devices, memory="80", slice="1")]) is expected
+
+
+def test_counters_of_one_name_on_two_devices() -> None:
+    """Sets are told apart by name, and pools by driver."""
+    first, second = (device(f"gpu-{name}", counters={"memory": "80"}) for name in "ab")
+    pools = [pool(first, memory="80"), pool(second, memory="80", driver="other.example.com")]
+    wants = wanted(first, request="a") + wanted(second, request="b", driver="other.example.com")
+    assert satisfiable(wants, [], pools) is True
+
+
+SHARED = device("gpu-0", shared=True, counters={"slots": "1"})
+
+
+@pytest.mark.parametrize(
+    ("count", "amounts", "expected"),
+    [
+        (1, {}, True),
+        # Without an amount and a default it takes everything.
+        (2, {}, False),
+        (2, {"memory": "40"}, True),
+        (3, {"memory": "40"}, False),
+        # Its counters it takes once.
+        (8, {"memory": "10"}, True),
+    ],
+)
+def test_shared_devices(count: int, amounts: dict[str, str], expected: bool) -> None:
+    assert satisfiable(wanted(SHARED, count=count, **amounts), [], [pool(SHARED, slots="1")]) is expected
+
+
+def test_a_share_is_a_share_of_one_device() -> None:
+    both = [device(f"gpu-{number}", shared=True) for number in (0, 1)]
+    assert satisfiable(wanted(*both, count=2, memory="50"), [], [pool(*both)]) is True
+    assert satisfiable(wanted(*both, count=3, memory="50"), [], [pool(*both)]) is False
+
+
+RANGE = {"default": "10", "validRange": {"min": "10", "max": "40", "step": "15"}}
+VALUES = {"default": "20", "validValues": ["10", "20", "40"]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "requested", "expected"),
+    [
+        (None, None, "80"),
+        (None, "30", "30"),
+        ({}, None, "80"),
+        ({"default": "5"}, None, "5"),
+        ({"default": "5"}, "30", "30"),
+        (RANGE, None, "10"),
+        (RANGE, "1", "10"),
+        (RANGE, "11", "25"),
+        (RANGE, "25", "25"),
+        (RANGE, "39", "40"),
+        (RANGE, "41", None),
+        ({"default": "10", "validRange": {"min": "10"}}, "11", "11"),
+        ({"default": "10", "validRange": {"min": "10", "step": "10"}}, "71", "80"),
+        ({"default": "1", "validRange": {"min": "500m", "step": "500m"}}, "600m", "1"),
+        (VALUES, None, "20"),
+        (VALUES, "11", "20"),
+        (VALUES, "40", "40"),
+        (VALUES, "41", None),
+    ],
+)
+def test_how_much_a_request_takes(policy: dict[str, Any] | None, requested: str | None, expected: str | None) -> None:
+    capacity: dict[str, Any] = {"value": "80"} | ({} if policy is None else {"requestPolicy": policy})
+    taken = consumed(capacity, requested)
+    if expected is None:
+        assert taken > 80
+    else:
+        assert taken == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        ({}, True),
+        ({"memory": "80"}, True),
+        ({"memory": "81"}, False),
+        ({"cores": "1"}, False),
+        ({"memory": "8e1"}, True),
+    ],
+)
+def test_what_has_enough_capacity(amounts: dict[str, str], expected: bool) -> None:
+    assert has_capacity(device("gpu-0"), amounts) is expected
+
+
+MANY = [device(f"gpu-{number}", kind=number % 31, index=number) for number in range(310)]
+
+
+@pytest.mark.parametrize(
+    ("wants", "constraints", "expected"),
+    [
+        # One more than there are, each of a request of its own, whose order would matter.
+        ([one for number in range(12) for one in wanted(*MANY[:11], request=f"r{number}")], [], False),
+        ([one for number in range(12) for one in wanted(*MANY[:12], request=f"r{number}")], [], True),
+        # What only one will do for goes first.
+        (
+            [one for number in range(11) for one in wanted(*MANY[: 1 if number == 10 else 12], request=f"r{number}")],
+            [],
+            True,
+        ),
+        (wanted(*MANY, count=32), [same("kind", distinct=True)], False),
+        (wanted(*MANY, count=31), [same("kind", distinct=True)], True),
+        (wanted(*MANY, count=11), [same("kind")], False),
+        (wanted(*MANY, count=10), [same("kind")], True),
+        (wanted(*MANY, count=2), [same("index")], False),
+        (wanted(*MANY[:30], count=5, request="a") + wanted(*MANY[30:], count=6, request="b"), [same("kind")], False),
+    ],
+)
+def test_what_is_seen_without_a_search(wants: list[Wanted], constraints: list[Constraint], expected: bool) -> None:
+    """Going through all permutations would be given up."""
+    assert satisfiable(wants, constraints, [pool(*MANY)]) is expected
+
+
+def test_too_hard_a_problem_is_given_up() -> None:
+    """Each device has room for one, but which of the many ways to see that comes last?"""
+    many = [device(f"gpu-{number}", shared=True) for number in range(16)]
+    assert satisfiable(wanted(*many, count=17, memory="50"), [], [pool(*many)]) is None
+
+
+def test_the_steps_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocation, "STEPS_MAX", 4)
+    assert satisfiable(wanted(*GPUS, count=4), [], [NODE]) is True
+    monkeypatch.setattr(allocation, "STEPS_MAX", 3)
+    assert satisfiable(wanted(*GPUS, count=4), [], [NODE]) is None

@@ -1,0 +1,1000 @@
+"""Configurations whose every value may be right, and what exactly is said about what they come to."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topology import allocation
+from topology.catalogue import built_in
+from topology.devices import DeviceModel
+from topology.features import FEATURES
+from topology.validation import ConfigurationError, load
+
+Configuration = dict[str, Any]
+
+DRIVER = "gpu.example.com"
+POOL = "nodePools[0]"
+GPU = f"{POOL}.gpu"
+CLAIM = "workloads[0].claims[0]"
+REQUEST = f"{CLAIM}.requests[0]"
+MODEL = f"{DRIVER}/model"
+LABEL = "use at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+NOWHERE = (
+    "its pods may not run on any node of a: change its nodeSelector, give it tolerations for the pools' taints, "
+    "or change the pools' labels or taints"
+)
+TOGETHER = "not even an empty node of a can satisfy them all at once: ask for less, or loosen selectors and constraints"
+HOSTS = ", ".join(sorted(built_in().hosts))
+KEYS = ", ".join(sorted(str(field.alias) for field in DeviceModel.model_fields.values()))
+
+
+def gpu(**values: Any) -> Configuration:
+    """Return a device written out in place."""
+    attributes = {"model": {"string": "Example"}, "index": {"int": "{index}"}, "uuid": {"string": "GPU-{uuid}"}}
+    return {"driver": DRIVER, "attributes": attributes, "capacity": {"memory": "80Gi"}} | values
+
+
+def nic(**values: Any) -> Configuration:
+    """Return a device of another driver."""
+    return {"driver": "nic.example.com", "deviceName": "nic-{index}", "attributes": {"speed": {"int": 100}}} | values
+
+
+def profile(name: str, size: int, placements: list[int], **values: Any) -> Configuration:
+    """Return a MIG profile; of a whole GPU's seven copy engines it takes as many as memory slices."""
+    engines = {"copyEngines": min(size, 7), "decoders": 1, "jpegEngines": 1, "ofaEngines": 0}
+    sizes = {"id": size, "size": size, "placements": placements, "multiprocessors": size * 16}
+    return {"name": name, "memory": f"{size * 10}Gi"} | sizes | engines | values
+
+
+MIG_GPU = gpu(
+    mig=[
+        profile("1g.10gb", 1, [0, 1, 2, 3, 4, 5, 6]),
+        profile("1g.10gb+me", 1, [0, 1, 2, 3, 4, 5, 6], id=20, jpegEngines=2),
+        profile("2g.20gb", 2, [0, 2, 4], copyEngines=1),
+        profile("3g.40gb", 4, [0, 4], copyEngines=3),
+        profile("7g.80gb", 8, [0], decoders=7, jpegEngines=7),
+    ]
+)
+HOST = {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0, "gpu": "0000:18:00.0", "nic": "0000:19:00.0"}]}
+
+
+def parts(count: int = 2, **values: Any) -> Configuration:
+    """Return a device in so many parts, which share its memory."""
+    partition = {"deviceName": "", "capacity": {"memory": "10Gi"}, "consumesCounters": {"memory": "10Gi"}}
+    partitions = [partition | {"deviceName": f"gpu-{{index}}-part-{number}"} for number in range(count)]
+    return gpu(partitions=partitions, counterSet="gpu-{index}-set", counters={"memory": "80Gi"}) | values
+
+
+def shared(**policy: Any) -> Configuration:
+    """Return a device that claims can share."""
+    return gpu(
+        allowMultipleAllocations=True, capacity={"memory": {"value": "80Gi", "requestPolicy": policy} if policy else 80}
+    )
+
+
+def stack(*pools: Configuration, claims: Any = (), **values: Any) -> Configuration:
+    """Return a configuration of pools, and of one workload if there are claims."""
+    workload = {"workloads": [{"name": "job", "claims": list(claims)}]} if claims else {}
+    return {
+        "cluster": {"name": "x"},
+        "deviceClasses": [{"name": "gpu", "selectors": [f"device.driver == '{DRIVER}'"]}],
+        "nodePools": [{"name": name} | pool for name, pool in zip(("a", "b"), pools, strict=False)],
+        **workload,
+        **values,
+    }
+
+
+def claim(*requests: Configuration, **values: Any) -> Configuration:
+    """Return a claim, whose requests are for a `gpu` each unless they say otherwise."""
+    numbered = [{"name": f"r{number}", "deviceClass": "gpu"} | request for number, request in enumerate(requests)]
+    return {"name": "devices", "requests": numbered} | values
+
+
+def job(**values: Any) -> Configuration:
+    """Return a workload."""
+    return {"name": "job", "claims": [claim({})]} | values
+
+
+def version(minor: int, **cluster: Any) -> Configuration:
+    """Return the key `cluster` for Kubernetes 1.`minor`."""
+    return {"cluster": {"name": "x", "kubeVersion": f"1.{minor}.0"} | cluster}
+
+
+def gates(minor: int, **values: bool) -> Configuration:
+    """Return the key `cluster` with feature gates."""
+    return version(minor, kubeFeatureGates=values)
+
+
+def selecting(*expressions: str) -> Configuration:
+    """Return a stack of two drivers' devices whose one request has these selectors."""
+    return stack({"gpu": gpu(), "devices": [{"model": nic()}]}, claims=[claim({"selectors": list(expressions)})])
+
+
+def problems(configuration: Configuration, folder: Path = Path()) -> list[str]:
+    """Return what is wrong, as `key: message`."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration, folder)
+    return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
+
+
+Cases = list[tuple[Configuration, str]]
+"""Configurations, and what is wrong with each, a line for a problem."""
+
+LIMITS: Cases = [
+    # What templates come to when they are filled in.
+    (
+        stack({"gpu": gpu(attributes={"model": {"string": "ä" * 40}})}),
+        f"{POOL}: device gpu-0: attributes.model has 80 bytes; the Kubernetes API allows a string 64",
+    ),
+    (
+        stack({"gpu": gpu(attributes={"model": {"string": "{node}-{uuid}-{uuid}"}})}),
+        f"{POOL}: device gpu-0: attributes.model has 77 bytes; the Kubernetes API allows a string 64",
+    ),
+    (
+        stack({"gpu": gpu(deviceName="GPU_{index}")}),
+        f"{POOL}: deviceName gives 'GPU_0', which is not a DNS label: {LABEL}",
+    ),
+    (
+        stack({"gpu": gpu(deviceName="g" * 61 + "{index}"), "gpusPerNode": 101}),
+        f"{POOL}: deviceName gives 'ggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg100', which is "
+        f"not a DNS label: {LABEL}",
+    ),
+    (
+        stack({"gpu": gpu(deviceName="gpu"), "gpusPerNode": 3}),
+        f"{POOL}: deviceName gives several devices of gpu.example.com on a node the name 'gpu': use {{index}} in "
+        "it, or other names for each model",
+    ),
+    (
+        stack({"gpu": gpu(sliceName="UP_{node}-{suffix}")}),
+        f"{POOL}: sliceName gives 'UP_a-0-22dg2', which is not a DNS subdomain: use at most 253 lower-case "
+        "letters, digits, '-' and '.'",
+    ),
+    (
+        stack({"gpu": parts(counterSet="SET_{index}")}),
+        f"{POOL}: counterSet gives 'SET_0', which is not a DNS label: {LABEL}",
+    ),
+    (
+        stack({"gpu": parts(counterSet="set"), "gpusPerNode": 2}),
+        f"{POOL}: counterSet gives several counter sets of gpu.example.com on a node the name 'set': use {{index}} "
+        "in it, or other names for each model",
+    ),
+    (
+        stack({"gpu": MIG_GPU | {"deviceName": "g" * 52 + "{index}"}, "mig": "dynamic"}),
+        f"{POOL}: deviceName gives 'gggggggggggggggggggggggggggggggggggggggggggggggggggg0-mig-1g10gb-1-0', which "
+        f"is not a DNS label: {LABEL}\n"
+        f"{POOL}: counterSet gives 'gggggggggggggggggggggggggggggggggggggggggggggggggggg0-counter-set', which is "
+        f"not a DNS label: {LABEL}",
+    ),
+    (
+        stack({"gpu": gpu(sliceName="{node}-{suffix}"), "devices": [{"model": nic(sliceName="{node}-{suffix}")}]}),
+        f"{POOL}: sliceName gives slices of gpu.example.com and of nic.example.com the same names: use {{driver}} "
+        "in it",
+    ),
+    # One name, written in two ways.
+    (
+        stack({"gpu": gpu(attributes={"uuid": {"string": "{uuid}"}, f"{DRIVER}/uuid": {"string": "{uuid}"}})}),
+        f"{POOL}: device gpu-0: attributes.uuid and attributes.gpu.example.com/uuid are one name to the "
+        "scheduler: leave one out",
+    ),
+    (
+        stack({"gpu": gpu(capacity={"memory": 1, f"{DRIVER}/memory": 1})}),
+        f"{POOL}: device gpu-0: capacity.memory and capacity.gpu.example.com/memory are one name to the "
+        "scheduler: leave one out",
+    ),
+    # Numbers.
+    (
+        stack({"gpu": gpu(attributes={f"a{n}": {"int": n} for n in range(32)})}),
+        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+    ),
+    (
+        stack(
+            {
+                "gpu": gpu(capacity={f"c{n}": n for n in range(25)}),
+                "attributes": {f"a{n}": {"int": n} for n in range(8)},
+            }
+        ),
+        f"{POOL}: device gpu-0: has 36 attributes and capacities; the Kubernetes API allows a device 32 together",
+    ),
+    (
+        stack({"gpu": parts(attributes={f"a{n}": {"int": n} for n in range(32)})}),
+        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+    ),
+    (
+        stack({"gpu": parts(counters={f"c{n}": 1 for n in range(33)}, partitions=[{"deviceName": "gpu-{index}"}])}),
+        f"{GPU}: has 33 counters; the Kubernetes API allows a counter set 32",
+    ),
+    (
+        stack({"gpu": parts(65)}),
+        f"{POOL}: has 65 partitions of one device; the Kubernetes API allows a ResourceSlice 64 devices that "
+        "consume counters: leave some out",
+    ),
+    (
+        stack({"gpu": gpu(partitions=[{"deviceName": f"gpu-{{index}}-{n}"} for n in range(129)])}),
+        f"{POOL}: has 129 partitions of one device; the Kubernetes API allows a ResourceSlice 128 devices: leave "
+        "some out",
+    ),
+    (
+        stack({"gpu": gpu(mig=[profile("1g.10gb", 1, [0])]), "gpusPerNode": 700, "mig": "dynamic"}),
+        f"{POOL}: has 788 ResourceSlices on a node; 729 is the most: use fewer devices",
+    ),
+    # Counters.
+    (stack({"gpu": gpu(counters={"memory": 1})}), f"{GPU}: has to have both counterSet and counters, or neither"),
+    (
+        stack({"gpu": gpu(counters={"memory": 1}, counterSet="gpu-{index}")}),
+        f"{GPU}: has counters, but no partitions that share them: add partitions, or leave the counters out",
+    ),
+    (stack({"gpu": parts(counters={"Memory": 1})}), f"{GPU}.counters.Memory: 'Memory' is not a DNS label: {LABEL}"),
+    (
+        stack({"gpu": parts(counters={"cores": 1})}),
+        f"{GPU}: partition gpu-{{index}}-part-0 consumes memory, which counters lacks; it has cores",
+    ),
+    (
+        stack({"gpu": parts(counters={"memory": "9Gi"})}),
+        f"{GPU}: partition gpu-{{index}}-part-0 consumes 10Gi of memory, of which counters has 9Gi",
+    ),
+    (
+        stack({"gpu": parts(partitions=[{"deviceName": "gpu-{index}", "consumesCounters": {}}])}),
+        f"{GPU}.partitions[0].consumesCounters: has to have at least 1 entry, but has 0",
+    ),
+    # How much of a shared device a request may get.
+    (
+        stack({"gpu": gpu(capacity={"memory": {"value": 8, "requestPolicy": {"default": 1}}})}),
+        f"{GPU}: has a requestPolicy, which needs allowMultipleAllocations: true; or leave the policy out",
+    ),
+    (
+        stack({"gpu": shared(default=1, validValues=[1], validRange={"min": 1})}),
+        f"{GPU}.capacity.memory: requestPolicy has validValues and validRange; only one of them is possible",
+    ),
+    (
+        stack({"gpu": shared(validRange={"min": 1})}),
+        f"{GPU}.capacity.memory: requestPolicy needs a default: the amount that a request gets which asks for none",
+    ),
+    (
+        stack({"gpu": shared(default=2, validValues=[1, 3])}),
+        f"{GPU}.capacity.memory: requestPolicy has to have its default among the validValues",
+    ),
+    (
+        stack({"gpu": shared(default=1, validValues=[1, 4, 2])}),
+        f"{GPU}.capacity.memory: requestPolicy has to have its validValues in ascending order, each once",
+    ),
+    (
+        stack({"gpu": shared(default=1, validValues=[1, 1])}),
+        f"{GPU}.capacity.memory: requestPolicy has to have its validValues in ascending order, each once",
+    ),
+    (
+        stack({"gpu": shared(default=1, validValues=[1, "90Gi"])}),
+        f"{GPU}.capacity.memory: requestPolicy has validValues above the value of the capacity",
+    ),
+    (
+        stack({"gpu": shared(default=1, validValues=list(range(1, 12)))}),
+        f"{GPU}.capacity.memory.requestPolicy.validValues: may have at most 10 entries, but has 11",
+    ),
+    (
+        stack({"gpu": shared(default=1, validRange={"min": 2})}),
+        f"{GPU}.capacity.memory: requestPolicy has to have min <= default <= max <= the value of the capacity in "
+        "its validRange",
+    ),
+    (
+        stack({"gpu": shared(default=1, validRange={"min": 1, "max": "90Gi"})}),
+        f"{GPU}.capacity.memory: requestPolicy has to have min <= default <= max <= the value of the capacity in "
+        "its validRange",
+    ),
+    (
+        stack({"gpu": shared(default=1, validRange={"min": 1, "step": 0})}),
+        f"{GPU}.capacity.memory: requestPolicy has to have a step above zero that fits into the capacity",
+    ),
+    (
+        stack({"gpu": shared(default=3, validRange={"min": 1, "max": 9, "step": 4})}),
+        f"{GPU}.capacity.memory: requestPolicy has to have its default and max whole steps above min",
+    ),
+    # Nodes.
+    (
+        stack({"gpu": gpu(node={"labels": {"product": "An Example"}})}),
+        f"{POOL}: gives its nodes the label product with the value 'An Example': use at most 63 letters, digits, "
+        "'-', '_' and '.', beginning and ending with a letter or digit",
+    ),
+    (
+        stack({"gpu": gpu(node={"labels": {"product": "{product}"}})}),
+        f"{GPU}.node.labels.product: '{{product}}' may use only the placeholders {{count}}, {{node}}",
+    ),
+    (
+        stack({"gpu": gpu(), "capacity": {"example.com/gpu": 0.5}}),
+        f"{POOL}: gives its nodes 500m of example.com/gpu, which comes in whole numbers only",
+    ),
+    (
+        stack({"gpu": gpu(), "taints": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]}),
+        f"{POOL}.taints: has 2 taints a with effect NoSchedule: a node can have only one",
+    ),
+    (
+        stack({"gpu": gpu(), "taints": [{"key": "a", "value": "no spaces"}]}),
+        f"{POOL}.taints[0].value: 'no spaces' is not a label's value: use at most 63 letters, digits, '-', '_' "
+        "and '.', beginning and ending with a letter or digit",
+    ),
+    # Classes and claims.
+    (
+        stack(deviceClasses=[{"name": "gpu", "extendedResourceName": "gpu"}]),
+        "deviceClasses[0].extendedResourceName: 'gpu' is not an extended resource: put a domain other than "
+        "kubernetes.io before its name, such as example.com/gpu",
+    ),
+    (
+        stack(deviceClasses=[{"name": "gpu", "extendedResourceName": "x.kubernetes.io/gpu"}]),
+        "deviceClasses[0].extendedResourceName: 'x.kubernetes.io/gpu' is not an extended resource: put a domain "
+        "other than kubernetes.io before its name, such as example.com/gpu",
+    ),
+    (stack({"gpu": gpu()}, claims=[claim(*[{}] * 33)]), f"{CLAIM}.requests: may have at most 32 entries, but has 33"),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": MODEL}] * 33)]),
+        f"{CLAIM}.constraints: may have at most 32 entries, but has 33",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({"selectors": ["true"] * 33})]),
+        f"{REQUEST}.selectors: may have at most 32 entries, but has 33",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": "model"}])]),
+        f"{CLAIM}.constraints[0].matchAttribute: 'model' is not a fully qualified attribute name: put the domain "
+        "before it, such as resource.kubernetes.io/pcieRoot",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{}])]),
+        f"{CLAIM}.constraints[0]: has to have exactly one of matchAttribute and distinctAttribute",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": MODEL, "distinctAttribute": MODEL}])]),
+        f"{CLAIM}.constraints[0]: has to have exactly one of matchAttribute and distinctAttribute",
+    ),
+    (
+        stack(
+            {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r2"], "matchAttribute": MODEL}])]
+        ),
+        f"{CLAIM}: constraints[0] is about a request 'r2' that the claim does not have. Its requests are r0, r1",
+    ),
+    (
+        stack(
+            {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r0"], "matchAttribute": MODEL}])]
+        ),
+        f"{CLAIM}.constraints[0]: has a request twice: name each once, or leave requests out for all of the claim",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({"capacity": {"my-memory": 1}})]),
+        f"{REQUEST}.capacity.my-memory: 'my-memory' is not a qualified name: use a C identifier of at most 32 "
+        "characters, optionally after a domain of at most 63, such as productName or gpu.example.com/productName",
+    ),
+]
+
+MIG: Cases = [
+    (
+        stack({"gpu": gpu(), "mig": "dynamic"}),
+        f"{POOL}.mig: is not possible: this model has no MIG profiles; leave it out, or use another model",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": "static"}),
+        f"{POOL}.mig: has to be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is 'static'",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {}}]}),
+        f"{POOL}.mig[0].profiles: has to have at least 1 entry, but has 0",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 0}}]}),
+        f"{POOL}.mig[0].profiles.1g.10gb: has to be at least 1, but is 0",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profile": "1g.10gb"}]}),
+        f"{POOL}.mig[0].profile: there is no such key; did you mean 'profiles'? The keys here are gpus, profiles\n"
+        f"{POOL}.mig[0].profiles: is required",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.12gb": 1}}]}),
+        f"{POOL}.mig[0].profiles.1g.12gb: this model has no such MIG profile; did you mean '1g.10gb'? Use one of "
+        "1g.10gb, 1g.10gb+me, 2g.20gb, 3g.40gb, 7g.80gb",
+    ),
+    (
+        stack(
+            {
+                "gpu": MIG_GPU,
+                "mig": [{"profiles": {"3g.40gb": 2}}, {"gpus": [1], "profiles": {"1g.10gb": 1}}],
+                "gpusPerNode": 2,
+            }
+        ),
+        f"{POOL}.mig: 1 x 1g.10gb + 2 x 3g.40gb need more multiprocessors, memory than GPU 1 has: ask it for "
+        "fewer or smaller ones",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"7g.80gb": 1, "1g.10gb": 1}}]}),
+        f"{POOL}.mig: 1 x 1g.10gb + 1 x 7g.80gb need more multiprocessors, copyEngines, decoders, jpegEngines, "
+        "memory than GPU 0 has: ask it for fewer or smaller ones",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb+me": 4}}]}),
+        f"{POOL}.mig: 4 x 1g.10gb+me need more jpegEngines than GPU 0 has: ask it for fewer or smaller ones",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"2g.20gb": 4}}]}),
+        f"{POOL}.mig: 4 x 2g.20gb have no place on GPU 0 all together: ask it for fewer or smaller ones",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"gpus": [0, 2], "profiles": {"1g.10gb": 1}}], "gpusPerNode": 2}),
+        f"{POOL}.mig[0].gpus: there is no GPU 2: here a node has GPUs 0 to 1",
+    ),
+    (
+        stack({"devices": [{"model": gpu()}, {"model": nic(), "mig": "dynamic"}]}),
+        f"{POOL}.devices[1].mig: is not possible: this model has no MIG profiles; leave it out, or use another model",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "devices": [{"model": MIG_GPU, "mig": [{"gpus": [1], "profiles": {"1g.10gb": 1}}]}]}),
+        f"{POOL}.devices[0].mig[0].gpus: there is no GPU 1: here a node has GPUs 0 to 0",
+    ),
+    (
+        stack({"gpu": MIG_GPU | {"mig": [profile("8g", 8, [0])]}, "mig": "dynamic"}),
+        f"{GPU}.mig[0].name: '8g' does not match ^[1-9]g\\.[0-9]+gb(\\+me)?$",
+    ),
+    (
+        stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [8])]}, "mig": "dynamic"}),
+        f"{GPU}.mig[0].placements[0]: has to be less than 8, but is 8",
+    ),
+    (
+        stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [3]), profile("2g.20gb", 2, [0])]}}),
+        f"{GPU}: MIG profile 1g.10gb of size 1 is placed at 3, but the GPU has 2 memory slices, the size of its "
+        "largest profile",
+    ),
+]
+
+ADDRESSES: Cases = [
+    (
+        stack({"gpu": gpu(attributes={"bus": {"string": "{pciBusID}"}})}),
+        f"{GPU}: uses {{pciBusID}} and so has to say in which slot it is: slot: gpu or slot: nic",
+    ),
+    (
+        stack({"gpu": gpu(attributes={"bus": {"string": "{pcieBus}"}}, slot="gpu")}),
+        f"{GPU}: uses {{pcieBus}}, but nothing says what host its nodes are: set kwok-dra:nodePools[0].host",
+    ),
+    (
+        stack({"devices": [{"model": nic(deviceName="pci-{pciName}", slot="nic")}]}),
+        f"{POOL}.devices[0].model: uses {{pciName}}, but nothing says what host its nodes are: set "
+        f"kwok-dra:{POOL}.host",
+    ),
+    (
+        stack({"gpu": parts(partitions=[{"deviceName": "gpu-{pciName}"}])}),
+        f"{GPU}: uses {{pciName}} and so has to say in which slot it is: slot: gpu or slot: nic",
+    ),
+    (
+        stack({"gpu": gpu(), "attributes": {"root": {"string": "{pcieRoot}"}}, "host": HOST}),
+        f"{GPU}: uses {{pcieRoot}} and so has to say in which slot it is: slot: gpu or slot: nic",
+    ),
+    (
+        stack({"gpu": gpu(), "host": "example-host"}),
+        f"{POOL}.host: there is no host 'example-host' in the catalogue. Name one of {HOSTS}, or write it out in "
+        "place: {slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}",
+    ),
+    (
+        stack({"gpu": gpu(), "host": 4}),
+        f"{POOL}.host: has to be the name of a host or one written out in place, but is 4",
+    ),
+    (stack({"gpu": gpu(), "host": {"slots": []}}), f"{POOL}.host.slots: has to have at least 1 entry, but has 0"),
+    (
+        stack({"gpu": gpu(), "host": {"slots": [HOST["slots"][0] | {"gpu": "18:00.0", "pcieRoot": "0000:16"}]}}),
+        f"{POOL}.host.slots[0].gpu: '18:00.0' is not a PCI address: use one such as 0000:18:00.0\n"
+        f"{POOL}.host.slots[0].pcieRoot: '0000:16' is not a PCIe root complex: use one such as pci0000:16",
+    ),
+]
+
+VERSIONS: Cases = [
+    (
+        stack(**gates(34, DRAListTypeAttributes=True)),
+        "cluster.kubeFeatureGates.DRAListTypeAttributes: is not there in Kubernetes 1.34 yet: leave it out, or "
+        "use Kubernetes 1.36 or newer",
+    ),
+    (
+        stack(**gates(37, GangScheduling=False)),
+        "cluster.kubeFeatureGates.GangScheduling: is not there in Kubernetes 1.37 any more: leave it out",
+    ),
+    (
+        stack(**gates(37, DRAAdminAccess=False)),
+        "cluster.kubeFeatureGates.DRAAdminAccess: is always on in Kubernetes 1.37, which does not let it be "
+        "turned off: leave it out",
+    ),
+    (
+        stack(**gates(35, DynamicResourceAllocation=False)),
+        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.35, which does not let "
+        "it be turned off: leave it out",
+    ),
+    (
+        stack(**gates(36, DRAWorkloadResourceClaims=True)),
+        "cluster.kubeFeatureGates.DRAWorkloadResourceClaims: needs GenericWorkload, which is off: set "
+        "GenericWorkload to true, or leave DRAWorkloadResourceClaims out",
+    ),
+    (
+        stack(**gates(36, DRADeviceTaints=False, DRADeviceTaintRules=True)),
+        "cluster.kubeFeatureGates.DRADeviceTaintRules: needs DRADeviceTaints, which is off: set DRADeviceTaints "
+        "to true, or leave DRADeviceTaintRules out",
+    ),
+    (
+        stack(**gates(36, DRAResourceClaimDeviceStatus=False)),
+        "cluster.kubeFeatureGates.DRAResourceClaimDeviceStatus: is needed by DRADeviceBindingConditions, which "
+        "is on by default: set DRADeviceBindingConditions to false too, or leave DRAResourceClaimDeviceStatus "
+        "out\n"
+        "cluster.kubeFeatureGates.DRAResourceClaimDeviceStatus: is needed by "
+        "DRAResourceClaimGranularStatusAuthorization, which is on by default: set "
+        "DRAResourceClaimGranularStatusAuthorization to false too, or leave DRAResourceClaimDeviceStatus out",
+    ),
+    (
+        stack({"gpu": parts()}, **gates(36, DRAPartitionableDevices=False)),
+        "cluster.kubeFeatureGates.DRAPartitionableDevices: has to be on for partitionable devices, which "
+        "nodePools[0] uses: leave the gate out, or what uses it",
+    ),
+    (
+        stack({"gpu": shared()}, **gates(36, DRAConsumableCapacity=False)),
+        "cluster.kubeFeatureGates.DRAConsumableCapacity: has to be on for consumable capacity, which "
+        "nodePools[0] uses: leave the gate out, or what uses it",
+    ),
+    (
+        stack(
+            {"gpu": gpu()},
+            claims=[claim({}, constraints=[{"distinctAttribute": MODEL}])],
+            **gates(36, DRAConsumableCapacity=False),
+        ),
+        "cluster.kubeFeatureGates.DRAConsumableCapacity: has to be on for consumable capacity, which "
+        "workloads[0].claims[0] uses: leave the gate out, or what uses it",
+    ),
+    (
+        stack(
+            **gates(36, DRAExtendedResource=False), deviceClasses=[{"name": "gpu", "extendedResourceName": "x.y/gpu"}]
+        ),
+        "cluster.kubeFeatureGates.DRAExtendedResource: has to be on for extended resources, which "
+        "deviceClasses[0].extendedResourceName uses: leave the gate out, or what uses it",
+    ),
+    (
+        stack(**version(37, kubeRuntimeConfig={"resource.k8s.io/v1": False})),
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1: has to be served for the scheduler: leave it out, or set "
+        "it to true",
+    ),
+    (
+        stack(**version(37, resourceApi="v1beta1", kubeRuntimeConfig={"resource.k8s.io/v1beta1": False})),
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: has to be served for cluster.resourceApi: leave it "
+        "out, or set it to true",
+    ),
+    (
+        stack(
+            **version(
+                36,
+                kubeFeatureGates={"DRADeviceTaintRules": True},
+                kubeRuntimeConfig={"resource.k8s.io/v1beta2": False},
+            )
+        ),
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta2: has to be served for a feature that is used or "
+        "turned on: leave it out, or set it to true",
+    ),
+    (
+        stack(**version(37, resourceApi="v1alpha3")),
+        "cluster.resourceApi: 'v1alpha3' is not possible here; use one of 'auto', 'v1', 'v1beta2' or 'v1beta1'",
+    ),
+    (
+        stack({"gpu": parts(), "devices": [{"model": parts(driver="nic.example.com")}]}, **version(36)),
+        f"{POOL}: has partitionable devices of gpu.example.com and nic.example.com on one node, whose counters "
+        "the scheduler mixes up before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that or newer, or "
+        "put them on different nodes",
+    ),
+    (
+        stack(
+            {"gpu": parts(), "devices": [{"model": MIG_GPU | {"driver": "mig.example.com"}, "mig": "dynamic"}]},
+            **version(34),
+        ),
+        f"{POOL}: has partitionable devices of gpu.example.com and mig.example.com on one node, whose counters "
+        "the scheduler mixes up before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that or newer, or "
+        "put them on different nodes",
+    ),
+]
+
+SELECTORS: Cases = [
+    (
+        stack({"gpu": gpu()}, deviceClasses=[{"name": "gpu", "selectors": ["true", "device.driver = 'x'"]}]),
+        "deviceClasses[0].selectors[1]: Syntax error: token recognition error at: '= ' (line 1, column 15)",
+    ),
+    (
+        selecting("true", "device.driver =="),
+        f"{REQUEST}.selectors[1]: Syntax error: mismatched input '<EOF>' (line 1, column 17)",
+    ),
+    (
+        selecting("node.name == 'a-0'"),
+        f"{REQUEST}.selectors[0]: undeclared reference to 'node.name' (line 1, column 5)",
+    ),
+    (
+        selecting("device.vendor == 'x'"),
+        f"{REQUEST}.selectors[0]: undeclared reference to 'device.vendor' (line 1, column 7)",
+    ),
+    (selecting("device.driver"), f"{REQUEST}.selectors[0]: has to evaluate to bool, but evaluates to string"),
+    (
+        selecting("device.driver == 4"),
+        f"{REQUEST}.selectors[0]: found no matching overload for '_==_' applied to '(string, int)' (line 1, column 15)",
+    ),
+    (
+        selecting(f"device.attributes['{DRIVER}'].modell == 'Example'"),
+        f"{REQUEST}.selectors[0]: names gpu.example.com/modell, which device gpu-0 of pool a does not have; did "
+        "you mean 'gpu.example.com/model'? The scheduler stops at such a device: check device.driver first, or "
+        "use .?name.orValue(…). It has gpu.example.com/index, gpu.example.com/memory, gpu.example.com/model, "
+        "gpu.example.com/uuid",
+    ),
+    (
+        selecting(f"device.attributes['{DRIVER}'].architecture == 'Hopper'"),
+        f"{REQUEST}.selectors[0]: names gpu.example.com/architecture, which device gpu-0 of pool a does not have; "
+        "did you mean 'gpu.example.com/index'? The scheduler stops at such a device: check device.driver first, "
+        "or use .?name.orValue(…). It has gpu.example.com/index, gpu.example.com/memory, gpu.example.com/model, "
+        "gpu.example.com/uuid",
+    ),
+    (
+        selecting(f"device.capacity['{DRIVER}'].memori.isGreaterThan(quantity('1Gi'))"),
+        f"{REQUEST}.selectors[0]: names gpu.example.com/memori, which device gpu-0 of pool a does not have; did "
+        "you mean 'gpu.example.com/memory'? The scheduler stops at such a device: check device.driver first, or "
+        "use .?name.orValue(…). It has gpu.example.com/index, gpu.example.com/memory, gpu.example.com/model, "
+        "gpu.example.com/uuid",
+    ),
+    (
+        stack(
+            {"gpu": gpu(), "devices": [{"model": nic()}]},
+            claims=[claim({})],
+            deviceClasses=[{"name": "gpu", "selectors": [f"device.attributes['{DRIVER}'].model == 'Example'"]}],
+        ),
+        "deviceClasses[0].selectors[0]: names gpu.example.com/model, which device nic-0 of pool a does not have; "
+        "did you mean 'nic.example.com/speed'? The scheduler stops at such a device: check device.driver first, "
+        "or use .?name.orValue(…). It has nic.example.com/speed",
+    ),
+    (
+        selecting(f"device.attributes['{DRIVER}'].model.matches('[')"),
+        f"{REQUEST}.selectors[0]: invalid regular expression: missing ]: [, for device gpu-0 of pool a",
+    ),
+    (
+        selecting(f"device.attributes['{DRIVER}'].index > 'a'"),
+        f"{REQUEST}.selectors[0]: No matching overloads found : _>_(int64, string), for device gpu-0 of pool a",
+    ),
+]
+
+CLAIMS: Cases = [
+    # Requests for what is not there.
+    (
+        stack(claims=[claim({})]),
+        "workloads[0]: there are no nodes for its pods: add a pool with nodes to kwok-dra:nodePools",
+    ),
+    (
+        stack({"gpu": gpu(), "nodes": 0}, claims=[claim({})]),
+        "workloads[0]: there are no nodes for its pods: add a pool with nodes to kwok-dra:nodePools",
+    ),
+    (
+        stack({"gpu": nic()}, claims=[claim({})]),
+        f"{REQUEST}: wants 1 device of class gpu, but no node of a has any: name another class, or loosen what it "
+        "asks for",
+    ),
+    (
+        stack({"gpu": gpu(), "gpusPerNode": 2}, {"gpu": gpu(), "gpusPerNode": 4}, claims=[claim({"count": 5})]),
+        f"{REQUEST}: wants 5 devices of class gpu, but no node of a, b has more than 4: ask for fewer, or give "
+        "nodes more",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({"selectors": [f"device.attributes['{DRIVER}'].model == 'Other'"]})]),
+        f"{REQUEST}: wants 1 device of class gpu that its selectors let through, but no node of a has any: name "
+        "another class, or loosen what it asks for",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({"capacity": {"memory": "81Gi"}})]),
+        f"{REQUEST}: wants 1 device of class gpu with memory 81Gi, but no node of a has any: name another class, "
+        "or loosen what it asks for",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({"capacity": {"cores": 1, "memory": 1}})]),
+        f"{REQUEST}: wants 1 device of class gpu with cores 1, memory 1, but no node of a has any: name another "
+        "class, or loosen what it asks for",
+    ),
+    (
+        stack({"gpu": shared(default=1, validRange={"min": 1, "max": 8})}, claims=[claim({"capacity": {"memory": 9}})]),
+        f"{REQUEST}: wants 1 device of class gpu with memory 9, but no node of a has any: name another class, or "
+        "loosen what it asks for",
+    ),
+    # Requests that can be satisfied, but not together.
+    (stack({"gpu": gpu()}, claims=[claim({}, {})]), f"workloads[0].claims: {TOGETHER}"),
+    (stack({"gpu": gpu()}, claims=[claim({}), claim({}, name="more")]), f"workloads[0].claims: {TOGETHER}"),
+    (stack({"gpu": shared(default="50Gi")}, claims=[claim({}, {})]), f"workloads[0].claims: {TOGETHER}"),
+    (stack({"gpu": parts(9)}, claims=[claim({"count": 9})]), f"workloads[0].claims: {TOGETHER}"),
+    (
+        stack(
+            {"gpu": gpu(), "gpusPerNode": 2},
+            claims=[claim({"count": 2}, constraints=[{"matchAttribute": f"{DRIVER}/uuid"}])],
+        ),
+        f"workloads[0].claims: {TOGETHER}",
+    ),
+    (
+        stack({"gpu": gpu(), "gpusPerNode": 2}, claims=[claim({}, {}, constraints=[{"distinctAttribute": MODEL}])]),
+        f"workloads[0].claims: {TOGETHER}",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": "resource.kubernetes.io/pcieRoot"}])]),
+        f"{CLAIM}.constraints[0]: is about resource.kubernetes.io/pcieRoot, which no device has that these "
+        "requests may get. They have gpu.example.com/index, gpu.example.com/model, gpu.example.com/uuid",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"distinctAttribute": f"{DRIVER}/modell"}])]),
+        f"{CLAIM}.constraints[0]: is about gpu.example.com/modell, which no device has that these requests may "
+        "get; did you mean 'gpu.example.com/model'? They have gpu.example.com/index, gpu.example.com/model, "
+        "gpu.example.com/uuid",
+    ),
+    # Pods that may not run where the devices are.
+    (stack({"gpu": gpu()}, workloads=[job(nodeSelector={"zone": "b"})]), f"workloads[0]: {NOWHERE}"),
+    (stack({"gpu": gpu(), "taints": [{"key": "mine"}]}, claims=[claim({})]), f"workloads[0]: {NOWHERE}"),
+    (stack({"gpu": gpu(), "labels": {"type": "gpu"}}, claims=[claim({})]), f"workloads[0]: {NOWHERE}"),
+    (
+        stack(
+            {"gpu": gpu(), "taints": [{"key": "mine", "value": "x", "effect": "NoExecute"}]},
+            {"gpu": nic()},
+            workloads=[job(tolerations=[{"key": "mine", "effect": "NoSchedule", "value": "x"}])],
+        ),
+        f"{REQUEST}: wants 1 device of class gpu, but no node that its pods may run on (b) has any: name another "
+        "class, or loosen what it asks for",
+    ),
+    (
+        stack(workloads=[job(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}])]),
+        "workloads[0].tolerations[0]: has a value, which operator: Exists does not look at: leave it out, or use Equal",
+    ),
+    (
+        stack(workloads=[job(tolerations=[{"value": "b"}])]),
+        "workloads[0].tolerations[0]: needs a key; without one it has to have operator: Exists, for all taints",
+    ),
+    # Pools without devices.
+    (stack({}), f"{POOL}: has no devices: give it a gpu, such as gpu: h100, or a list of devices"),
+    (
+        stack({"gpusPerNode": 2, "mig": "dynamic", "devices": [{"model": nic()}]}),
+        f"{POOL}: gpusPerNode, mig belong to gpu, which is not given; put them into the entries of devices",
+    ),
+]
+
+
+@pytest.mark.parametrize(("configuration", "expected"), [*LIMITS, *MIG, *ADDRESSES, *VERSIONS, *SELECTORS, *CLAIMS])
+def test_what_is_wrong(configuration: Configuration, expected: str) -> None:
+    assert problems(configuration) == expected.split("\n")
+
+
+def test_a_feature_that_a_version_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = FEATURES["partitionable devices"]._replace(since=36)
+    monkeypatch.setitem(FEATURES, "partitionable devices", newer)
+    assert problems(stack({"gpu": parts()}, **version(35))) == [
+        f"{POOL}: uses partitionable devices, which Kubernetes 1.35.0 does not have: "
+        "set kwok-dra:cluster.kubeVersion to 1.36 or newer"
+    ]
+
+
+FILES = {
+    "empty.yaml": "",
+    "list.yaml": "- 1",
+    "broken.yaml": "models: {a: [}",
+    "section.yaml": "model: {}\nmodels: {}",
+    "sections.yaml": "models: [1]",
+    "binary.yaml": "\xff\xfe\xff",
+    "driver.yaml": "models: {mine: {attributes: {}}}",
+    "key.yaml": "models: {mine: {driver: gpu.example.com, attribute: {}}}",
+    "host.yaml": "hosts: {mine: {slots: [], node: {label: {}}}}",
+    "reference.yaml": "models: {mine: {driver: gpu.example.com, host: nowhere}}",
+    "class.yaml": "drivers: {gpu.example.com: {deviceClasses: [{name: GPU}]}}",
+    "right.yaml": "models: {mine: {driver: gpu.example.com}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["missing.yaml"], ["catalogue[0]: the file 'missing.yaml' cannot be read: No such file or directory"]),
+        (["."], ["catalogue[0]: the file '.' cannot be read: Is a directory"]),
+        (
+            ["../right.yaml"],
+            ["catalogue[0]: '../right.yaml' is not below the project's folder: put the file beside the stack's"],
+        ),
+        (
+            ["/etc/hostname"],
+            ["catalogue[0]: '/etc/hostname' is not below the project's folder: put the file beside the stack's"],
+        ),
+        (
+            ["empty.yaml"],
+            [
+                "catalogue[0]: 'empty.yaml' has none of hosts, models, drivers in it: "
+                "see topology/catalogue for examples"
+            ],
+        ),
+        (
+            ["list.yaml"],
+            ["catalogue[0]: 'list.yaml' has none of hosts, models, drivers in it: see topology/catalogue for examples"],
+        ),
+        (
+            ["right.yaml", "broken.yaml"],
+            [
+                "catalogue[1]: 'broken.yaml' is not YAML: while parsing a flow node expected the node content, but "
+                "found '}' in \"<byte string>\", line 1, column 14: models: {a: [} ^"
+            ],
+        ),
+        (
+            ["section.yaml"],
+            [
+                "catalogue[0]: 'section.yaml' has a key 'model'; did you mean 'models'? Use hosts, models, drivers, "
+                "and keys that begin with x- for anchors"
+            ],
+        ),
+        (
+            ["sections.yaml"],
+            ["catalogue[0]: 'sections.yaml': models: has to be a mapping of keys to values, but is [1]"],
+        ),
+        (
+            ["binary.yaml"],
+            [
+                "catalogue[0]: 'binary.yaml' is not YAML: unacceptable character #x00ff: truncated data in "
+                '"<byte string>", position 2'
+            ],
+        ),
+        (["driver.yaml"], ["catalogue[0]: 'driver.yaml': models.mine.driver: is required"]),
+        (
+            ["key.yaml"],
+            [
+                "catalogue[0]: 'key.yaml': models.mine.attribute: there is no such key; did you mean 'attributes'? "
+                f"The keys here are {KEYS}"
+            ],
+        ),
+        (
+            ["host.yaml"],
+            [
+                "catalogue[0]: 'host.yaml': hosts.mine.slots: has to have at least 1 entry, but has 0",
+                "catalogue[0]: 'host.yaml': hosts.mine.node.label: there is no such key; did you mean 'labels'? "
+                "The keys here are capacity, labels, taints",
+            ],
+        ),
+        (
+            ["reference.yaml"],
+            [
+                "catalogue[0]: 'reference.yaml': models.mine.host: there is no host 'nowhere' in the catalogue. "
+                f"Name one of {HOSTS}, or write it out in place: "
+                "{slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}"
+            ],
+        ),
+        (
+            ["class.yaml"],
+            [
+                "catalogue[0]: 'class.yaml': drivers.gpu.example.com.deviceClasses[0].name: 'GPU' is not a DNS "
+                "subdomain: use at most 253 lower-case letters, digits, '-' and '.', such as gpu.example.com"
+            ],
+        ),
+        (["right.yaml", 4], ["catalogue[1]: has to be a text, but is 4"]),
+        ("right.yaml", ["catalogue: has to be a list, but is 'right.yaml'"]),
+    ],
+)
+def test_files_of_the_catalogue(tmp_path: Path, names: Any, expected: list[str]) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name, content in FILES.items():
+        (folder / name).write_text(content, encoding="latin-1")
+    (tmp_path / "right.yaml").write_text("models: {}")
+    assert problems(stack(catalogue=names), folder) == expected
+
+
+def test_what_a_file_of_the_catalogue_adds(tmp_path: Path) -> None:
+    """Models, hosts that they name, classes of drivers; also in the place of ours."""
+    slot = {"pcieRoot": "pci0000:16", "numaNode": 1, "gpu": "0000:18:00.0", "nic": "0000:19:00.0"}
+    model = gpu(host="mine", slot="gpu", attributes={"bus": {"string": "{pciBusID}"}})
+    classes = [{"name": "shipped", "selectors": ["device.driver == 'gpu.example.com'"]}, {"name": "gpu"}]
+    content = {
+        "hosts": {"mine": {"slots": [slot]}},
+        "models": {"mine": model, "kwok-l4": model},
+        "drivers": {DRIVER: {"deviceClasses": classes}},
+    }
+    (tmp_path / "catalogue.yaml").write_text(json.dumps(content))
+    configuration = stack({"gpu": "kwok-l4"}, {"gpu": "mine"}, claims=[claim({"deviceClass": "shipped"})])
+    topology = load(configuration | {"catalogue": ["catalogue.yaml"]}, tmp_path)
+    assert [pool.drivers for pool in topology.node_pools] == [[DRIVER], [DRIVER]]
+    # The stack's own class of that name stays.
+    assert [(entry.name, len(entry.selectors)) for entry in topology.device_classes] == [("gpu", 1), ("shipped", 1)]
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        stack({"gpu": shared(default="40Gi")}, claims=[claim({}, {})]),
+        stack({"gpu": shared()}, claims=[claim({"capacity": {"memory": 40}}, {"capacity": {"memory": 40}})]),
+        stack({"gpu": parts(9)}, claims=[claim({"count": 8})]),
+        stack({"gpu": parts(), "devices": [{"model": parts(driver="nic.example.com")}]}),
+        # Partitions without counters are devices like others.
+        stack(
+            {"gpu": gpu(partitions=[{"deviceName": "a"}]), "devices": [{"model": parts(driver="nic.example.com")}]},
+            **version(36),
+        ),
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"3g.40gb": 2}}, {"gpus": [], "profiles": {"7g.80gb": 1}}]}),
+        stack({"gpu": gpu(attributes={"bus": {"string": "{pciBusID}"}}, slot="gpu"), "host": HOST}),
+        stack({"gpu": gpu(attributes={"node": {"int": "{numaNode}"}})}),
+        stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"requests": ["r0"], "matchAttribute": MODEL}])]),
+        stack({"gpu": gpu(), "gpusPerNode": 2}, claims=[claim({}, {}, constraints=[{"matchAttribute": MODEL}])]),
+        stack({"gpu": gpu(), "labels": {"a": "b"}}, workloads=[job(nodeSelector={"a": "b"})]),
+        stack({"gpu": gpu(), "taints": [{"key": "a"}]}, workloads=[job(tolerations=[{"operator": "Exists"}])]),
+        stack({"gpu": gpu(), "taints": [{"key": "a", "effect": "PreferNoSchedule"}]}, claims=[claim({})]),
+        selecting(f"device.driver == '{DRIVER}' && device.attributes['{DRIVER}'].model == 'Example'"),
+        selecting(f"device.attributes['{DRIVER}'].?modell.orValue('Example') == 'Example'"),
+        stack(**gates(34, DRAConsumableCapacity=True, NobodyKnowsThis=True)),
+        stack(**version(36, resourceApi="v1beta2", kubeRuntimeConfig={"resource.k8s.io/v1beta1": False})),
+    ],
+)
+def test_what_is_right(configuration: Configuration) -> None:
+    load(configuration)
+
+
+def test_what_kubernetes_is_told_for_what_a_stack_uses() -> None:
+    devices = [{"model": nic(allowMultipleAllocations=True)}]
+    cluster = load(stack({"gpu": parts(), "devices": devices}, **version(34))).cluster
+    assert cluster.kube_feature_gates == {"DRAConsumableCapacity": True, "DRAPartitionableDevices": True}
+    cluster = load(stack({"gpu": parts()}, **version(37, resourceApi="v1beta1"))).cluster
+    assert (cluster.kube_feature_gates, cluster.kube_runtime_config) == ({}, {"resource.k8s.io/v1beta1": True})
+
+
+@pytest.mark.parametrize(
+    ("minor", "gate", "apis"),
+    [
+        (34, "DRADeviceTaints", {"resource.k8s.io/v1alpha3": True}),
+        (35, "DRADeviceTaints", {}),
+        (36, "DRADeviceTaintRules", {"resource.k8s.io/v1beta2": True}),
+        (37, "DRADeviceTaintRules", {}),
+        (36, "DRAResourcePoolStatus", {"resource.k8s.io/v1alpha3": True}),
+    ],
+)
+def test_what_is_served_for_a_gate(minor: int, gate: str, apis: dict[str, bool]) -> None:
+    """The scheduler would wait for it for good."""
+    assert load(stack(**gates(minor, **{gate: True}))).cluster.kube_runtime_config == apis
+    assert load(stack(**gates(minor, **{gate: False}))).cluster.kube_runtime_config == {}
+
+
+@pytest.mark.parametrize("shared_parts", [True, False])
+def test_parts_that_claims_share_need_a_gate(shared_parts: bool) -> None:
+    device = gpu(partitions=[{"deviceName": "part", "allowMultipleAllocations": shared_parts}])
+    gates_set = load(stack({"gpu": device}, **version(35))).cluster.kube_feature_gates
+    assert gates_set == ({"DRAConsumableCapacity": True} if shared_parts else {})
+
+
+def test_a_selector_that_cannot_be_checked_here_is_left_to_kubernetes() -> None:
+    load(selecting("url('https://example.com').getHost() == 'example.com'"))
+
+
+def test_too_hard_a_claim_is_left_to_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    hard = stack({"gpu": shared(default="50Gi"), "gpusPerNode": 2}, claims=[claim({"count": 3})])
+    assert problems(hard)
+    monkeypatch.setattr(allocation, "STEPS_MAX", 1)
+    load(hard)
+
+
+def test_a_node_that_can_is_enough() -> None:
+    both = [{"gpu": nic(), "nodes": 9}, {"gpu": gpu(), "gpusPerNode": 2}]
+    load(stack(*both, claims=[claim({}, {})]))
+    assert problems(stack(*both, claims=[claim({}, {}, {})])) == [
+        "workloads[0].claims: not even an empty node of a, b can satisfy them all at once: ask for less, or loosen "
+        "selectors and constraints"
+    ]
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_keys() -> None:
+    """Of those that can be known without the ones before: claims are looked at when devices are right."""
+    pools = [{"name": f"p{number}", "gpu": gpu()} for number in range(11)]
+    pools[2]["mig"] = "dynamic"
+    pools[10]["gpu"] = gpu(deviceName="GPU")
+    pools[3]["gpu"] = gpu(capacity={"memory": 1, f"{DRIVER}/memory": 1}, sliceName="UP-{node}-{suffix}")
+    selectors = [{"selectors": ["device."]}]
+    cluster = gates(36, DRAWorkloadResourceClaims=True)
+    wrong = stack(claims=[claim({"count": 9}, *selectors)], nodePools=pools, **cluster)
+    assert [problem.partition(": ")[0] for problem in problems(wrong)] == [
+        "cluster.kubeFeatureGates.DRAWorkloadResourceClaims",
+        "nodePools[2].mig",
+        "nodePools[3]",
+        "nodePools[3]",
+        "nodePools[10]",
+    ]
+    wrong = stack({"gpu": gpu()}, claims=[claim({"count": 9}, *selectors), claim(*selectors, name="more")])
+    wrong["deviceClasses"] += [{"name": "other", "selectors": ["true", "1"]}]
+    assert [problem.partition(": ")[0] for problem in problems(wrong)] == [
+        "deviceClasses[1].selectors[1]",
+        f"{CLAIM}.requests[1].selectors[0]",
+        "workloads[0].claims[1].requests[0].selectors[0]",
+    ]
+    wrong = stack({"gpu": gpu()}, claims=[claim({"count": 9}, {}), claim({"count": 8}, name="more")])
+    assert [problem.partition(": ")[0] for problem in problems(wrong)] == [
+        REQUEST,
+        "workloads[0].claims[1].requests[0]",
+    ]

@@ -1,0 +1,60 @@
+"""Templates of the catalogue: `{index}` in a device's name or attribute, filled in for each device."""
+
+import re
+from collections.abc import Mapping
+
+from pydantic import AfterValidator
+
+from topology.values import problem
+
+_PLACEHOLDER = re.compile(r"\{(\w*)(?:\*([0-9]{1,9}))?(?:\+([0-9]{1,9}))?\}")
+
+NODE_PLACEHOLDERS = frozenset({"node", "count"})
+ADDRESS_PLACEHOLDERS = frozenset({"pcieRoot", "pcieBus", "pciBusID", "pciName"})
+DEVICE_PLACEHOLDERS = ADDRESS_PLACEHOLDERS | frozenset(
+    {"index", "count", "node", "driver", "device", "uuid", "nodeUuid", "hex", "mac", "numaNode"}
+)
+NUMBER_PLACEHOLDERS = frozenset({"index", "count", "numaNode"})
+NAME_PLACEHOLDERS = frozenset({"index", "pciName", "numaNode"})
+SLICE_PLACEHOLDERS = frozenset({"node", "driver", "suffix"})
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """Replace each `{name}` of `template` that `values` knows; `{index*8+128}` computes with a number."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            return match[0]
+        found = values[match[1]]
+        if not (match[2] or match[3]):
+            return str(found)
+        return str(int(str(found)) * int(match[2] or 1) + int(match[3] or 0))
+
+    return _PLACEHOLDER.sub(value, template)
+
+
+def used_in(template: str) -> set[str]:
+    """Return the names of the placeholders in `template`."""
+    return {match[1] for match in _PLACEHOLDER.finditer(template)}
+
+
+def template(allowed: frozenset[str], required: frozenset[str] = frozenset()) -> AfterValidator:
+    """Make the validator of a text that may use some placeholders and has to use others."""
+
+    def check(value: str) -> str:
+        used = used_in(value)
+        computed = {match[1] for match in _PLACEHOLDER.finditer(value) if match[2] or match[3]}
+        if not computed <= NUMBER_PLACEHOLDERS:
+            raise problem(f"{value!r} may compute only with the numbers {_braced(NUMBER_PLACEHOLDERS)}")
+        if not required <= used <= allowed:
+            raise problem(
+                f"{value!r} may use only the placeholders {_braced(allowed)}"
+                + (f" and has to use {_braced(required)}" if required else "")
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _braced(names: frozenset[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))
