@@ -159,7 +159,7 @@ class NodePool(Model):
             raise problem("has no devices: give it a gpu, such as gpu: h100, or a list of devices")
         if self.gpu is None and (extra := {"gpus_per_node", "mig", "attributes"} & self.model_fields_set):
             keys = ", ".join(sorted(to_camel(key) for key in extra))
-            raise problem(f"{keys} belong to gpu, which is not given; put them into the entries of devices")
+            raise problem(f"without gpu there can be no {keys} either; put that into the entries of devices")
         return self
 
     @model_validator(mode="after")

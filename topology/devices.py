@@ -55,7 +55,7 @@ def _int_or_placeholder(value: object) -> object:
 class DeviceAttribute(Model):
     """A `DeviceAttribute` of resource.k8s.io: exactly one typed value.
 
-    Placeholders (README, "Devices") stand for what differs from device to device.
+    Placeholders (docs/configuration.md, "Placeholders") stand for what differs from device to device.
     """
 
     string: Annotated[str, template(DEVICE_PLACEHOLDERS)] | None = None
@@ -174,16 +174,23 @@ class NodeShape(Model):
     taints: list[Taint] = []
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+PciAddresses = Annotated[list[PciAddress], BeforeValidator(_as_list), Field(min_length=1)]
+
+
 class Slot(Model):
     """A place of a host for a GPU and the NIC beside it: PCI addresses (`0000:18:00.0`), root complex, NUMA node.
 
-    `nic_pcie_root` is for NICs that are on another root complex than their GPU.
+    A NIC with several ports has a list of addresses. `nic_pcie_root` is for one on another root complex than the GPU.
     """
 
     pcie_root: PciRoot
     numa_node: Annotated[int, Field(ge=0)]
     gpu: PciAddress
-    nic: PciAddress
+    nic: PciAddresses
     nic_pcie_root: PciRoot | None = None
 
 

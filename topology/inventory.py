@@ -118,10 +118,11 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
 
 
 def _addresses(host: Host, kind: str, index: int) -> Values:
-    """Return where the device in a slot is; past the host's last slot they begin again, in further PCI domains."""
-    round_, place = divmod(index, len(host.slots))
-    slot: Slot = host.slots[place]
-    address = _shifted(getattr(slot, kind), round_)
+    """Return where the device in a slot is; past the host's last one they begin again, in further PCI domains."""
+    addresses: list[tuple[Slot, str]] = [(slot, address) for slot in host.slots for address in _of_kind(slot, kind)]
+    round_, place = divmod(index, len(addresses))
+    slot, address = addresses[place]
+    address = _shifted(address, round_)
     root = (slot.nic_pcie_root if kind == "nic" else None) or slot.pcie_root
     root = _shifted(root.removeprefix("pci"), round_)
     return {
@@ -131,6 +132,10 @@ def _addresses(host: Host, kind: str, index: int) -> Values:
         "pciName": re.sub("[:.]", "-", address),
         "numaNode": slot.numa_node,
     }
+
+
+def _of_kind(slot: Slot, kind: str) -> list[str]:
+    return slot.nic if kind == "nic" else [slot.gpu]
 
 
 def _shifted(address: str, round_: int) -> str:

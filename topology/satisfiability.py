@@ -220,15 +220,27 @@ def _matches(selector: _Selector, candidate: Candidate, pool: NodePool) -> bool:
     except cel.CelError as error:
         if error.missing is None:
             raise _Aborted(Problem(selector.path, f"{error}, for device {device.name} of pool {pool.name}")) from None
-        names = [_full_name(driver, name) for name in (*device.attributes, *device.capacity)]
         raise _Aborted(
             Problem(
                 selector.path,
                 f"names {error.missing}, which device {device.name} of pool {pool.name} does not have"
-                f"{suggestion(error.missing, names)} The scheduler stops at such a device: check device.driver first, "
-                f"or use .?name.orValue(…). It has {', '.join(sorted(names))}",
+                f"{_hint(error.missing, candidate)}",
             )
         ) from None
+
+
+def _hint(missing: str, candidate: Candidate) -> str:
+    """Say what a device has instead of an attribute or capacity that it lacks."""
+    driver, device = candidate
+    for kind, entries in (("attributes", device.attributes), ("capacity", device.capacity)):
+        if missing in (_full_name(driver, name) for name in entries):
+            domain, _, name = missing.rpartition("/")
+            return f" there: write device.{kind}['{domain}'].{name}"
+    names = sorted(_full_name(driver, name) for name in (*device.attributes, *device.capacity))
+    return (
+        f"{suggestion(missing, names)} The scheduler stops at such a device: check device.driver first, "
+        f"or use .?name.orValue(…). It has {', '.join(names)}"
+    )
 
 
 def _full_name(driver: str, name: str) -> str:

@@ -123,11 +123,13 @@ def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterato
     names = [entry.get("name") for _, entry in _each("", raw, "deviceClasses")]
     classes = [name for name in names if isinstance(name, str)]
     classes += catalogue.device_classes(_drivers(raw, catalogue))
+    models_known = all(isinstance(model, dict) or model in catalogue.models for model in _models(raw))
     for path, workload in _each("", raw, "workloads"):
         yield from _duplicates(_each(f"{path}.", workload, "claims"), "name")
         for claim_path, claim in _each(f"{path}.", workload, "claims"):
             yield from _duplicates(_each(f"{claim_path}.", claim, "requests"), "name")
-            yield from _unknown_classes(_each(f"{claim_path}.", claim, "requests"), classes)
+            if models_known:  # A model that is not known would bring classes that are not known either.
+                yield from _unknown_classes(_each(f"{claim_path}.", claim, "requests"), classes)
     yield from _shared_templates(raw)
 
 
@@ -138,14 +140,19 @@ def _each(prefix: str, parent: Mapping[str, Any], key: str) -> Iterator[tuple[st
             yield f"{prefix}{key}[{index}]", item
 
 
-def _drivers(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[str]:
+def _models(raw: Mapping[str, object]) -> Iterator[dict[str, Any] | str]:
+    """Go through the device models of the pools, by name or written out."""
     for path, pool in _each("", raw, "nodePools"):
         models = [pool.get("gpu"), *(entry.get("model") for _, entry in _each(f"{path}.", pool, "devices"))]
-        for model in models:
-            if isinstance(model, dict):
-                yield str(model.get("driver"))
-            elif isinstance(model, str) and model in catalogue.models:
-                yield catalogue.models[model].driver
+        yield from (model for model in models if isinstance(model, dict | str))
+
+
+def _drivers(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[str]:
+    for model in _models(raw):
+        if isinstance(model, dict):
+            yield str(model.get("driver"))
+        elif model in catalogue.models:
+            yield catalogue.models[model].driver
 
 
 def _duplicates(items: Iterator[tuple[str, Mapping[str, Any]]], key: str) -> Iterator[Problem]:

@@ -287,7 +287,7 @@ def test_places_of_gpus(model: str) -> None:
 
 def test_nics_of_a_dgx_are_beside_its_gpus() -> None:
     slots = built_in().hosts["hgx-h100"].slots
-    assert [int(slot.nic.split(":")[1], 16) for slot in slots] == DGX_XEON_NIC_BUSES
+    assert [int(nic.split(":")[1], 16) for slot in slots for nic in slot.nic] == DGX_XEON_NIC_BUSES
     assert len({slot.pcie_root for slot in slots}) == 8
 
 
@@ -297,7 +297,7 @@ HOSTS = ["hgx-a100", "hgx-h100", "hgx-b200", "hgx-b300", "gb200-compute-tray", "
 @pytest.mark.parametrize("host", HOSTS)
 def test_addresses_of_a_host_are_unique_and_a_root_complex_has_one_numa_node(host: str) -> None:
     slots = built_in().hosts[host].slots
-    addresses = [address for slot in slots for address in (slot.gpu, slot.nic)]
+    addresses = [address for slot in slots for address in (slot.gpu, *slot.nic)]
     assert len(set(addresses)) == len(addresses)
     assert len({(slot.pcie_root, slot.numa_node) for slot in slots}) == len({slot.pcie_root for slot in slots})
 
@@ -307,7 +307,7 @@ def test_buses_lie_in_their_root_complex(host: str) -> None:
     slots = built_in().hosts[host].slots
     roots = sorted({int(slot.pcie_root[-2:], 16) for slot in slots})
     for slot in slots:
-        for address in (slot.gpu, slot.nic):
+        for address in (slot.gpu, *slot.nic):
             bus = int(address.split(":")[1], 16)
             assert max(root for root in roots if root <= bus) == int(slot.pcie_root[-2:], 16)
 

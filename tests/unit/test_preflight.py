@@ -743,7 +743,7 @@ CLAIMS: Cases = [
     (stack({}), f"{POOL}: has no devices: give it a gpu, such as gpu: h100, or a list of devices"),
     (
         stack({"gpusPerNode": 2, "mig": "dynamic", "devices": [{"model": nic()}]}),
-        f"{POOL}: gpusPerNode, mig belong to gpu, which is not given; put them into the entries of devices",
+        f"{POOL}: without gpu there can be no gpusPerNode, mig either; put that into the entries of devices",
     ),
 ]
 
