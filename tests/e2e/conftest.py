@@ -23,10 +23,10 @@ def new_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
     """Make projects that are gone after the module, also when a test failed."""
     projects: list[Project] = []
 
-    def make() -> Project:
+    def make(stack: str = "dev") -> Project:
         project = Project(Path(tmp_path_factory.mktemp("e2e")) / "p")
         projects.append(project)
-        project.select()
+        project.select(stack)
         return project
 
     yield make

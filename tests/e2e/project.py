@@ -16,7 +16,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools"
-PROGRAM = ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py", "components", "topology")
+STACKS = sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))
+PROGRAM = ("Pulumi.yaml", *(f"Pulumi.{stack}.yaml" for stack in STACKS), "__main__.py", "components", "topology")
 
 
 class Project:

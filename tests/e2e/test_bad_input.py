@@ -47,7 +47,7 @@ def nothing_created(project: Project) -> Any:
         (pool(gpu="kwok-l5"), "nodePools[0].gpu", "did you mean 'kwok-l4'?"),
         (pool(nodes=-1), "nodePools[0].nodes", "has to be at least 0, but is -1"),
         (pool(nodes=10**9), "nodePools[0].nodes", "may be at most 5000"),
-        (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 128"),
+        (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 4096"),
         (pool(name="GPU_nodes"), "nodePools[0].name", "'GPU_nodes' is not a DNS label"),
         (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
         (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),

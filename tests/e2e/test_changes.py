@@ -10,6 +10,7 @@ from tests.e2e.project import Project
 COMMAND = "command:local:Command kwok-dra-dev"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment fake-pod"
 NODE = "kubernetes:core/v1:Node kwok-node-0"
+GENERATION = "command:local:Command kwok-node-gpu.kwok.x-k8s"
 TEMPLATE = "kubernetes:resource.k8s.io/v1:ResourceClaimTemplate single-gpu"
 
 
@@ -40,12 +41,21 @@ def devices(project: Project) -> list[str]:
     return sorted(device["name"] for entry in project.get("resourceslices") for device in entry["spec"]["devices"])
 
 
+def generations(project: Project) -> list[int]:
+    """Return the generation of the pool of each slice."""
+    return [entry["spec"]["pool"]["generation"] for entry in project.get("resourceslices")]
+
+
 def test_more_gpus_per_node_update_the_slice(project: Project) -> None:
+    assert generations(project) == [0]
     with project.configuration() as config:
         config["nodePools"][0]["gpusPerNode"] = 4
-    (operation,) = project.planned().items()
+    planned = project.planned()
+    assert planned.pop(GENERATION) == "update"
+    (operation,) = planned.items()
     assert operation[0].startswith("kubernetes:resource.k8s.io/v1:ResourceSlice") and operation[1] == "update"
     project.up()
+    assert generations(project) == [1]
     assert devices(project) == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
     assert project.outputs()["pools"] == [{"name": "kwok-node", "nodes": 1, "devices": 4, "allocated": 1, "free": 3}]
 
@@ -87,17 +97,47 @@ def test_gpu_model_updates_the_slice(project: Project) -> None:
             "sliceName": "{node}.internal-gpu.kwok.{suffix}",
             "attributes": {"productName": {"string": "Kwok H100"}, "index": {"int": "{index}"}},
             "capacity": {"memory": "80Gi"},
-            "nodeCapacity": {"kwok.x-k8s.io/gpu": 8},
+            "node": {"capacity": {"kwok.x-k8s.io/gpu": 8}, "taints": [{"key": "kwok.x-k8s.io/node", "value": "fake"}]},
         }
-    (operation,) = project.planned().items()
+    planned = project.planned()
+    assert planned.pop(GENERATION) == "update"
+    (operation,) = planned.items()
     assert operation[0].startswith("kubernetes:resource.k8s.io/v1:ResourceSlice") and operation[1] == "update"
     project.up()
+    assert generations(project) == [2]
     (resource_slice,) = project.get("resourceslices")
     assert resource_slice["spec"]["devices"][3] == {
         "name": "gpu-3",
         "attributes": {"productName": {"string": "Kwok H100"}, "index": {"int": 3}},
         "capacity": {"memory": {"value": "80Gi"}},
     }
+
+
+def test_driver_roll_updates_the_slice_under_running_pods(project: Project) -> None:
+    before = pods(project)
+    with project.configuration() as config:
+        config["nodePools"][0]["attributes"] = {"driverVersion": {"version": "580.95.5"}}
+    project.up()
+    (resource_slice,) = project.get("resourceslices")
+    assert resource_slice["spec"]["pool"] == {"name": "kwok-node-0", "generation": 3, "resourceSliceCount": 1}
+    assert {device["attributes"]["driverVersion"]["version"] for device in resource_slice["spec"]["devices"]} == {
+        "580.95.5"
+    }
+    assert pods(project) == before
+
+
+def test_many_gpus_per_node_are_split_into_slices(project: Project) -> None:
+    with project.configuration() as config:
+        config["nodePools"][0]["gpusPerNode"] = 200
+    project.up()
+    pool = {"name": "kwok-node-0", "generation": 4, "resourceSliceCount": 2}
+    assert [entry["spec"]["pool"] for entry in project.get("resourceslices")] == [pool, pool]
+    assert project.outputs()["pools"][0]["devices"] == 200
+    with project.configuration() as config:
+        config["nodePools"][0]["gpusPerNode"] = 4
+    project.up()
+    assert len(project.get("resourceslices")) == 1
+    assert generations(project) == [5]
 
 
 def test_driver_replaces_the_slice(project: Project) -> None:

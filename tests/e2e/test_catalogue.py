@@ -1,0 +1,50 @@
+"""Every model of the catalogue on the real API server: it stores each slice and class as it was rendered."""
+
+from typing import Any
+
+from tests.e2e.project import Project
+from topology import objects
+from topology.catalogue import built_in
+from topology.configuration import Topology
+from topology.slices import resource_slices
+from topology.validation import load
+
+COUNT = 2
+
+
+def pool(name: str) -> dict[str, Any]:
+    """Return a pool of one node with two devices of a model; of GPUs that can be cut, the second one is."""
+    model = built_in().models[name]
+    cut = {"mig": [{"gpus": [1], "profiles": {model.mig[0].name: 2}}]} if model.mig else {}
+    host = {} if model.host or not model.slot else {"host": "hgx-h100"}
+    return {"name": name, "devices": [{"model": name, "count": COUNT, **cut}], **host}
+
+
+def test_every_model(project: Project) -> None:
+    with project.configuration() as config:
+        config.clear()
+        config["cluster"] = {}
+        config["nodePools"] = [pool(name) for name in built_in().models]
+    project.up()
+    config["cluster"]["name"] = "c"
+    topology = load(config)
+    assert stored(project, "resourceslices") == {
+        manifest["metadata"]["name"]: manifest["spec"] for manifest in rendered_slices(topology)
+    }
+    assert stored(project, "deviceclasses") == {
+        manifest["metadata"]["name"]: manifest["spec"]
+        for manifest in map(objects.device_class, topology.device_classes)
+    }
+    for node in project.get("nodes"):
+        assert node["status"]["capacity"] == node["status"]["allocatable"]
+    project.destroy()
+
+
+def stored(project: Project, kind: str) -> dict[str, Any]:
+    """Return the spec of each object of a kind, by name."""
+    return {entry["metadata"]["name"]: entry["spec"] for entry in project.get(kind)}
+
+
+def rendered_slices(topology: Topology) -> list[dict[str, Any]]:
+    """Render the slices of every pool's node."""
+    return [entry for pool in topology.node_pools for entry in resource_slices(pool, pool.node_names()[0])]
