@@ -36,11 +36,12 @@ class ResourceSlices(pulumi.ComponentResource):
             for manifest in resource_slices(pool, name, cluster.minor):
                 driver = manifest["spec"]["driver"]
                 manifest["spec"]["pool"]["generation"] = generations[driver]
-                if is_owned_by_node(pool, driver):
+                owners = [node] if is_owned_by_node(pool, driver) else []
+                if owners:
                     manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]
                 self.slices.append(
                     # Kubernetes deletes what a replaced node owned.
-                    KubernetesObject(manifest, cluster, parent=self, depends_on=[node], replace_with=[node])
+                    KubernetesObject(manifest, cluster, parent=self, depends_on=[node], replace_with=owners)
                 )
         self.register_outputs({"slices": len(self.slices)})
 

@@ -71,7 +71,7 @@ def test_configuration(project: Project, edit: Callable[[Config], None], key: st
 
 def test_preview_says_it_too(project: Project) -> None:
     with project.configuration() as config:
-        pool(gpu="kwok-l5")(config)
+        pool(nodes=-1)(config)
         request(deviceClass="kwok.x-k8s")(config)
     said = project.run("pulumi", "preview", check=False)
     assert said.returncode != 0
