@@ -46,6 +46,10 @@ POLL_SECONDS = 0.05
 LOG_LINES = 5
 
 
+PORT_TAKEN = "bind: address already in use"
+"""What a component says of a port that somebody else has."""
+
+
 class ClusterError(Exception):
     """Something that the user has to know, in one message."""
 
@@ -88,18 +92,42 @@ def missing_programs() -> str:
 
 
 def create() -> None:
-    """Create the cluster, wait until it is ready and print it; on failure leave nothing behind."""
+    """Create the cluster, wait until it is ready and print it; on failure leave nothing behind.
+
+    Another program may take a port that kwokctl has found free: then it is tried again, with other ports.
+    """
     cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
     deadline = time.monotonic() + float(os.environ["KWOK_DRA_READY_TIMEOUT"])
-    cluster.claim_name()
-    try:
-        _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
-        cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], deadline)
-        cluster.mark(state="created")
-        cluster.describe()
-    except BaseException as error:
-        _clean_up(cluster, error)
-        raise
+    for tries_left in (2, 1, 0):
+        cluster.claim_name()
+        try:
+            _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
+            with one_at_a_time():
+                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], deadline)
+            cluster.mark(state="created")
+            cluster.describe()
+            return
+        except BaseException as error:
+            _clean_up(cluster, error)
+            if not tries_left or PORT_TAKEN not in str(error):
+                raise
+
+
+@contextmanager
+def one_at_a_time(patience: float = 60) -> Iterator[None]:
+    """Let one cluster of this machine start at a time: kwokctl looks which ports are free, and only then takes them.
+
+    The lock is a name among Linux' abstract sockets, which is free again when its process ends, however that comes. Who
+    has waited `patience` seconds goes on without it.
+    """
+    end = time.monotonic() + patience
+    with socket.socket(socket.AF_UNIX) as lock:
+        while time.monotonic() < end:
+            with suppress(OSError):
+                lock.bind("\0kwok-dra-start")
+                break
+            time.sleep(0.1)
+        yield
 
 
 def _clean_up(cluster: _Cluster, error: BaseException) -> None:

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from components import kwokctl
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "components" / "kwokctl.py"
@@ -537,3 +540,23 @@ def wait_for(file: Path) -> None:
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_one_cluster_starts_at_a_time() -> None:
+    started = threading.Event()
+
+    def start_another() -> None:
+        with kwokctl.one_at_a_time():
+            started.set()
+
+    another = threading.Thread(target=start_another)
+    with kwokctl.one_at_a_time():
+        another.start()
+        assert not started.wait(0.5)
+    another.join()
+    assert started.is_set()
+
+
+def test_who_has_waited_long_enough_starts_too() -> None:
+    with kwokctl.one_at_a_time(), kwokctl.one_at_a_time(patience=0.2):
+        pass
