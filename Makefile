@@ -5,13 +5,15 @@ STACK ?= dev
 # The stack's name reaches the recipes only as an environment variable, never as a piece of shell.
 override STACK := $(value STACK)
 STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))
-export STACK STACKS
+# Where the picture goes; empty for .state/<stack>.html.
+override FILE := $(value FILE)
+export STACK STACKS FILE
 unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
 
-.PHONY: help up down preview tools tools-1.36 test lint bench clean venv venv-dev stack
+.PHONY: help up down preview status picture tools tools-1.36 test lint bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -26,6 +28,12 @@ down: venv ## destroy everything that the stack created
 
 preview: stack tools ## show what `make up` would do
 	@$(ACTIVATE) && pulumi stack select --create --stack "$$STACK" >/dev/null && pulumi preview --stack "$$STACK"
+
+status: stack venv ## show pools and claims of the running stack, as they are right now
+	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" status
+
+picture: stack venv ## draw the running stack as an HTML page, FILE=… or .state/<stack>.html
+	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" picture --file "$$FILE"
 
 tools: venv ## build the programs that no Python package carries, or check yours with TOOLS=system
 	@.venv/bin/python toolchain/build.py

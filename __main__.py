@@ -2,7 +2,7 @@
 
 import pulumi
 
-from components import ClaimStatus, ClaimWorkload, DeviceClasses, GpuNodePool, KwokCluster
+from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, SharedObjects, claim_workloads
 from components.stack_configuration import load_topology
 
 topology = load_topology()
@@ -10,12 +10,16 @@ topology = load_topology()
 cluster = KwokCluster(topology.cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]
-workloads = [ClaimWorkload(workload, cluster, depends_on=[classes, *pools]) for workload in topology.workloads]
-status = ClaimStatus(topology, cluster, depends_on=[classes, *pools, *workloads])
+shared = SharedObjects(topology, cluster, depends_on=[classes, *pools])
+workloads = claim_workloads(
+    topology.workloads, cluster, shared_claims=shared.claims, depends_on=[classes, *pools, shared]
+)
+status = ClaimStatus(topology, cluster, depends_on=[classes, *pools, shared, *workloads])
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("claims", status.claims)
 pulumi.export("pools", status.pools)
+pulumi.export("leftovers", status.leftovers)
 pulumi.export("summary", status.summary)

@@ -8,31 +8,27 @@ import pulumi
 from pulumi_command import local
 
 from components.kwok_cluster import KwokCluster
+from components.waiting import UNREACHABLE as UNREACHABLE_OUTPUT
 from topology.configuration import Topology
-from topology.status import KINDS, UNREACHABLE, Report, report
-
-READ = f"""
-for workload in $KWOK_DRA_WAIT_FOR; do
-    kubectl rollout status "deployment/${{workload%=*}}" --timeout "${{workload#*=}}s" >/dev/null 2>&1 || true
-done
-kubectl get {",".join(KINDS)} --all-namespaces --output json --request-timeout 60s 2>/dev/null || echo unreachable
-"""
+from topology.status import KINDS, UNREACHABLE, Report, expectation, report, unfit
 
 
 class ClaimStatus(pulumi.ComponentResource):
     """The live status of claims and pools, read with kubectl after the workloads, on every run and without a resource.
 
-    An update waits until the pods of every workload run, each for its `readyTimeoutSeconds`; a preview tells what is
-    there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
+    An update waits until every workload stands as it expects, each for its `readyTimeoutSeconds`; a preview tells what
+    is there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
 
     Raises:
-        pulumi.RunError: pods of a workload do not run in time, and which and why; or the cluster does not answer.
+        pulumi.RunError: a workload does not stand as expected in time, and why; or the cluster does not answer.
     """
 
     claims: pulumi.Output[Any]
     """One entry per claim that a pod uses; past a hundred claims, counts and the unsatisfied ones."""
     pools: pulumi.Output[list[dict[str, Any]]]
     """Per pool: name, nodes, devices, allocated, free."""
+    leftovers: pulumi.Output[list[dict[str, Any]]]
+    """Claims that no pod uses: name, namespace, state, why."""
     summary: pulumi.Output[str]
     """One line."""
 
@@ -46,31 +42,34 @@ class ClaimStatus(pulumi.ComponentResource):
     ) -> None:
         """Read the status of what `topology` describes in `cluster`, after `depends_on`."""
         super().__init__("kwok-dra:components:ClaimStatus", "claim-status", None, opts)
-        waits = [f"{workload.name}={workload.ready_timeout_seconds}" for workload in topology.workloads]
+        waited_for = [] if pulumi.runtime.is_dry_run() else [expectation(workload) for workload in topology.workloads]
+        environment = {"KWOK_DRA_EXPECTED": json.dumps(waited_for), "KWOK_DRA_KINDS": ",".join(KINDS)}
+        environment |= {"KWOK_DRA_UNFIT": json.dumps(unfit(topology))}
         read = local.run_output(
-            command=READ,
-            environment=cluster.kubectl_environment.apply(
-                lambda kubectl: kubectl | {"KWOK_DRA_WAIT_FOR": "" if pulumi.runtime.is_dry_run() else " ".join(waits)}
-            ),
+            command="exec python3 components/waiting.py",
+            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
             logging=local.Logging.NONE,
             opts=pulumi.InvokeOutputOptions(parent=self, depends_on=list(depends_on)),
         )
         status = read.apply(lambda result: _to_report(topology, result.stdout))
         self.claims = status.apply(lambda found: found.claims)
         self.pools = status.apply(lambda found: found.pools)
+        self.leftovers = status.apply(lambda found: found.leftovers)
         self.summary = status.apply(lambda found: found.summary)
-        self.register_outputs({"claims": self.claims, "pools": self.pools, "summary": self.summary})
+        self.register_outputs(
+            {"claims": self.claims, "pools": self.pools, "leftovers": self.leftovers, "summary": self.summary}
+        )
 
 
 def _to_report(topology: Topology, stdout: str) -> Report:
-    reachable = not stdout.endswith("unreachable")
+    reachable = not stdout.endswith(UNREACHABLE_OUTPUT)
     found = report(topology, json.loads(stdout)["items"]) if reachable else UNREACHABLE
     if pulumi.runtime.is_dry_run():
         return found
     if not reachable:
         raise pulumi.RunError(_unreachable(topology.cluster.name))
-    if found.not_running:
-        raise pulumi.RunError("\n".join(found.not_running))
+    if found.unexpected:
+        raise pulumi.RunError("\n".join(found.unexpected))
     return found
 
 

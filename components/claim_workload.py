@@ -1,51 +1,109 @@
 """A workload whose pods claim devices."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 
 import pulumi
+from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
-from topology import objects
-from topology.configuration import Workload
+from topology import claims, pods
+from topology.progress import Key
+from topology.status import expectation
+from topology.workloads import Workload, in_order
+
+
+def claim_workloads(
+    workloads: Sequence[Workload],
+    cluster: KwokCluster,
+    *,
+    shared_claims: Mapping[Key, KubernetesObject],
+    depends_on: Sequence[pulumi.Resource],
+) -> list["ClaimWorkload"]:
+    """Create all workloads after `depends_on`, each after those that it names."""
+    awaited = {name for workload in workloads for name in workload.after}
+    made: dict[str, ClaimWorkload] = {}
+    for workload in in_order(workloads):
+        settled = [made[name].settled for name in workload.after]
+        made[workload.name] = ClaimWorkload(
+            workload,
+            cluster,
+            shared_claims=[shared_claims[workload.namespace, claim.claim] for claim in workload.claims if claim.claim],
+            has_successors=workload.name in awaited,
+            depends_on=[*depends_on, *(command for command in settled if command)],
+        )
+    return list(made.values())
 
 
 class ClaimWorkload(pulumi.ComponentResource):
     """Fake pods with claims.
 
     It creates
-    - one `ResourceClaimTemplate` per claim;
-    - the `Deployment`, after them. Pods keep the claims they have when a template changes, so the Deployment is
-      replaced together with it. `ClaimStatus` waits for the pods.
+    - one `ResourceClaimTemplate` per claim that is not a shared one;
+    - the `Deployment`, `Job` or `Pod`s, after them. Pods keep the claims they have when a template changes, so they are
+      replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
+    - where others come after it, a `command.local.Command` that ends when the workload stands as expected.
     """
 
     templates: list[KubernetesObject]
-    deployment: KubernetesObject
+    objects: list[KubernetesObject]
+    settled: local.Command | None
 
     def __init__(
         self,
         workload: Workload,
         cluster: KwokCluster,
         *,
+        shared_claims: Sequence[KubernetesObject] = (),
+        has_successors: bool = False,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create `workload` in `cluster`, after `depends_on`: classes and devices to claim."""
+        """Create `workload` in `cluster`, after `depends_on`: classes, devices, and what it comes after."""
         super().__init__("kwok-dra:components:ClaimWorkload", workload.name, None, opts)
         self.templates = [
             KubernetesObject(
-                objects.resource_claim_template(workload, claim),
+                claims.resource_claim_template(workload, claim),
                 cluster,
                 parent=self,
                 depends_on=depends_on,
             )
             for claim in workload.claims
+            if not claim.claim
         ]
-        self.deployment = KubernetesObject(
-            objects.deployment(workload),
-            cluster,
-            parent=self,
-            depends_on=[*depends_on, *self.templates],
-            replace_with=self.templates,
+        self.objects = [
+            KubernetesObject(
+                manifest,
+                cluster,
+                parent=self,
+                depends_on=[*depends_on, *self.templates],
+                replace_with=[*self.templates, *shared_claims],
+            )
+            for manifest in pods.workload_objects(workload)
+        ]
+        self.settled = self._create_wait(workload, cluster) if has_successors else None
+        self.register_outputs({"workload": workload.name})
+
+    def _create_wait(self, workload: Workload, cluster: KwokCluster) -> local.Command:
+        wait = "exec python3 components/waiting.py"
+        manifests = json.dumps(pods.workload_objects(workload), sort_keys=True)
+        environment = {
+            "KWOK_DRA_EXPECTED": json.dumps([expectation(workload)]),
+            "KWOK_DRA_STRICT": "true",
+            "KWOK_DRA_WORKLOAD": hashlib.sha256(manifests.encode()).hexdigest(),
+        }
+        return local.Command(
+            workload.name,
+            create=wait,
+            update=wait,
+            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
+            logging=local.Logging.STDERR,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=self.objects,
+                deleted_with=cluster.command,
+                replacement_trigger=cluster.command.id,
+            ),
         )
-        self.register_outputs({"deployment": workload.name})

@@ -6,7 +6,7 @@ import pulumi
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
-from topology import objects
+from topology import claims
 from topology.devices import DeviceClass
 
 
@@ -24,7 +24,6 @@ class DeviceClasses(pulumi.ComponentResource):
         """Create the classes in `cluster`."""
         super().__init__("kwok-dra:components:DeviceClasses", "device-classes", None, opts)
         self.classes = [
-            KubernetesObject(objects.device_class(device_class), cluster, parent=self)
-            for device_class in device_classes
+            KubernetesObject(claims.device_class(device_class), cluster, parent=self) for device_class in device_classes
         ]
         self.register_outputs({"names": [device_class.name for device_class in device_classes]})

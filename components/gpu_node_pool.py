@@ -1,11 +1,12 @@
 """A pool of fake GPU nodes."""
 
 import pulumi
+from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from components.resource_slices import ResourceSlices
-from topology import objects
+from topology import nodes
 from topology.configuration import NodePool
 
 
@@ -14,7 +15,9 @@ class GpuNodePool(pulumi.ComponentResource):
 
     It creates
     - one `Node` per node of the pool, which KWOK keeps Ready;
-    - `ResourceSlices` with the devices of those nodes.
+    - `ResourceSlices` with the devices of those nodes;
+    - for nodes that a fault says are gone, a `command.local.Command` that deletes them: Pulumi would delete them last,
+      after `ClaimStatus` has waited for what comes of it.
     """
 
     nodes: list[KubernetesObject]
@@ -29,11 +32,25 @@ class GpuNodePool(pulumi.ComponentResource):
         """Create the nodes of `pool` in `cluster`."""
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
         names = pool.node_names()
-        self.nodes = [KubernetesObject(objects.node(pool, name), cluster, parent=self) for name in names]
+        self.nodes = [KubernetesObject(nodes.node(pool, name), cluster, parent=self) for name in names]
         self.slices = ResourceSlices(
             pool,
             dict(zip(names, self.nodes, strict=True)),
             cluster,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        if gone := pool.gone_nodes():
+            self._create_deletion(pool, gone, cluster)
         self.register_outputs({"nodes": names})
+
+    def _create_deletion(self, pool: NodePool, gone: list[str], cluster: KwokCluster) -> None:
+        delete = "kubectl delete node --ignore-not-found $KWOK_DRA_NODES"
+        local.Command(
+            f"{pool.name}-gone",
+            create=delete,
+            update=delete,
+            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | {"KWOK_DRA_NODES": " ".join(gone)}),
+            opts=pulumi.ResourceOptions(
+                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
+            ),
+        )

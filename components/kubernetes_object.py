@@ -6,20 +6,22 @@ import pulumi
 
 from components.kwok_cluster import KwokCluster
 from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, convert
-from topology.objects import Manifest
+from topology.manifests import Manifest
+from topology.workloads import DEFAULT_NAMESPACE
 
 REPLACE_ON_CHANGES = {
     # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go
     "Node": ["status"],
     # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
     # (A ResourceSlice's immutable fields are part of its name.)
+    "ResourceClaim": ["spec"],
     "ResourceClaimTemplate": ["spec"],
 }
 
 # Pulumi waits ten minutes for these to be ready, and warns while they are not. Whether claims are satisfied is the
 # business of `ClaimStatus`, so here it is enough that the object exists. (`pulumi.com/skipAwait` would skip waiting for
 # deletion too, and a replacement would then meet its predecessor.)
-AWAITED_BY_PULUMI = {"Deployment"}
+AWAITED_BY_PULUMI = {"Deployment", "Job", "Pod"}
 WAIT_FOR = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 
 
@@ -44,7 +46,7 @@ class KubernetesObject(pulumi.CustomResource):
         manifest = convert(manifest, cluster.resource_api)
         super().__init__(
             _type_token(manifest),
-            manifest["metadata"]["name"],
+            _resource_name(manifest),
             _without_await(manifest),
             pulumi.ResourceOptions(
                 parent=parent,
@@ -70,6 +72,19 @@ class KubernetesObject(pulumi.CustomResource):
         metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
         uid = metadata.apply(lambda made: made.get("uid"))
         return pulumi.Output(set(), uid.future(), uid.is_known(), uid.is_secret())
+
+
+def _resource_name(manifest: Manifest) -> str:
+    """Return the name by which Pulumi knows the object: claims of several namespaces may have the same name.
+
+    What makes pods keeps its name when it moves to another namespace, and so is replaced: else its new pods would wait
+    for the devices of the old ones, which stay until the end of the update.
+    """
+    name = str(manifest["metadata"]["name"])
+    namespace = manifest["metadata"].get("namespace", DEFAULT_NAMESPACE)
+    if namespace == DEFAULT_NAMESPACE or manifest["kind"] in AWAITED_BY_PULUMI:
+        return name
+    return f"{namespace}/{name}"
 
 
 def _type_token(manifest: Manifest) -> str:

@@ -20,22 +20,19 @@ from pydantic.alias_generators import to_camel
 from topology import limits
 from topology.api_versions import RESOURCE_API_VERSIONS
 from topology.devices import Attributes, DeviceClass, DeviceModel, NamedDeviceModel, NamedHost, Taint
+from topology.faults import DeviceTaintRule, Fault
 from topology.model import Model
 from topology.values import (
     ApiName,
-    CelExpression,
     DnsLabel,
-    DnsSubdomain,
     FeatureGate,
-    FullyQualifiedName,
     LabelKey,
     LabelValue,
-    QualifiedName,
     Quantity,
     ResourceName,
     problem,
-    suggestion,
 )
+from topology.workloads import SharedClaim, Workload
 
 DEFAULT_KUBERNETES_VERSION = "1.37.2"
 
@@ -119,7 +116,8 @@ class NodePool(Model):
 
     `gpu`, `gpus_per_node`, `mig` and `attributes` are short for the first entry of `devices`. `host` says where devices
     are on PCIe. `capacity`, `labels` and `taints` are a node's: the first two go over what models and host have, taints
-    stand for theirs. With `nodes_per_clique`, so many nodes share an NVLink clique.
+    stand for theirs. With `nodes_per_clique`, so many nodes share an NVLink clique. `faults` are what is wrong with
+    nodes and devices.
     """
 
     name: DnsLabel
@@ -134,10 +132,26 @@ class NodePool(Model):
     labels: dict[LabelKey, LabelValue] = {}
     capacity: dict[ResourceName, Quantity] = {}
     taints: list[Taint] | None = None
+    faults: list[Fault] = []
 
     def node_names(self) -> list[str]:
-        """Return the names of the pool's nodes, in order."""
+        """Return the names of the pool's nodes, in order, without those that are gone."""
+        return [name for name in self._all_names() if not self._is_gone(name)]
+
+    def gone_nodes(self) -> list[str]:
+        """Return the names of the nodes that are not there, as a fault says."""
+        return [name for name in self._all_names() if self._is_gone(name)]
+
+    def _all_names(self) -> list[str]:
         return [f"{self.name}-{index}" for index in range(self.nodes)]
+
+    def _is_gone(self, name: str) -> bool:
+        return any(fault.gone and fault.devices is None for fault in self.faults_on(name))
+
+    def faults_on(self, node: str) -> list[Fault]:
+        """Return the faults of the devices of a node, given by its name."""
+        index = node.removeprefix(f"{self.name}-")
+        return [fault for fault in self.faults if index.isdigit() and fault.is_on(int(index))]
 
     def all_devices(self) -> list[Devices]:
         """Return what each node has, in order."""
@@ -173,106 +187,8 @@ class NodePool(Model):
         return self
 
 
-class DeviceRequest(Model):
-    """A request of a claim: `count` devices of a class for which every CEL selector is true.
-
-    `capacity` is how much it takes of devices that several claims may share.
-    """
-
-    name: DnsLabel
-    device_class: str
-    count: Annotated[int, Field(ge=1, le=limits.ALLOCATION_RESULTS_MAX)] = 1
-    selectors: Annotated[list[CelExpression], Field(max_length=limits.DEVICE_SELECTORS_MAX)] = []
-    capacity: dict[QualifiedName, Quantity] = {}
-
-
-class DeviceConstraint(Model):
-    """What the devices of the `requests` (default: all of the claim) have in common, or what differs between them."""
-
-    requests: list[DnsLabel] = []
-    match_attribute: FullyQualifiedName | None = None
-    distinct_attribute: FullyQualifiedName | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.match_attribute is None) == (self.distinct_attribute is None):
-            raise problem("has to have exactly one of matchAttribute and distinctAttribute")
-        if len(self.requests) > len(set(self.requests)):
-            raise problem("has a request twice: name each once, or leave requests out for all of the claim")
-        return self
-
-
-class Claim(Model):
-    """A claim that each pod of a workload makes from a ResourceClaimTemplate of its own.
-
-    `template` names that ResourceClaimTemplate; without it, it is called `<workload>-<claim>`.
-    """
-
-    name: DnsLabel
-    template: DnsSubdomain | None = None
-    requests: Annotated[list[DeviceRequest], Field(min_length=1, max_length=limits.DEVICE_REQUESTS_MAX)]
-    constraints: Annotated[list[DeviceConstraint], Field(max_length=limits.DEVICE_CONSTRAINTS_MAX)] = []
-
-    @model_validator(mode="after")
-    def _fits_one_allocation(self) -> Self:
-        devices = sum(request.count for request in self.requests)
-        if devices > limits.ALLOCATION_RESULTS_MAX:
-            raise problem(
-                f"asks for {devices} devices; the Kubernetes API allows one claim {limits.ALLOCATION_RESULTS_MAX}: "
-                "spread them over several claims"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _constraints_are_about_requests(self) -> Self:
-        known = [request.name for request in self.requests]
-        for index, constraint in enumerate(self.constraints):
-            for name in constraint.requests:
-                if name not in known:
-                    raise problem(
-                        f"constraints[{index}] is about a request {name!r} that the claim does not have"
-                        f"{suggestion(name, known)} Its requests are {', '.join(known)}"
-                    )
-        return self
-
-
-class Toleration(Model):
-    """A pod's toleration of a node's taint."""
-
-    key: LabelKey | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: LabelValue | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-
-    @model_validator(mode="after")
-    def _fits_its_operator(self) -> Self:
-        if self.operator == "Exists" and self.value:
-            raise problem("has a value, which operator: Exists does not look at: leave it out, or use Equal")
-        if self.operator == "Equal" and self.key is None:
-            raise problem("needs a key; without one it has to have operator: Exists, for all taints")
-        return self
-
-
-class Workload(Model):
-    """A Deployment of `replicas` fake pods, each with the `claims`, on nodes that `node_selector` allows.
-
-    Its pods have to be available after `ready_timeout_seconds`, or the update fails and says why.
-    """
-
-    name: DnsLabel
-    replicas: Annotated[int, Field(ge=0, le=limits.CLUSTER_PODS_MAX)] = 1
-    claims: Annotated[list[Claim], Field(min_length=1)]
-    node_selector: dict[LabelKey, LabelValue] = {}
-    tolerations: list[Toleration] = []
-    ready_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
-
-    def template_name(self, claim: Claim) -> str:
-        """Return the name of the ResourceClaimTemplate of `claim`."""
-        return claim.template or f"{self.name}-{claim.name}"
-
-
 class Topology(Model):
-    """A whole stack: one cluster, its device classes, node pools and workloads.
+    """A whole stack: one cluster, its device classes, node pools, shared claims and workloads.
 
     `catalogue` names YAML files beside the stack with further hosts, models and drivers. `device_classes` go over those
     that the charts of the pools' drivers ship; `validation.load` adds the latter.
@@ -282,4 +198,6 @@ class Topology(Model):
     catalogue: list[str] = []
     device_classes: list[DeviceClass] = []
     node_pools: list[NodePool] = []
+    device_taint_rules: list[DeviceTaintRule] = []
+    claims: list[SharedClaim] = []
     workloads: list[Workload] = []

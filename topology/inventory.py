@@ -6,13 +6,14 @@ Everything is derived from names, so that the same stack has the same UUIDs and 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from topology import mig
 from topology.configuration import Devices, NodePool
 from topology.devices import DeviceAttribute, DeviceModel, Host, MigProfile, Partition, Slot
+from topology.faults import DeviceTaint, Fault
 from topology.placeholders import fill
 
 Values = dict[str, object]
@@ -28,6 +29,7 @@ class Device:
     capacity: Mapping[str, Mapping[str, Any]]
     consumes_counters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     allow_multiple_allocations: bool = False
+    taints: Sequence[DeviceTaint] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,11 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     """Return the devices of `node`, by driver."""
     by_driver: dict[str, list[PhysicalDevice]] = {}
     first: dict[str, DeviceModel] = {}
+    faults = pool.faults_on(node)
     for devices, place, values in _places(pool, node):
         first.setdefault(devices.model.driver, devices.model)
-        by_driver.setdefault(devices.model.driver, []).append(_physical_device(devices, place, values))
+        physical = _with_faults(_physical_device(devices, place, values), faults)
+        by_driver.setdefault(devices.model.driver, []).append(physical)
     return [
         DevicePool(
             driver,
@@ -72,6 +76,20 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
         )
         for driver, physical in by_driver.items()
     ]
+
+
+def _with_faults(physical: PhysicalDevice, faults: Sequence[Fault]) -> PhysicalDevice:
+    if not faults:
+        return physical
+    devices = [
+        device for device in physical.devices if not any(fault.gone and fault.is_of(device.name) for fault in faults)
+    ]
+    return replace(physical, devices=[_tainted(device, faults) for device in devices])
+
+
+def _tainted(device: Device, faults: Sequence[Fault]) -> Device:
+    taints = [fault.taint for fault in faults if fault.taint and fault.is_of(device.name)]
+    return replace(device, taints=taints)
 
 
 def host_of(pool: NodePool) -> Host | None:

@@ -15,6 +15,11 @@ SLICE_COUNTER_SETS_MAX = 8  # ResourceSliceMaxCounterSets
 SLICE_COUNTERS_MAX = 32  # ResourceSliceMaxSharedCounters: of all counter sets of a slice, in Kubernetes 1.34 alone
 COUNTERS_PER_SET_MAX = 32  # ResourceSliceMaxCountersPerCounterSet
 REQUEST_POLICY_VALUES_MAX = 10  # CapacityRequestPolicyDiscreteMaxOptions
+DEVICE_CONFIG_MAX = 32  # DeviceConfigMaxSize: configurations of one claim
+OPAQUE_PARAMETERS_MAX = 10 * 1024  # OpaqueParametersMaxLength, bytes of JSON
+DEVICE_TOLERATIONS_MAX = 16  # DeviceTolerationsMaxLength
+FIRST_AVAILABLE_MAX = 8  # FirstAvailableDeviceRequestMaxSize
+CLAIM_CONSUMERS_MAX = 256  # ResourceClaimReservedForMaxSize: pods that share one claim
 DEVICE_CONSTRAINTS_MAX = 32  # DeviceConstraintsMaxSize: constraints of one claim
 DRIVER_NAME_MAX = 63  # DriverNameMaxLength
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from topology import limits, mig, objects
+from topology import limits, mig, nodes
 from topology.configuration import Devices, NodePool, Topology
 from topology.devices import DeviceModel
 from topology.features import FEATURES, gate_problems, lacking
@@ -25,7 +25,7 @@ https://github.com/kubernetes/kubernetes/pull/140435
 
 def problems(topology: Topology) -> list[Problem]:
     """Return what is wrong with a topology whose parts are valid by themselves."""
-    found = [*_versions(topology)]
+    found = [*_versions(topology), *_containers(topology)]
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
     return found or list(unsatisfiable_claims(topology))
@@ -61,6 +61,24 @@ def _versions(topology: Topology) -> Iterator[Problem]:
             yield Problem(
                 f"cluster.kubeRuntimeConfig.{api}", f"has to be served for {user}: leave it out, or set it to true"
             )
+
+
+# Containers: what they use of shared claims, which say elsewhere what they ask for.
+
+
+def _containers(topology: Topology) -> Iterator[Problem]:
+    shared = {(claim.namespace, claim.name): [entry.name for entry in claim.requests] for claim in topology.claims}
+    for index, workload in enumerate(topology.workloads):
+        requests = {claim.name: shared[workload.namespace, claim.claim] for claim in workload.claims if claim.claim}
+        for place, container in enumerate(workload.containers):
+            for position, used in enumerate(container.claims):
+                known = requests.get(used.name)
+                if known and used.request and used.request not in known:
+                    yield Problem(
+                        f"workloads[{index}].containers[{place}].claims[{position}].request",
+                        f"claim {used.name} has no request {used.request!r}{suggestion(used.request, known)} "
+                        f"Name one of {', '.join(known)}",
+                    )
 
 
 # Pools: what their devices come to on a node.
@@ -245,7 +263,7 @@ def _counters_mixed_up(pool: NodePool, path: str, minor: int) -> Iterator[Proble
 
 
 def _node(pool: NodePool, path: str, name: str) -> Iterator[Problem]:
-    node = objects.node(pool, name)
+    node = nodes.node(pool, name)
     for key, value in node["metadata"]["labels"].items():
         if not is_label_value(value):
             yield Problem(

@@ -1,21 +1,34 @@
 """Selectors and claims against the devices that a stack has: what no node can give, said before anything is created."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
 from typing import NamedTuple
 
-from topology import cel, objects
+from topology import cel
+from topology import nodes as node_objects
 from topology.allocation import Candidate, Constraint, Wanted, attribute_of, has_capacity, satisfiable
-from topology.configuration import Claim, DeviceRequest, NodePool, Toleration, Topology, Workload
+from topology.configuration import NodePool, Topology
 from topology.devices import Taint
 from topology.inventory import DevicePool, device_pools
 from topology.problems import Problem
+from topology.quantities import number
 from topology.values import suggestion
+from topology.workloads import Claim, ClaimSpec, DeviceRequest, DeviceSelection, Toleration, Workload
+
+CHOICES_MAX = 64
+"""So many combinations of alternatives are tried; what that cannot tell is left to the scheduler."""
+
+# https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
+IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io"
 
 
 class _Node(NamedTuple):
-    """A node of a pool, as all of them are; `labels` are those of each."""
+    """What nodes of a pool, called `names`, have alike."""
 
     pool: NodePool
+    names: list[str]
     devices: list[DevicePool]
 
     def candidates(self) -> list[Candidate]:
@@ -29,36 +42,136 @@ class _Selector(NamedTuple):
     expression: str
 
 
+@dataclass(frozen=True)
+class _Alternative:
+    """What would satisfy a request: `count` devices (None: all of a node) that every selector lets through."""
+
+    path: str
+    device_class: str
+    count: int | None
+    selectors: list[_Selector]
+    amounts: Mapping[str, str]
+
+
+class _Request(NamedTuple):
+    """A request of a claim; with `admin_access` it takes no device away from others."""
+
+    claim: str
+    name: str
+    alternatives: list[_Alternative]
+    admin_access: bool = False
+
+
+class _Stack:
+    """The classes, shared claims and nodes of a topology, as the pods of its workloads meet them."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.classes = {
+            device_class.name: [
+                _Selector(f"deviceClasses[{index}].selectors[{place}]", expression)
+                for place, expression in enumerate(device_class.selectors)
+            ]
+            for index, device_class in enumerate(topology.device_classes)
+        }
+        self.extended_resources = {
+            name: device_class.name
+            for device_class in topology.device_classes
+            for name in (device_class.extended_resource_name, f"{IMPLICIT_EXTENDED_RESOURCE}/{device_class.name}")
+            if name
+        }
+        self.shared_claims = {
+            (claim.namespace, claim.name): (f"claims[{index}]", claim) for index, claim in enumerate(topology.claims)
+        }
+
+    def requests(self, claim: str, spec: ClaimSpec, path: str) -> list[_Request]:
+        """Return the requests of a claim that is called `claim` in its pod."""
+        return [
+            _Request(
+                claim,
+                request.name,
+                [
+                    self._alternative(alternative, key)
+                    for alternative, key in zip(
+                        request.alternatives(), _paths(request, f"{path}.requests[{index}]"), strict=True
+                    )
+                ],
+                request.admin_access,
+            )
+            for index, request in enumerate(spec.requests)
+        ]
+
+    def _alternative(self, selection: DeviceSelection, path: str) -> _Alternative:
+        own = [_Selector(f"{path}.selectors[{place}]", text) for place, text in enumerate(selection.selectors)]
+        name = str(getattr(selection, "device_class", ""))
+        count = selection.count if selection.allocation_mode == "ExactCount" else None
+        return _Alternative(path, name, count, [*self.classes[name], *own], selection.capacity)
+
+
+def _paths(request: DeviceRequest, path: str) -> list[str]:
+    return [f"{path}.firstAvailable[{index}]" for index in range(len(request.first_available))] or [path]
+
+
 def unsatisfiable_claims(topology: Topology) -> Iterator[Problem]:
     """Yield selectors that are wrong, and requests and claims that no node of the stack can satisfy."""
-    classes = {
-        device_class.name: [
-            _Selector(f"deviceClasses[{index}].selectors[{place}]", expression)
-            for place, expression in enumerate(device_class.selectors)
-        ]
-        for index, device_class in enumerate(topology.device_classes)
-    }
-    found = [problem for selectors in classes.values() for problem in _compiled(selectors)]
-    for path, request in _requests(topology):
-        found += _compiled(_selectors(request, path))
+    stack = _Stack(topology)
+    found = [problem for selectors in stack.classes.values() for problem in _compiled(selectors)]
+    for path, spec in _specs(topology):
+        for request in stack.requests("", spec, path):
+            for alternative in request.alternatives:
+                own = [one for one in alternative.selectors if one.path.startswith(alternative.path)]
+                found += _compiled(own)
     if found:
         yield from found
         return
-    nodes = [_Node(pool, device_pools(pool, pool.node_names()[0])) for pool in topology.node_pools if pool.nodes]
+    expressions = [selector.expression for selectors in stack.classes.values() for selector in selectors]
+    expressions += [text for _, spec in _specs(topology) for request in spec.requests for text in _texts(request)]
+    nodes = [node for pool in topology.node_pools for node in _nodes(pool, expressions)]
     for index, workload in enumerate(topology.workloads):
-        if workload.replicas:
-            yield from _Pod(workload, f"workloads[{index}]", classes, nodes).problems()
+        if workload.expected_allocated:
+            yield from _Pod(workload, f"workloads[{index}]", stack, nodes).problems()
 
 
-def _requests(topology: Topology) -> Iterator[tuple[str, DeviceRequest]]:
+def _nodes(pool: NodePool, expressions: Sequence[str]) -> list[_Node]:
+    """Return one entry for all nodes of a pool, or one for each if a selector may tell them apart.
+
+    Their devices are without what is wrong with them: pods that have such devices may keep them.
+    """
+    names = pool.node_names()
+    if not names:
+        return []
+    sound = pool.model_copy(update={"faults": []})
+    first = device_pools(sound, names[0])
+    differing = _differing(first, device_pools(sound, names[-1]))
+    if any(attribute in expression for attribute in differing for expression in expressions):
+        return [_Node(pool, [name], device_pools(sound, name)) for name in names]
+    return [_Node(pool, names, first)]
+
+
+def _differing(one: Sequence[DevicePool], other: Sequence[DevicePool]) -> set[str]:
+    """Name the attributes, without their domain, that devices of two nodes do not have alike, such as UUIDs."""
+    pairs = zip(
+        (device for pool in one for device in pool.devices),
+        (device for pool in other for device in pool.devices),
+        strict=True,
+    )
+    return {
+        name.rpartition("/")[2]
+        for device, counterpart in pairs
+        for name, value in device.attributes.items()
+        if value != counterpart.attributes[name]
+    }
+
+
+def _texts(request: DeviceRequest) -> list[str]:
+    return [text for alternative in request.alternatives() for text in alternative.selectors]
+
+
+def _specs(topology: Topology) -> Iterator[tuple[str, ClaimSpec]]:
+    for index, shared in enumerate(topology.claims):
+        yield f"claims[{index}]", shared
     for index, workload in enumerate(topology.workloads):
         for place, claim in enumerate(workload.claims):
-            for number, request in enumerate(claim.requests):
-                yield f"workloads[{index}].claims[{place}].requests[{number}]", request
-
-
-def _selectors(request: DeviceRequest, path: str) -> list[_Selector]:
-    return [_Selector(f"{path}.selectors[{place}]", text) for place, text in enumerate(request.selectors)]
+            yield f"workloads[{index}].claims[{place}]", claim
 
 
 def _compiled(selectors: Sequence[_Selector]) -> Iterator[Problem]:
@@ -74,14 +187,22 @@ def _compiled(selectors: Sequence[_Selector]) -> Iterator[Problem]:
 class _Pod:
     """A pod of a workload, and what each kind of node has for it."""
 
-    def __init__(
-        self, workload: Workload, path: str, classes: Mapping[str, list[_Selector]], nodes: Sequence[_Node]
-    ) -> None:
+    def __init__(self, workload: Workload, path: str, stack: _Stack, nodes: Sequence[_Node]) -> None:
         self.workload = workload
         self.path = path
-        self.classes = classes
-        self.nodes = [node for node in nodes if _may_run_on(workload, node.pool)]
+        self.stack = stack
+        self.nodes = [node for node in nodes if _may_run_on(workload, node)]
         self.all_nodes = nodes
+        self._known: dict[tuple[str, str, str], list[Candidate]] = {}
+        self.specs = [self._spec(index, claim) for index, claim in enumerate(workload.claims)]
+        self.own_specs = [spec for spec, claim in zip(self.specs, workload.claims, strict=True) if claim.claim is None]
+        self.requests = [request for name, path, spec in self.specs for request in stack.requests(name, spec, path)]
+
+    def _spec(self, index: int, claim: Claim) -> tuple[str, str, ClaimSpec]:
+        if claim.claim:
+            path, shared = self.stack.shared_claims[self.workload.namespace, claim.claim]
+            return claim.name, path, shared
+        return claim.name, f"{self.path}.claims[{index}]", claim
 
     def problems(self) -> Iterator[Problem]:
         """Yield why no node can run the pod, if none can."""
@@ -95,12 +216,16 @@ class _Pod:
             return
         found += self._constraints_about_nothing() if not found else []
         yield from found
-        if not found and all(self._satisfiable_on(node) is False for node in self.nodes):
+        if found:
+            return
+        if all(self._satisfiable_on(node) is False for node in self.nodes):
             yield Problem(
                 f"{self.path}.claims",
                 f"not even an empty node of {self._names(self.nodes)} can satisfy them all at once: ask for less, "
                 "or loosen selectors and constraints",
             )
+        else:
+            yield from self._too_many_pods()
 
     def _no_node(self) -> Problem:
         if not self.all_nodes:
@@ -113,92 +238,181 @@ class _Pod:
 
     @staticmethod
     def _names(nodes: Sequence[_Node]) -> str:
-        return ", ".join(node.pool.name for node in nodes)
+        return ", ".join(dict.fromkeys(node.pool.name for node in nodes))
 
     def _unsatisfied_requests(self) -> Iterator[Problem]:
-        for claim_path, claim in self._claims():
-            for place, request in enumerate(claim.requests):
-                path = f"{claim_path}.requests[{place}]"
-                most = max(self._fitting(node, request, path) for node in self.nodes)
-                if most < request.count:
-                    yield Problem(path, self._too_few(request, most))
+        for request in self.requests:
+            most = {
+                alternative.path: max(self._fitting(node, alternative) for node in self.nodes)
+                for alternative in request.alternatives
+            }
+            if all(most[alternative.path] < (alternative.count or 1) for alternative in request.alternatives):
+                for alternative in request.alternatives:
+                    yield Problem(alternative.path, self._too_few(alternative, most[alternative.path]))
+        for name, count in self._extended_resources().items():
+            yield from self._too_few_of_resource(name, count)
+
+    def _extended_resources(self) -> dict[str, int]:
+        resources: Counter[str] = Counter()
+        for container in self.workload.containers:
+            resources.update(container.resources)
+        return resources
+
+    def _too_few_of_resource(self, name: str, count: int) -> Iterator[Problem]:
+        alternative = self._alternative_of_resource(name, count)
+        if alternative:
+            most = max(self._fitting(node, alternative) for node in self.nodes)
+            if most < count:
+                yield Problem(alternative.path, self._too_few(alternative, most))
+        elif not any(name in node_objects.node_capacity(node.pool) for node in self.nodes):
+            known = sorted(name for name in self.stack.extended_resources if IMPLICIT_EXTENDED_RESOURCE not in name)
+            yield Problem(
+                f"{self.path}.containers",
+                f"ask for {name}, which no node has and no device class stands for{suggestion(name, known)} Device "
+                f"classes stand for {', '.join(known) or 'none'}; set a class's extendedResourceName",
+            )
+
+    def _alternative_of_resource(self, name: str, count: int) -> _Alternative | None:
+        device_class = self.stack.extended_resources.get(name)
+        if device_class is None or any(name in node_objects.node_capacity(node.pool) for node in self.nodes):
+            return None
+        return _Alternative(f"{self.path}.containers", device_class, count, self.stack.classes[device_class], {})
+
+    def _resource_requests(self) -> Iterator[_Request]:
+        for name, count in self._extended_resources().items():
+            if alternative := self._alternative_of_resource(name, count):
+                yield _Request("extended resources", name, [alternative])
 
     def _constraints_about_nothing(self) -> Iterator[Problem]:
-        for claim_path, claim in self._claims():
-            for place, constraint in enumerate(self._constraints(claim)):
+        for name, path, spec in self.specs:
+            for place, constraint in enumerate(_constraints(name, spec)):
                 candidates = [
                     candidate
                     for node in self.nodes
-                    for wanted in self._wanted(node, claim, claim_path)
+                    for request in self.requests
+                    for alternative in request.alternatives
+                    for wanted in self._wanted(node, request, alternative)
                     if constraint.covers(wanted)
                     for candidate in wanted.candidates
                 ]
                 if not any(attribute_of(candidate, constraint.attribute) for candidate in candidates):
                     names = {name for candidate in candidates for name in _attribute_names(candidate)}
                     yield Problem(
-                        f"{claim_path}.constraints[{place}]",
+                        f"{path}.constraints[{place}]",
                         f"is about {constraint.attribute}, which no device has that these requests may get"
                         f"{suggestion(constraint.attribute, names)} They have {', '.join(sorted(names)) or 'none'}",
                     )
 
-    def _claims(self) -> Iterator[tuple[str, Claim]]:
-        for index, claim in enumerate(self.workload.claims):
-            yield f"{self.path}.claims[{index}]", claim
-
-    def _too_few(self, request: DeviceRequest, most: int) -> str:
-        what = f"device{'s' if request.count > 1 else ''} of class {request.device_class}"
-        what += " that its selectors let through" if request.selectors else ""
+    def _too_few(self, wanted: _Alternative, most: int) -> str:
+        what = f"device{'s' if wanted.count != 1 else ''} of class {wanted.device_class}"
         what += (
-            f" with {', '.join(f'{name} {amount}' for name, amount in request.capacity.items())}"
-            if request.capacity
+            " that its selectors let through"
+            if any(one.path.startswith(wanted.path) for one in wanted.selectors)
             else ""
         )
+        if wanted.amounts:
+            what += f" with {', '.join(f'{name} {amount}' for name, amount in wanted.amounts.items())}"
         names = self._names(self.nodes)
         everywhere = len(self.nodes) == len(self.all_nodes)
         where = f"no node of {names}" if everywhere else f"no node that its pods may run on ({names})"
+        count = wanted.count or "all"
         if not most:
-            return f"wants {request.count} {what}, but {where} has any: name another class, or loosen what it asks for"
-        return f"wants {request.count} {what}, but {where} has more than {most}: ask for fewer, or give nodes more"
+            return f"wants {count} {what}, but {where} has any: name another class, or loosen what it asks for"
+        return f"wants {count} {what}, but {where} has more than {most}: ask for fewer, or give nodes more"
 
-    def _fitting(self, node: _Node, request: DeviceRequest, path: str) -> int:
-        matching = self._matching(node, request, path)
+    # How many pods there is room for at most. Shared devices, constraints, counters and other workloads may make it
+    # fewer: what that comes to is for the scheduler to find out.
+
+    def _too_many_pods(self) -> Iterator[Problem]:
+        wanted = self.workload.replicas
+        if self.workload.kind == "Job" or wanted - self.workload.expected_pending <= (most := self._most_pods()):
+            return  # The pods of a job give their devices back.
+        pending = (wanted - most) * (len(self.own_specs) + bool(self.workload.extended_resources))
+        yield Problem(
+            f"{self.path}.replicas",
+            f"is {wanted}, but {self._names(self.nodes)} can hold at most {most} such pod{'s' if most != 1 else ''}: "
+            "ask for fewer, give the pools more nodes or devices, or say that the rest is to wait with "
+            f"expect: {{pending: {pending}}}",
+        )
+
+    def _most_pods(self) -> int:
+        rooms = [(self._most_pods_on(node), _count_of_nodes(self.workload, node)) for node in self.nodes]
+        if any(claim.claim for claim in self.workload.claims):
+            return max(room for room, _ in rooms)  # A shared claim has its devices on one node.
+        return sum(room * count for room, count in rooms)
+
+    def _most_pods_on(self, node: _Node) -> int:
+        own = [request for name, path, spec in self.own_specs for request in self.stack.requests(name, spec, path)]
+        taken = [found for request in [*own, *self._resource_requests()] if (found := self._taken(node, request))]
+        rooms = [len(names) // sum(count for other, count in taken if other <= names) for names, count in taken]
+        return min([int(number(node_objects.node_capacity(node.pool)["pods"])), *rooms])
+
+    def _taken(self, node: _Node, request: _Request) -> tuple[set[tuple[str, str]], int] | None:
+        """Return devices of which each pod takes at least so many for itself; None if it can do with shared ones."""
+        names: set[tuple[str, str]] = set()
+        counts = []
+        for alternative in request.alternatives:
+            matching = self._matching(node, alternative)
+            count = alternative.count or max(len(matching), 1)
+            if any(candidate.device.allow_multiple_allocations for candidate in matching):
+                return None
+            if len(matching) >= count:
+                names |= {(candidate.driver, candidate.device.name) for candidate in matching}
+                counts.append(count)
+        return None if request.admin_access else (names, min(counts, default=1))
+
+    def _fitting(self, node: _Node, wanted: _Alternative) -> int:
+        matching = self._matching(node, wanted)
         if any(candidate.device.allow_multiple_allocations for candidate in matching):
-            return request.count
+            return wanted.count or len(matching)
         return len(matching)
 
-    def _matching(self, node: _Node, request: DeviceRequest, path: str) -> list[Candidate]:
-        selectors = [*self.classes[request.device_class], *_selectors(request, path)]
-        return [
-            candidate
-            for candidate in node.candidates()
-            if all(_matches(selector, candidate, node.pool) for selector in selectors)
-            and has_capacity(candidate.device, request.capacity)
-        ]
+    def _matching(self, node: _Node, wanted: _Alternative) -> list[Candidate]:
+        key = (node.names[0], wanted.path, wanted.device_class)
+        if key not in self._known:
+            self._known[key] = [
+                candidate
+                for candidate in node.candidates()
+                if all(_matches(selector, candidate, node.pool) for selector in wanted.selectors)
+                and has_capacity(candidate.device, wanted.amounts)
+            ]
+        return self._known[key]
 
     def _satisfiable_on(self, node: _Node) -> bool | None:
-        wanted = [wanted for path, claim in self._claims() for wanted in self._wanted(node, claim, path)]
-        constraints = [constraint for claim in self.workload.claims for constraint in self._constraints(claim)]
-        return satisfiable(wanted, constraints, node.devices)
-
-    def _wanted(self, node: _Node, claim: Claim, path: str) -> list[Wanted]:
-        return [
-            Wanted(claim.name, request.name, matching, request.capacity)
-            for place, request in enumerate(claim.requests)
-            for matching in (self._matching(node, request, f"{path}.requests[{place}]"),)
-            for _ in range(request.count)
+        """Tell whether some choice of alternatives fits; None if there are too many to try, or if it is too hard."""
+        constraints = [constraint for name, _, spec in self.specs for constraint in _constraints(name, spec)]
+        resources = [
+            wanted
+            for request in self._resource_requests()
+            for wanted in self._wanted(node, request, request.alternatives[0])
         ]
+        exclusive = [request for request in self.requests if not request.admin_access]
+        answers = []
+        for choice in islice(product(*(request.alternatives for request in exclusive)), CHOICES_MAX):
+            chosen = zip(exclusive, choice, strict=True)
+            wanted = [one for request, alternative in chosen for one in self._wanted(node, request, alternative)]
+            answers.append(satisfiable([*wanted, *resources], constraints, node.devices))
+            if answers[-1]:
+                return True
+        return None if None in answers or len(answers) == CHOICES_MAX else False
 
-    @staticmethod
-    def _constraints(claim: Claim) -> list[Constraint]:
-        return [
-            Constraint(
-                claim.name,
-                constraint.requests,
-                constraint.match_attribute or constraint.distinct_attribute or "",
-                constraint.distinct_attribute is not None,
-            )
-            for constraint in claim.constraints
-        ]
+    def _wanted(self, node: _Node, request: _Request, alternative: _Alternative) -> list[Wanted]:
+        matching = self._matching(node, alternative)
+        count = max(len(matching), 1) if alternative.count is None else alternative.count
+        return [Wanted(request.claim, request.name, matching, alternative.amounts) for _ in range(count)]
+
+
+def _constraints(claim: str, spec: ClaimSpec) -> list[Constraint]:
+    return [
+        Constraint(
+            claim,
+            # An alternative is named after its request: `request/alternative`.
+            [name.partition("/")[0] for name in constraint.requests],
+            constraint.match_attribute or constraint.distinct_attribute or "",
+            constraint.distinct_attribute is not None,
+        )
+        for constraint in spec.constraints
+    ]
 
 
 class _Aborted(Exception):
@@ -251,12 +465,22 @@ def _attribute_names(candidate: Candidate) -> list[str]:
     return [_full_name(candidate.driver, name) for name in candidate.device.attributes]
 
 
-def _may_run_on(workload: Workload, pool: NodePool) -> bool:
-    tolerations = [Toleration(key=objects.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
-    taints = [taint for taint in objects.node_taints(pool) if taint.effect != "PreferNoSchedule"]
+def _may_run_on(workload: Workload, node: _Node) -> bool:
+    tolerations = [Toleration(key=node_objects.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
+    taints = [taint for taint in node_objects.node_taints(node.pool) if taint.effect != "PreferNoSchedule"]
     tolerated = all(any(_tolerates(toleration, taint) for toleration in tolerations) for taint in taints)
-    selector = objects.NODE_TYPE.items() | workload.node_selector.items()
-    return tolerated and any(selector <= objects.node_labels(pool, name).items() for name in pool.node_names())
+    return tolerated and any(_selected(workload, node))
+
+
+def _count_of_nodes(workload: Workload, node: _Node) -> int:
+    if not workload.node_selector:
+        return len(node.names)
+    return sum(_selected(workload, node))
+
+
+def _selected(workload: Workload, node: _Node) -> Iterator[bool]:
+    selector = node_objects.NODE_TYPE.items() | workload.node_selector.items()
+    return (selector <= node_objects.node_labels(node.pool, name).items() for name in node.names)
 
 
 def _tolerates(toleration: Toleration, taint: Taint) -> bool:

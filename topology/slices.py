@@ -10,6 +10,7 @@ from topology import limits
 from topology.configuration import NodePool
 from topology.inventory import Device, DevicePool, PhysicalDevice, device_pools
 from topology.placeholders import fill
+from topology.taints import taint
 
 Manifest = dict[str, Any]
 
@@ -66,7 +67,8 @@ def first_generation(pool: NodePool, driver: str) -> int:
 def content_digest(pool: NodePool, driver: str, minor: int) -> str:
     """Return a text that is another one whenever what `driver` publishes on each node is."""
     slices = [entry for entry in resource_slices(pool, pool.name, minor) if entry["spec"]["driver"] == driver]
-    return hashlib.sha256(json.dumps(slices, sort_keys=True).encode()).hexdigest()
+    faults = [fault.model_dump() for fault in pool.faults]
+    return hashlib.sha256(json.dumps([slices, *faults], sort_keys=True).encode()).hexdigest()
 
 
 def _resource_slice(pool: DevicePool, node: str, ordinal: int, content: _Content, count: int) -> Manifest:
@@ -136,7 +138,7 @@ def _device_slices(group: Iterable[PhysicalDevice], together: bool) -> Iterator[
 
 def _fits(content: _Content, physical: PhysicalDevice) -> bool:
     devices = content.devices + physical.devices
-    advanced = any(device.consumes_counters for device in devices)
+    advanced = any(device.consumes_counters or device.taints for device in devices)
     most = limits.SLICE_ADVANCED_DEVICES_MAX if advanced else limits.SLICE_DEVICES_MAX
     # Of these there are several only where they are in one slice with the devices.
     sets = {**content.counter_sets, **physical.counter_sets}
@@ -152,6 +154,8 @@ def _device(device: Device) -> Manifest:
         manifest["capacity"] = device.capacity
     if device.allow_multiple_allocations:
         manifest["allowMultipleAllocations"] = True
+    if device.taints:
+        manifest["taints"] = [taint(entry) for entry in device.taints]
     if device.consumes_counters:
         manifest["consumesCounters"] = [
             {"counterSet": counter_set, "counters": _counters(counters)}

@@ -1,14 +1,15 @@
 """The answer of a stack, made of live objects: which claim got which device, and what each pool has left."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from topology import progress
 from topology.configuration import NodePool, Topology
-from topology.objects import NAMESPACE
 from topology.occupancy import Occupancy, PoolName, occupancy
-
-Object = Mapping[str, Any]
+from topology.progress import Expected, Key, Object, Unfit, key
+from topology.shortage import Shortage
+from topology.workloads import Workload
 
 CLAIMS_LISTED_MAX = 100
 """Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
@@ -18,6 +19,8 @@ REASONS_LISTED_MAX = 5
 
 KINDS = (
     "deployments.apps",
+    "deviceclasses.resource.k8s.io",
+    "jobs.batch",
     "nodes",
     "pods",
     "resourceclaims.resource.k8s.io",
@@ -31,32 +34,84 @@ class Report(NamedTuple):
 
     claims: list[dict[str, Any]] | dict[str, Any]
     pools: list[dict[str, Any]]
+    leftovers: list[dict[str, Any]]
+    """Claims that no pod uses: `duplicate` ones, of which the pod uses another, and those whose pod is gone."""
     summary: str
-    not_running: list[str]
-    """For each workload that is not as configured, what is wrong; empty when every pod runs."""
+    unexpected: list[str]
+    """For each workload that does not stand as expected, what is wrong; empty when all do."""
 
 
-UNREACHABLE = Report([], [], "the cluster cannot be reached", [])
+UNREACHABLE = Report([], [], [], "the cluster cannot be reached", [])
 
 
-def report(topology: Topology, objects: Sequence[Object]) -> Report:
-    """Tell from the live `objects` of all `KINDS` how the stack's claims and pools stand.
+def expectation(workload: Workload) -> Expected:
+    """Return what a workload is to come to."""
+    return Expected(
+        workload.name,
+        workload.namespace,
+        workload.kind,
+        workload.replicas,
+        workload.expected_allocated,
+        workload.expected_pending,
+        workload.ready_timeout_seconds,
+    )
+
+
+def unfit(topology: Topology) -> Unfit:
+    """Return what the configured faults take away from pods that have it."""
+    nodes = [name for pool in topology.node_pools for name in pool.gone_nodes()]
+    devices = [
+        ("", node, device, fault.taint.key, fault.taint.value)
+        for pool in topology.node_pools
+        for node in pool.node_names()
+        for fault in pool.faults_on(node)
+        if fault.taint and fault.taint.effect == "NoExecute"
+        for device in fault.devices or [""]
+    ]
+    devices += [
+        (rule.driver or "", rule.pool or "", rule.device or "", rule.taint.key, rule.taint.value)
+        for rule in topology.device_taint_rules
+        if rule.taint.effect == "NoExecute"
+    ]
+    return Unfit(nodes, devices)
+
+
+class Details(NamedTuple):
+    """What a report is made of: every claim, and the occupancy of every pool of resource.k8s.io."""
+
+    claims: list[dict[str, Any]]
+    pools: Mapping[PoolName, Occupancy]
+
+
+def details(topology: Topology, objects: Sequence[Object]) -> Details:
+    """Tell from the live `objects` of all `KINDS` how each of the stack's claims stands.
 
     Claims are found from the pods: the controller may make a claim twice, and only the pod says which one it uses.
     """
-    claims_by_name = {_key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
-    names = {workload.name for workload in topology.workloads}
-    pods = [pod for pod in _live_pods(objects) if _key(pod)[0] == NAMESPACE and _workload(pod) in names]
-    claims = sorted(
-        (claim for pod in pods for claim in _claims_of(pod, claims_by_name)),
-        key=lambda claim: (claim["workload"], claim["pod"], claim["name"]),
-    )
-    pools = _pools(topology, objects)
+    live_claims = {key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
+    slices = _of_kind(objects, "ResourceSlice")
+    pools = occupancy(slices, _allocated_by_pool(objects), topology.device_taint_rules)
+    shortage = Shortage(objects, pools)
+    claims = [
+        entry
+        for workload in topology.workloads
+        for pod in progress.pods_of(workload.name, workload.namespace, objects)
+        for entry in _claims_of(workload.name, pod, live_claims, pools, shortage)
+    ]
+    return Details(sorted(claims, key=lambda entry: (entry["workload"], entry["pod"], entry["name"])), pools)
+
+
+def report(topology: Topology, objects: Sequence[Object]) -> Report:
+    """Tell from the live `objects` of all `KINDS` how the stack's claims and pools stand."""
+    claims, pools = details(topology, objects)
+    nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
+    listed = [_pool(pool, nodes, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
     return Report(
         _listed(claims),
-        pools,
-        _summary(claims, pools),
-        list(_not_running(topology, objects, claims)),
+        listed,
+        sorted(_leftovers(objects), key=lambda entry: (entry["namespace"], entry["name"])),
+        _summary(claims, listed),
+        [line for workload in topology.workloads for line in _unexpected(topology, workload, objects, claims)],
     )
 
 
@@ -64,38 +119,33 @@ def _of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
     return [entry for entry in objects if entry["kind"] == kind]
 
 
-def _live_pods(objects: Iterable[Object]) -> list[Object]:
-    return [pod for pod in _of_kind(objects, "Pod") if "deletionTimestamp" not in pod["metadata"]]
-
-
-def _key(entry: Object) -> tuple[str, str]:
-    return entry["metadata"]["namespace"], entry["metadata"]["name"]
-
-
-def _workload(pod: Object) -> str:
-    return str(pod["metadata"].get("labels", {}).get("app", ""))
-
-
-def _claims_of(pod: Object, claims_by_name: Mapping[tuple[str, str], Object]) -> Iterable[dict[str, Any]]:
-    namespace, pod_name = _key(pod)
-    made = {
-        status["name"]: status.get("resourceClaimName", "") for status in pod["status"].get("resourceClaimStatuses", [])
-    }
-    for pod_claim in pod["spec"].get("resourceClaims", []):
-        name = made.get(pod_claim["name"], "")
-        claim = claims_by_name.get((namespace, name), {})
+def _claims_of(
+    workload: str,
+    pod: Object,
+    live_claims: Mapping[Key, Object],
+    pools: Mapping[PoolName, Occupancy],
+    shortage: Shortage,
+) -> Iterator[dict[str, Any]]:
+    namespace, pod_name = key(pod)
+    done = progress.is_done(pod)
+    for name in progress.claim_names(pod).values():
+        if progress.has_without_claim(pod, name):
+            continue
+        claim = live_claims.get((namespace, name), {})
+        devices = [] if done else _devices(claim)
         entry = {
-            "name": name,
+            # The controller deletes what it made for a pod that is done, and may make, name and delete it once more.
+            "name": "" if done and not progress.is_shared(pod, name) else name,
             "namespace": namespace,
-            "workload": _workload(pod),
+            "workload": workload,
             "pod": pod_name,
             "podPhase": pod["status"].get("phase", "Unknown"),
             "node": pod["spec"].get("nodeName", ""),
-            "state": _state(claim),
-            "devices": _devices(claim),
+            "state": "released" if done else _state(claim),
+            "devices": [device | _health(device, pools) for device in devices],
         }
-        if not entry["devices"]:
-            entry["reason"] = _reason(pod)
+        if not (devices or done):
+            entry["reason"] = _reason(pod, shortage.of(claim))
         yield entry
 
 
@@ -114,49 +164,90 @@ def _state(claim: Object) -> str:
     return ",".join(states)
 
 
-def _devices(claim: Object) -> list[dict[str, str]]:
+def _devices(claim: Object) -> list[dict[str, Any]]:
     results = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results", [])
     keys = ("request", "driver", "pool", "device")
-    devices = [{key: str(result[key]) for key in keys} for result in results]
-    return sorted(devices, key=lambda device: [device[key] for key in keys])
+    more = ("adminAccess", "shareID", "consumedCapacity")
+    devices = [
+        {name: result[name] for name in keys} | {name: result[name] for name in more if result.get(name)}
+        for result in results
+    ]
+    return sorted(devices, key=lambda device: [str(device.get(name)) for name in (*keys, "shareID")])
 
 
-def _reason(pod: Object) -> str:
-    """Return the scheduler's own words on why the pod is pending."""
+def _health(device: Mapping[str, Any], pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
+    """Say what is wrong with a device that a claim holds: its taints, or that its driver publishes it no more."""
+    pool = pools.get((device["driver"], device["pool"]))
+    if pool is None or device["device"] not in pool.taints:
+        return {"gone": True}
+    taints = pool.taints[device["device"]]
+    return {"taints": taints} if taints else {}
+
+
+def _reason(pod: Object, shortages: Sequence[str]) -> str:
+    """Return the scheduler's own words on why the pod is pending, and what there is too little of."""
     for condition in pod["status"].get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("message") or condition.get("reason"))
+            message = str(condition.get("message") or condition.get("reason"))
+            # What follows is about preemption, which moves no devices.
+            return "; ".join([message.partition(" still not schedulable")[0].partition(" preemption:")[0], *shortages])
     return "not yet considered by the scheduler"
 
 
-def _pools(topology: Topology, objects: Sequence[Object]) -> list[dict[str, Any]]:
-    nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
-    pools = occupancy(_of_kind(objects, "ResourceSlice"), _allocated_by_pool(objects))
-    return [_pool(pool, nodes, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
-
-
 def _allocated_by_pool(objects: Sequence[Object]) -> dict[PoolName, set[str]]:
-    """Name the devices of all claims, other people's included; a claim of a pod that is gone is about to go too."""
-    live = {pod["metadata"]["uid"] for pod in _live_pods(objects)}
+    """Name the devices of all claims, other people's included; a claim of a pod that is gone is about to go too.
+
+    Who has admin access takes nothing away.
+    """
+    live = _live_pods(objects)
     allocated: dict[PoolName, set[str]] = {}
     for claim in _of_kind(objects, "ResourceClaim"):
-        owners = {owner["uid"] for owner in claim["metadata"].get("ownerReferences", []) if owner["kind"] == "Pod"}
-        if owners <= live:
+        if _owners(claim) <= live:
             for device in _devices(claim):
-                allocated.setdefault((device["driver"], device["pool"]), set()).add(device["device"])
+                if not device.get("adminAccess"):
+                    allocated.setdefault((device["driver"], device["pool"]), set()).add(device["device"])
     return allocated
+
+
+def _live_pods(objects: Sequence[Object]) -> set[str]:
+    pods = _of_kind(objects, "Pod")
+    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+
+def _owners(claim: Object) -> set[str]:
+    return {owner["uid"] for owner in claim["metadata"].get("ownerReferences", []) if owner["kind"] == "Pod"}
+
+
+def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
+    live = _live_pods(objects)
+    used = {(key(pod)[0], name) for pod in _of_kind(objects, "Pod") for name in progress.claim_names(pod).values()}
+    for claim in _of_kind(objects, "ResourceClaim"):
+        owners = _owners(claim)
+        if owners and key(claim) not in used:
+            namespace, name = key(claim)
+            yield {
+                "name": name,
+                "namespace": namespace,
+                "state": _state(claim),
+                "why": "duplicate" if owners & live else "its pod is gone",
+            }
 
 
 def _pool(pool: NodePool, live: set[str], pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
     nodes = [name for name in pool.node_names() if name in live]
     found = [pools[driver, node] for driver in pool.drivers for node in nodes if (driver, node) in pools]
-    return {
+    fits: Counter[str] = Counter()
+    for occupied in found:
+        fits.update(occupied.fits)
+    entry: dict[str, Any] = {
         "name": pool.name,
         "nodes": len(nodes),
         "devices": sum(occupied.devices for occupied in found),
         "allocated": sum(occupied.allocated for occupied in found),
         "free": sum(occupied.free for occupied in found),
     }
+    tainted = sum(occupied.tainted for occupied in found)
+    return entry | ({"tainted": tainted} if tainted else {}) | ({"fits": dict(sorted(fits.items()))} if fits else {})
 
 
 def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:
@@ -167,13 +258,13 @@ def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, An
         counts.setdefault(claim["workload"], Counter())[claim["state"]] += 1
     return {
         "counts": {workload: dict(sorted(states.items())) for workload, states in sorted(counts.items())},
-        "unsatisfied": [claim for claim in claims if not claim["devices"]][:CLAIMS_LISTED_MAX],
+        "unsatisfied": [claim for claim in claims if "reason" in claim][:CLAIMS_LISTED_MAX],
     }
 
 
 def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
-    satisfied = sum(1 for claim in claims if claim["devices"])
-    running = len({claim["pod"] for claim in claims if claim["podPhase"] == "Running"})
+    satisfied = sum(1 for claim in claims if "reason" not in claim)
+    running = len({claim["pod"] for claim in claims if claim["podPhase"] in progress.READY_PHASES})
     pods = len({claim["pod"] for claim in claims})
     devices = sum(pool["devices"] for pool in pools)
     allocated = sum(pool["allocated"] for pool in pools)
@@ -183,21 +274,27 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
     )
 
 
-def _not_running(topology: Topology, objects: Sequence[Object], claims: list[dict[str, Any]]) -> Iterable[str]:
-    deployments = {_key(deployment): deployment for deployment in _of_kind(objects, "Deployment")}
-    for workload in topology.workloads:
-        running = _available_replicas(deployments.get((NAMESPACE, workload.name), {}))
-        if running < workload.replicas:
-            yield (
-                f"workload {workload.name}: {running} of {workload.replicas} pods run after "
-                f"{workload.ready_timeout_seconds} s (kwok-dra:workloads readyTimeoutSeconds)"
-            )
-            unsatisfied = [claim for claim in claims if claim["workload"] == workload.name and not claim["devices"]]
-            yield from (f"  pod {claim['pod']}: {claim['reason']}" for claim in unsatisfied[:REASONS_LISTED_MAX])
-
-
-def _available_replicas(deployment: Object) -> int:
-    status = deployment.get("status", {})
-    if status.get("observedGeneration") != deployment.get("metadata", {}).get("generation"):
-        return 0
-    return int(status.get("availableReplicas", 0))
+def _unexpected(
+    topology: Topology, workload: Workload, objects: Sequence[Object], claims: list[dict[str, Any]]
+) -> Iterator[str]:
+    expected = expectation(workload)
+    found = progress.standing(expected, objects, unfit(topology))
+    if found.meets(expected):
+        return
+    if workload.expect.model_fields_set:
+        yield (
+            f"workload {workload.name}: {found.allocated} claims are allocated and {found.pending} pending after "
+            f"{workload.ready_timeout_seconds} s, but it expects {expected.allocated} and {expected.pending} "
+            "(kwok-dra:workloads expect, readyTimeoutSeconds)"
+        )
+    else:
+        pods = progress.pods_of(workload.name, workload.namespace, objects)
+        running = sum(pod["status"].get("phase") in progress.READY_PHASES for pod in pods)
+        yield (
+            f"workload {workload.name}: {running} of {workload.replicas} pods run after "
+            f"{workload.ready_timeout_seconds} s (kwok-dra:workloads readyTimeoutSeconds)"
+        )
+    if found._replace(settled=True).meets(expected):
+        yield "  but pods are still to change: older ones are to go, or some cannot stay on their node or device"
+    unsatisfied = [claim for claim in claims if claim["workload"] == workload.name and "reason" in claim]
+    yield from (f"  pod {claim['pod']}: {claim['reason']}" for claim in unsatisfied[:REASONS_LISTED_MAX])

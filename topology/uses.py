@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from topology.configuration import Claim, Cluster, Devices, Topology
+from topology.configuration import Cluster, Devices, Topology
 from topology.features import FEATURES, gates_for, runtime_config_for
+from topology.workloads import ClaimSpec
 
 
 def features_used(topology: Topology) -> dict[str, str]:
@@ -39,9 +40,18 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
     for index, pool in enumerate(topology.node_pools):
         for devices in pool.all_devices():
             yield from ((feature, f"nodePools[{index}]") for feature in _of_devices(devices))
+        if any(fault.taint for fault in pool.faults):
+            yield "device taints", f"nodePools[{index}].faults"
+    if topology.device_taint_rules:
+        yield "device taints", "deviceTaintRules"
+        yield "device taint rules", "deviceTaintRules"
+    for index, shared in enumerate(topology.claims):
+        yield from ((feature, f"claims[{index}]") for feature in _of_claim(shared))
     for index, workload in enumerate(topology.workloads):
         for place, claim in enumerate(workload.claims):
             yield from ((feature, f"workloads[{index}].claims[{place}]") for feature in _of_claim(claim))
+        if workload.extended_resources:
+            yield "extended resources", f"workloads[{index}].containers"
 
 
 def _of_devices(devices: Devices) -> Iterator[str]:
@@ -58,7 +68,14 @@ def consumes_counters(devices: Devices) -> bool:
     return devices.mig == "dynamic" or bool(devices.model.counters)
 
 
-def _of_claim(claim: Claim) -> Iterator[str]:
+def _of_claim(claim: ClaimSpec) -> Iterator[str]:
+    selections = [selection for request in claim.requests for selection in request.alternatives()]
     distinct = any(constraint.distinct_attribute for constraint in claim.constraints)
-    if distinct or any(request.capacity for request in claim.requests):
+    if distinct or any(selection.capacity for selection in selections):
         yield "consumable capacity"
+    if any(selection.tolerations for selection in selections):
+        yield "device taints"
+    if any(request.first_available for request in claim.requests):
+        yield "prioritized list"
+    if any(request.admin_access for request in claim.requests):
+        yield "admin access"

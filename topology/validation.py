@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +19,7 @@ from topology.model import Model
 from topology.problems import Problem
 from topology.uses import completed, features_used
 from topology.values import suggestion
+from topology.workloads import DEFAULT_NAMESPACE
 
 
 class ConfigurationError(Exception):
@@ -124,13 +127,35 @@ def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterato
     classes = [name for name in names if isinstance(name, str)]
     classes += catalogue.device_classes(_drivers(raw, catalogue))
     models_known = all(isinstance(model, dict) or model in catalogue.models for model in _models(raw))
+    yield from _duplicates(_each("", raw, "claims"), "name", in_namespaces=True)
     for path, workload in _each("", raw, "workloads"):
         yield from _duplicates(_each(f"{path}.", workload, "claims"), "name")
-        for claim_path, claim in _each(f"{path}.", workload, "claims"):
-            yield from _duplicates(_each(f"{claim_path}.", claim, "requests"), "name")
+        yield from _duplicates(_each(f"{path}.", workload, "containers"), "name")
+    for path, claim, namespace in _claims(raw):
+        yield from _duplicates(_each(f"{path}.", claim, "requests"), "name")
+        for request_path, request in _each(f"{path}.", claim, "requests"):
+            alternatives = list(_each(f"{request_path}.", request, "firstAvailable"))
+            yield from _duplicates(alternatives, "name")
             if models_known:  # A model that is not known would bring classes that are not known either.
-                yield from _unknown_classes(_each(f"{claim_path}.", claim, "requests"), classes)
+                yield from _unknown_classes([(request_path, request), *alternatives], classes)
+            if namespace == DEFAULT_NAMESPACE:
+                yield from _admin_access(request_path, request)
     yield from _shared_templates(raw)
+    yield from _shared_claims(raw)
+    yield from _order(raw)
+
+
+def _claims(raw: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Go through the shared claims and those of workloads, each with its namespace."""
+    for path, claim in _each("", raw, "claims"):
+        yield path, claim, _namespace(claim)
+    for path, workload in _each("", raw, "workloads"):
+        for claim_path, claim in _each(f"{path}.", workload, "claims"):
+            yield claim_path, claim, _namespace(workload)
+
+
+def _namespace(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("namespace", DEFAULT_NAMESPACE))
 
 
 def _each(prefix: str, parent: Mapping[str, Any], key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -155,18 +180,21 @@ def _drivers(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[str]:
             yield catalogue.models[model].driver
 
 
-def _duplicates(items: Iterator[tuple[str, Mapping[str, Any]]], key: str) -> Iterator[Problem]:
-    first: dict[str, str] = {}
+def _duplicates(
+    items: Iterable[tuple[str, Mapping[str, Any]]], key: str, *, in_namespaces: bool = False
+) -> Iterator[Problem]:
+    """Yield what has a name that is taken; `in_namespaces`, another namespace may have it too."""
+    first: dict[tuple[str, str], str] = {}
     for path, item in items:
         value = item.get(key)
-        if isinstance(value, str) and first.setdefault(value, path) != path:
-            yield Problem(
-                f"{path}.{key}",
-                f"{value!r} is the {key} of {first[value]} already: give each its own",
-            )
+        if not isinstance(value, str):
+            continue
+        holder = first.setdefault((_namespace(item) if in_namespaces else "", value), path)
+        if holder != path:
+            yield Problem(f"{path}.{key}", f"{value!r} is the {key} of {holder} already: give each its own")
 
 
-def _unknown_classes(requests: Iterator[tuple[str, Mapping[str, Any]]], classes: list[str]) -> Iterator[Problem]:
+def _unknown_classes(requests: Iterable[tuple[str, Mapping[str, Any]]], classes: list[str]) -> Iterator[Problem]:
     for path, request in requests:
         name = request.get("deviceClass")
         if isinstance(name, str) and name not in classes:
@@ -186,15 +214,89 @@ def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
         yield Problem("nodePools", f"have {total} nodes together; Kubernetes supports at most {most} in a cluster")
 
 
+def _admin_access(path: str, request: Mapping[str, Any]) -> Iterator[Problem]:
+    if request.get("adminAccess") is True:
+        yield Problem(
+            f"{path}.adminAccess",
+            f"needs a namespace that allows it, and {DEFAULT_NAMESPACE} is not the stack's to change: set a namespace "
+            "of its own, such as namespace: admin, which the stack makes with the label that allows it",
+        )
+
+
 def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
     """Two claims of one template name would be one object made twice, with the last one's requests."""
     claims = (
-        (path, {"template": claim.get("template") or f"{workload.get('name')}-{claim.get('name')}"})
+        (
+            path,
+            {
+                "template": claim.get("template") or f"{workload.get('name')}-{claim.get('name')}",
+                "namespace": _namespace(workload),
+            },
+        )
         for workload_path, workload in _each("", raw, "workloads")
         for path, claim in _each(f"{workload_path}.", workload, "claims")
-        if claim.get("template") or (workload.get("name") and claim.get("name"))
+        if claim.get("template") or (workload.get("name") and claim.get("name") and not claim.get("claim"))
     )
-    yield from _duplicates(claims, "template")
+    yield from _duplicates(claims, "template", in_namespaces=True)
+
+
+def _shared_claims(raw: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield names of shared claims that are not there, and shared claims with more pods than can share one."""
+    shared = {(_namespace(claim), str(claim.get("name"))): path for path, claim in _each("", raw, "claims")}
+    pods: Counter[str] = Counter()
+    for path, workload in _each("", raw, "workloads"):
+        namespace = _namespace(workload)
+        used: set[str] = set()
+        for claim_path, claim in _each(f"{path}.", workload, "claims"):
+            name = claim.get("claim")
+            if isinstance(name, str) and (namespace, name) in shared:
+                used.add(shared[namespace, name])
+            elif isinstance(name, str):
+                yield Problem(f"{claim_path}.claim", _no_shared_claim(name, namespace, list(shared)))
+        replicas = workload.get("replicas", 1)
+        pods.update(dict.fromkeys(used, replicas if type(replicas) is int else 0))
+    for path, count in pods.items():
+        if count > limits.CLAIM_CONSUMERS_MAX:
+            yield Problem(
+                path,
+                f"is shared by {count} pods; the Kubernetes API allows {limits.CLAIM_CONSUMERS_MAX}: ask for fewer "
+                "replicas, or spread the pods over several claims",
+            )
+
+
+def _no_shared_claim(name: str, namespace: str, known: list[tuple[str, str]]) -> str:
+    here = [other for place, other in known if place == namespace]
+    message = f"there is no shared claim {name!r} in namespace {namespace}{suggestion(name, here)}"
+    if elsewhere := [place for place, other in known if other == name]:
+        return f"{message} It is in {', '.join(elsewhere)}: pods share claims of their own namespace only"
+    if here:
+        return f"{message} Name one of {', '.join(here)}, or add it to kwok-dra:claims"
+    return f"{message} There are none yet: add it to kwok-dra:claims"
+
+
+def _order(raw: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield what of `after` is no order."""
+    workloads = {str(workload.get("name")): (path, workload) for path, workload in _each("", raw, "workloads")}
+    predecessors: dict[str, list[str]] = {}
+    for name, (path, workload) in workloads.items():
+        after = workload.get("after")
+        predecessors[name] = []
+        for place, other in enumerate(after if isinstance(after, list) else []):
+            if other == name:
+                yield Problem(f"{path}.after[{place}]", "is the workload itself: leave it out, or name another")
+            elif isinstance(other, str) and other not in workloads:
+                yield Problem(
+                    f"{path}.after[{place}]",
+                    f"there is no workload {other!r}{suggestion(other, workloads)} "
+                    f"Name one of {', '.join(workloads)}, or leave it out",
+                )
+            elif isinstance(other, str):
+                predecessors[name].append(other)
+    try:
+        TopologicalSorter(predecessors).prepare()
+    except CycleError as error:
+        circle = " after ".join(reversed(error.args[1]))
+        yield Problem("workloads", f"come after each other in a circle, {circle}: take one of these out of its after")
 
 
 # From pydantic's errors to words.

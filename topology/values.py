@@ -133,6 +133,18 @@ ExtendedResourceName = Annotated[
         "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
     ),
 ]
+ContainerResourceName = Annotated[
+    str,
+    _matching(
+        # What stands for a class without an extended resource name of its own:
+        # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
+        rf"(deviceclass\.resource\.kubernetes\.io/|(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/)"
+        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        "an extended resource: use that of a device class, such as example.com/gpu, or "
+        "deviceclass.resource.kubernetes.io/ and the name of the class",
+    ),
+]
 LabelKey = Annotated[
     str,
     _matching(

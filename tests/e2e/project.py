@@ -16,8 +16,32 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools"
-STACKS = sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))
-PROGRAM = ("Pulumi.yaml", *(f"Pulumi.{stack}.yaml" for stack in STACKS), "__main__.py", "components", "topology")
+SCENARIOS = (
+    "admin-access",
+    "all-devices",
+    "cel-selector",
+    "consumable-capacity",
+    "extended-resource",
+    "jobs",
+    "match-attribute",
+    "opaque-config",
+    "order",
+    "oversubscribed",
+    "partitionable",
+    "prioritized-list",
+    "shared-claim",
+)
+"""The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""
+
+STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}.difference(SCENARIOS))
+PROGRAM = (
+    "Pulumi.yaml",
+    *(f"Pulumi.{stack}.yaml" for stack in (*STACKS, *SCENARIOS)),
+    "__main__.py",
+    "components",
+    "topology",
+    "views",
+)
 
 
 class Project:

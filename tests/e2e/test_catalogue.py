@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.e2e.project import Project
-from topology import objects
+from topology import claims
 from topology.catalogue import built_in
 from topology.configuration import Topology
 from topology.slices import resource_slices
@@ -32,8 +32,7 @@ def test_every_model(project: Project) -> None:
         manifest["metadata"]["name"]: manifest["spec"] for manifest in rendered_slices(topology)
     }
     assert stored(project, "deviceclasses") == {
-        manifest["metadata"]["name"]: manifest["spec"]
-        for manifest in map(objects.device_class, topology.device_classes)
+        manifest["metadata"]["name"]: manifest["spec"] for manifest in map(claims.device_class, topology.device_classes)
     }
     for node in project.get("nodes"):
         assert node["status"]["capacity"] == node["status"]["allocatable"]

@@ -13,11 +13,14 @@ from tests.e2e.project import Project, kill, processes_of, session, wait_until
 
 
 def test_more_claims_than_devices(project: Project) -> None:
+    """Each workload alone would have enough."""
     with project.configuration() as config:
-        config["workloads"][0] |= {"replicas": 2, "readyTimeoutSeconds": 5}
+        claims = [config["workloads"][0]["claims"][0] | {"template": "second"}]
+        config["workloads"].append({"name": "late", "after": ["fake-pod"], "claims": claims, "readyTimeoutSeconds": 5})
     said = project.fails()
-    assert "workload fake-pod: 1 of 2 pods run after 5 s" in said
+    assert "workload late: 0 of 1 pods run after 5 s" in said
     assert "cannot allocate all claims" in said
+    assert "request gpu wants 1 of kwok.x-k8s.io, but no node has more than 0 free of 1 that match" in said
 
 
 def test_a_preview_tells_which_claim_is_pending(project: Project) -> None:

@@ -17,6 +17,7 @@ from pulumi.runtime.stack import run_in_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBECONFIG = "/state/kwok/clusters/kwok-dra-dev/kubeconfig.yaml"
+DEVICE = {"request": "gpu", "driver": "gpu.example.com", "pool": "a-node", "device": "gpu-0"}
 SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")  # how the SDK marks one on the wire
 
 Configuration = dict[str, Any]
@@ -63,8 +64,59 @@ class Recording:
         return {key: found for key, found in self.resources.items() if "apiVersion" in found.inputs}
 
 
+def live_objects(made: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what there is soon after a Deployment, Job or Pod was made: pods whose claims are allocated.
+
+    They run; those of a Job have run to their end.
+    """
+    metadata = made["metadata"] | {"uid": f"uid of {made['metadata']['name']}", "generation": 1}
+    if made["kind"] == "Pod":
+        return _live_pod(metadata, made["spec"], "Running")
+    spec = made["spec"]
+    count = int(spec["replicas"] if made["kind"] == "Deployment" else spec["completions"])
+    status = {"observedGeneration": 1, "updatedReplicas": count}
+    owner = {"ownerReferences": [{"kind": made["kind"], "uid": metadata["uid"]}]}
+    return [
+        {"kind": made["kind"], "metadata": metadata, "status": status},
+        *(
+            entry
+            for index in range(count)
+            for entry in _live_pod(
+                metadata | spec["template"]["metadata"] | owner | {"name": f"{metadata['name']}-{index}"},
+                spec["template"]["spec"],
+                "Succeeded" if made["kind"] == "Job" else "Running",
+            )
+        ),
+    ]
+
+
+def _live_pod(metadata: dict[str, Any], spec: dict[str, Any], phase: str) -> list[dict[str, Any]]:
+    names = {
+        claim["name"]: claim.get("resourceClaimName") or f"{metadata['name']}-{claim['name']}"
+        for claim in spec.get("resourceClaims", [])
+    }
+    resource_names = [{"name": name, "resourceClaimName": claim} for name, claim in names.items()]
+    return [
+        {
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": spec | {"nodeName": "a-node"},
+            "status": {"phase": phase, "resourceClaimStatuses": resource_names},
+        },
+        *(
+            {
+                "kind": "ResourceClaim",
+                "metadata": {"name": name, "namespace": metadata["namespace"]},
+                "spec": {},
+                "status": {"allocation": {"devices": {"results": [DEVICE]}}},
+            }
+            for name in names.values()
+        ),
+    ]
+
+
 class _Provider(mocks.Mocks):
-    """The plugins: a cluster that is there at once, and deployments that run at once."""
+    """The plugins: a cluster that is there at once, and workloads that run at once."""
 
     def __init__(self, recording: Recording, unknown: bool, status: str | None) -> None:
         self.recording = recording
@@ -85,15 +137,9 @@ class _Provider(mocks.Mocks):
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         self.recording.calls.append({"token": args.token} | args.args)
         self.recording.order.append(args.token)
-        deployments = [
-            {
-                "kind": "Deployment",
-                "metadata": {"name": name, "namespace": "default", "generation": 1},
-                "status": {"observedGeneration": 1, "availableReplicas": made.inputs["spec"]["replicas"]},
-            }
-            for name, made in self.recording.of_kind("Deployment").items()
-        ]
-        return {"stdout": self.status or json.dumps({"items": deployments})}, []
+        made = self.recording.of_kind("Deployment", "Job", "Pod").values()
+        live = [entry for found in made for entry in live_objects(found.inputs)]
+        return {"stdout": self.status or json.dumps({"items": live})}, []
 
 
 class _Engine(mocks.MockMonitor):

@@ -6,6 +6,7 @@ import pulumi
 import pytest
 
 from tests.graph.recording import Recording, run, stack_configuration
+from topology.configuration import Topology
 
 DEV = stack_configuration("dev")
 
@@ -42,7 +43,7 @@ def test_an_invalid_configuration() -> None:
     assert failure(configuration) == (
         "the configuration has 3 problems; nothing was created or changed\n"
         "  kwok-dra:nodePool: there is no such key; did you mean 'nodePools'? "
-        "The keys here are catalogue, cluster, deviceClasses, nodePools, workloads\n"
+        f"The keys here are {', '.join(sorted(str(field.alias) for field in Topology.model_fields.values()))}\n"
         "  kwok-dra:nodePools[0].name: 'Node' is not a DNS label: use at most 63 lower-case letters, digits and '-', "
         "beginning and ending with a letter or digit\n"
         "  kwok-dra:workloads: has to be a list, but is 'none'"

@@ -1,13 +1,17 @@
 """What the program asks the engine for: resources, their order, and how they are updated and deleted."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.graph.recording import KUBECONFIG, Configuration, Recording, Secret, run, stack_configuration
-from topology import objects
+from topology import claims, pods
+from topology import nodes as node_objects
+from topology.progress import Expected
 from topology.slices import resource_slices
+from topology.status import KINDS
 from topology.validation import load
 
 CLUSTER = "KwokCluster kwok-dra-dev"
@@ -84,6 +88,7 @@ def test_every_resource_and_its_parent(case: Case, recording: Recording, slices:
         COMMAND: CLUSTER,
         PROVIDER: CLUSTER,
         "DeviceClasses device-classes": STACK,
+        "SharedObjects shared-objects": STACK,
         "ClaimStatus claim-status": STACK,
     }
     expected |= {f"DeviceClass {name}": "DeviceClasses device-classes" for name in case.classes}
@@ -148,13 +153,13 @@ def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
 def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> None:
     raw = {key.removeprefix("kwok-dra:"): value for key, value in case.configuration.items()}
     topology = load(raw | {"cluster": {"name": "x"}})
-    expected = [objects.device_class(device_class) for device_class in topology.device_classes]
+    expected = [claims.device_class(device_class) for device_class in topology.device_classes]
     for pool in topology.node_pools:
         for name in pool.node_names():
-            expected += [objects.node(pool, name), *resource_slices(pool, name)]
+            expected += [node_objects.node(pool, name), *resource_slices(pool, name)]
     for workload in topology.workloads:
-        expected += [objects.resource_claim_template(workload, claim) for claim in workload.claims]
-        deployment = objects.deployment(workload)
+        expected += [claims.resource_claim_template(workload, claim) for claim in workload.claims]
+        deployment = pods.workload_objects(workload)[0]
         # Pulumi is not to wait for pods that may stay pending.
         deployment["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
         expected.append(deployment)
@@ -195,7 +200,10 @@ def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
     assert recording.order[-1] == call["token"] == "command:local:run"
     environment = call["environment"]
     assert environment["KUBECONFIG"] == KUBECONFIG
-    assert environment["KWOK_DRA_WAIT_FOR"] == " ".join(f"{workload}=120" for workload in case.templates)
+    waited_for = [Expected(*entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])]
+    assert {entry.workload: entry.seconds for entry in waited_for} == dict.fromkeys(case.templates, 120)
+    assert environment["KWOK_DRA_KINDS"] == ",".join(KINDS)
+    assert "KWOK_DRA_STRICT" not in environment
     assert not [workload for workload in case.templates if workload in call["command"]]
     assert call["logging"] == "none"
 
@@ -203,28 +211,34 @@ def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
 def test_outputs(case: Case, recording: Recording) -> None:
     cluster = {"clusterName": "kwok-dra-dev", "kubeconfigPath": KUBECONFIG, "kubeconfig": Secret("certificates")}
     nothing = {"nodes": 0, "devices": 0, "allocated": 0, "free": 0}
+    claims = recording.outputs[STACK].pop("claims")
+    assert recording.outputs["ClaimStatus claim-status"].pop("claims") == claims
+    pods = len({claim["pod"] for claim in claims})
+    assert pods == sum(found.inputs["spec"]["replicas"] for found in recording.of_kind("Deployment").values())
     status = {
-        "claims": [],
-        "pools": [{"name": pool} | nothing for pool in case.nodes],
-        "summary": "0 of 0 claims allocated, 0 of 0 pods running, 0 of 0 devices in use on 0 nodes",
+        "pools": [{"name": pool} | nothing for pool in sorted(case.nodes)],
+        "leftovers": [],
+        "summary": f"{len(claims)} of {len(claims)} claims allocated, {pods} of {pods} pods running, "
+        "0 of 0 devices in use on 0 nodes",
     }
     expected: dict[str, Any] = {
         STACK: cluster | status,
         CLUSTER: cluster,
         "DeviceClasses device-classes": {"names": case.classes},
+        "SharedObjects shared-objects": {"claims": []},
         "ClaimStatus claim-status": status,
     }
     for pool, nodes in case.nodes.items():
         expected[f"GpuNodePool {pool}"] = {"nodes": nodes}
         expected[f"ResourceSlices {pool}"] = {"slices": len(nodes)}
     for workload in case.templates:
-        expected[f"ClaimWorkload {workload}"] = {"deployment": workload}
+        expected[f"ClaimWorkload {workload}"] = {"workload": workload}
     assert recording.outputs == expected
 
 
 def test_a_preview_waits_for_nothing(case: Case) -> None:
     (call,) = run(case.configuration, preview=True).calls
-    assert call["environment"]["KWOK_DRA_WAIT_FOR"] == ""
+    assert call["environment"]["KWOK_DRA_EXPECTED"] == "[]"
 
 
 def test_a_first_preview_works(case: Case) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from topology import objects
+from topology import nodes
 from topology.catalogue import built_in
 from topology.configuration import NodePool
 from topology.quantities import number
@@ -492,7 +492,7 @@ NODES = {
 @pytest.mark.parametrize("model", NODES)
 def test_nodes(model: str) -> None:
     product, family, memory, (major, minor), cpu, host_memory = NODES[model]
-    node = objects.node(pool(model), "n-0")
+    node = nodes.node(pool(model), "n-0")
     labels = {key.removeprefix("nvidia.com/"): value for key, value in node["metadata"]["labels"].items()}
     expected = {
         "gpu.count": str(GPUS[model].per_node),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from topology import objects
+from topology import claims, nodes
 from topology.catalogue import built_in
 from topology.slices import resource_slices
 from topology.validation import load
@@ -42,7 +42,7 @@ def capacity(device: Manifest) -> Manifest:
 
 
 def node(**pool: Any) -> Manifest:
-    return objects.node(pool_of(**pool).node_pools[0], "n-0")
+    return nodes.node(pool_of(**pool).node_pools[0], "n-0")
 
 
 def device_class(name: str, expression: str, **more: str) -> Manifest:
@@ -540,7 +540,7 @@ def test_device_classes(model: str, expected: list[Manifest]) -> None:
     pool: Manifest = {"gpu": model}
     if model == "connectx-7":
         pool["host"] = "mi300x-bare-metal"
-    assert [objects.device_class(entry) for entry in pool_of(**pool).device_classes] == expected
+    assert [claims.device_class(entry) for entry in pool_of(**pool).device_classes] == expected
 
 
 @pytest.mark.parametrize("name", sorted(built_in().models))

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
+from tests.e2e.project import SCENARIOS, STACKS
 from tests.unit.conftest import ROOT
-from topology import configuration, devices, placeholders
+from topology import configuration, devices, faults, placeholders, workloads
 from topology.catalogue import ENTRIES, built_in
 from topology.configuration import Topology
 from topology.devices import DeviceModel
@@ -33,11 +34,21 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "`nodePools[].devices[]`": configuration.Devices,
     "`mig[]`": configuration.MigDevices,
     "`taints[]`": devices.Taint,
-    "`workloads`": configuration.Workload,
-    "`claims[]`": configuration.Claim,
-    "`requests[]`": configuration.DeviceRequest,
-    "`constraints[]`": configuration.DeviceConstraint,
-    "`tolerations[]`": configuration.Toleration,
+    "`nodePools[].faults[]`": faults.Fault,
+    "Device taint": faults.DeviceTaint,
+    "`deviceTaintRules`": faults.DeviceTaintRule,
+    "`claims`": workloads.SharedClaim,
+    "`workloads`": workloads.Workload,
+    "`workloads[].claims[]`": workloads.Claim,
+    "`requests[]`": workloads.DeviceRequest,
+    "`firstAvailable[]`": workloads.DeviceSubRequest,
+    "`requests[].tolerations[]`": workloads.DeviceToleration,
+    "`constraints[]`": workloads.DeviceConstraint,
+    "`config[]`": workloads.OpaqueConfig,
+    "`containers[]`": workloads.Container,
+    "`containers[].claims[]`": workloads.ContainerClaim,
+    "`expect`": workloads.Expectation,
+    "`workloads[].tolerations[]`": workloads.Toleration,
     "Model": devices.DeviceModel,
     "Attribute": devices.DeviceAttribute,
     "Capacity": devices.DeviceCapacity,
@@ -125,8 +136,38 @@ def test_every_stack_is_in_the_readme_with_its_numbers() -> None:
         name(row["stack"]): {key: row[key] for key in ("nodes", "devices", "claims")}
         for row in tables("README.md")["Stacks"]
     }
-    stacks = [file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")]
-    assert told == {stack: numbers_of(stack) for stack in stacks}
+    assert told == {stack: numbers_of(stack) for stack in STACKS}
+
+
+# The scenarios.
+
+
+def test_every_scenario_is_in_the_table_with_its_numbers() -> None:
+    told = {name(row.pop("scenario")): row for row in map(dict, tables("docs/scenarios.md")["Scenarios"])}
+    assert set(told) == set(SCENARIOS)
+    for scenario, row in told.items():
+        assert row.pop("what it shows")
+        workloads = loaded(scenario).workloads
+        assert all(workload.expect.model_fields_set for workload in workloads), "each says what it expects"
+        numbers = numbers_of(scenario)
+        assert row == {
+            "nodes": numbers["nodes"],
+            "devices": numbers["devices"],
+            "allocated": str(sum(workload.expected_allocated for workload in workloads)),
+            "pending": str(sum(workload.expected_pending for workload in workloads)),
+        }
+
+
+def test_every_scenario_has_a_section_with_lines_of_its_configuration() -> None:
+    sections = re.split(r"^## (.+)$", read("docs/scenarios.md"), flags=re.MULTILINE)[1:]
+    told = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert list(told) == [name(row["scenario"]) for row in tables("docs/scenarios.md")["Scenarios"]]
+    for scenario, text in told.items():
+        blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+        assert blocks
+        configuration_lines = "\n".join(map(str.strip, read(f"Pulumi.{scenario}.yaml").splitlines()))
+        for block in blocks:
+            assert "\n".join(map(str.strip, block.splitlines())) in configuration_lines
 
 
 # The catalogue.
@@ -238,7 +279,7 @@ def test_every_model_of_the_configuration_has_a_table() -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_key_is_in_the_reference_with_its_default(section: str) -> None:
     rows = {name(row["key"]): row for row in tables("docs/configuration.md")[section]}
-    fields = {str(field.alias): field for field in SECTIONS[section].model_fields.values()}
+    fields = in_order(SECTIONS[section])
     assert list(rows) == sorted(rows, key=list(fields).index), "as many as there are, in their order"
     assert set(rows) == set(fields)
     for key, row in rows.items():
@@ -246,11 +287,18 @@ def test_every_key_is_in_the_reference_with_its_default(section: str) -> None:
             assert is_default(row["default"], fields[key]), f"{key}: {row['default']}"
 
 
+def in_order(model: type[Model]) -> dict[str, FieldInfo]:
+    """Return the fields by key: the name first, then the model's own in their order, then those of its base."""
+    first = ["name", *model.__annotations__]
+    keys = sorted(model.model_fields, key=lambda key: first.index(key) if key in first else len(first))
+    return {str(model.model_fields[key].alias): model.model_fields[key] for key in keys}
+
+
 def is_default(cell: str, field: FieldInfo) -> bool:
     """Tell whether a table's cell is about the default of `field`; what None stands for is said in words."""
     if field.is_required() or field.default is None:
         return (cell == "required") == field.is_required()
-    default = {} if field.default == devices.NodeShape() else field.default
+    default = {} if isinstance(field.default, Model) else field.default
     return cell == f"`{default if isinstance(default, str) and default else json.dumps(default)}`"
 
 
@@ -286,7 +334,7 @@ def test_the_examples_of_the_reference_are_right(tmp_path: Path) -> None:
         (tmp_path / file).write_text(content)
     stacks = [file.split(".")[1] for file in files if file.startswith("Pulumi.")]
     found = {stack: loaded(stack, tmp_path) for stack in stacks}
-    assert set(found) == {"npu", "in-place", "mig", "roll"}
+    assert {"npu", "in-place", "mig", "roll"} <= set(found)
     first, *_ = resource_slices(found["npu"].node_pools[0], "npu-0")
     assert [device["attributes"]["resource.kubernetes.io/pcieRoot"] for device in first["spec"]["devices"]] == [
         {"string": "pci0000:16"},
@@ -334,6 +382,7 @@ REFUSED = [
     refused(request={"selectors": ["device.capacity['gpu.nvidia.com'].memory >= quantity('80Gi')"]}),
     refused(request={"count": 5}, constraint={"matchAttribute": "resource.kubernetes.io/numaNode"}),
     refused(constraint={"matchAttribute": "gpu.nvidia.com/pcieRoot"}),
+    refused(workload={"replicas": 9}),
     refused(workload={"nodeSelector": {"zone": "a"}}),
     refused({"mig": "dynamic"}, cluster={"kubeFeatureGates": {"DRAPartitionableDevices": False}}),
     refused(cluster={"kubeFeatureGates": {"DynamicResourceAllocation": False}}),
@@ -368,7 +417,10 @@ def test_the_messages_of_the_readme_are_the_program_s() -> None:
 # Links.
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/catalogue.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", "docs/catalogue.md", "docs/configuration.md", "docs/scenarios.md"],
+)
 def test_links_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\(((?!https?:)[^)]+)\)", read(document))
     for target, _, anchor in (link.partition("#") for link in links):
@@ -384,6 +436,14 @@ def anchors(file: Path) -> set[str]:
 
 
 def test_every_module_is_in_contributing() -> None:
-    told = [module for row in tables("CONTRIBUTING.md")["Where things are"] for module in names(row["module"])]
+    told = [module for row in tables("CONTRIBUTING.md")["Where things are"] for module in names(row.get("module", ""))]
     modules = [file.name for file in (ROOT / "topology").glob("*.py") if file.name != "__init__.py"]
     assert sorted(told) == sorted([*modules, "catalogue/*.yaml"])
+
+
+def test_every_view_is_in_contributing() -> None:
+    told = [
+        file for row in tables("CONTRIBUTING.md")["Where things are"] if "view" in row for file in names(row["view"])
+    ]
+    files = [file.name for file in (ROOT / "views").iterdir() if file.is_file() and file.name != "__init__.py"]
+    assert sorted(told) == sorted(files)

@@ -53,11 +53,24 @@ def first_error(done: subprocess.CompletedProcess[str]) -> str:
 def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
     """A newcomer sees what there is."""
     names = [line.split()[0] for line in make(checkout).stdout.splitlines()[1:]]
-    expected = ["help", "up", "down", "preview", "tools", "tools-1.36", "test", "lint", "bench", "clean"]
+    expected = [
+        "help",
+        "up",
+        "down",
+        "preview",
+        "status",
+        "picture",
+        "tools",
+        "tools-1.36",
+        "test",
+        "lint",
+        "bench",
+        "clean",
+    ]
     assert names == expected
 
 
-@pytest.mark.parametrize("target", ["up", "preview"])
+@pytest.mark.parametrize("target", ["up", "preview", "status", "picture"])
 @pytest.mark.parametrize("name", ["h200", "", "../dev", "dev.yaml", "-h"])
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
     """It takes no eleven-minute build to say so."""
@@ -72,6 +85,16 @@ def test_a_stack_name_is_never_run(checkout: Path, target: str, name: str) -> No
     install(checkout)
     for done in (make(checkout, target, f"STACK={name}"), make(checkout, target, STACK=name)):
         assert name in done.stdout + done.stderr
+    assert not (checkout / "hacked").exists()
+
+
+@pytest.mark.parametrize("name", ["$(shell touch hacked)", "`touch hacked`", '"; touch hacked; "', "a b", ""])
+def test_nor_is_a_file_name(checkout: Path, name: str) -> None:
+    """The picture's file is whatever the user calls it."""
+    install(checkout)
+    add_program(checkout / ".venv/bin/python", "printf '<%s>' \"$@\"")
+    for done in (make(checkout, "picture", f"FILE={name}"), make(checkout, "picture", FILE=name)):
+        assert done.stdout == f"<-m><views><--stack><dev><picture><--file><{name}>", done.stderr
     assert not (checkout / "hacked").exists()
 
 

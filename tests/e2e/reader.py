@@ -1,0 +1,118 @@
+"""What a cluster says about claims and pools, read from kubectl's JSON: written apart from the program, to compare."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+Object = dict[str, Any]
+Device = tuple[str, str, str]
+"""Driver, pool, name."""
+
+RESULT_KEYS = ("request", "driver", "pool", "device", "adminAccess", "shareID", "consumedCapacity")
+
+
+class Reader:
+    """The pods, claims, nodes and slices of a cluster."""
+
+    def __init__(self, objects: Iterable[Object]) -> None:
+        """Sort the objects of `kubectl get --output json` by kind."""
+        self.by_kind: dict[str, list[Object]] = {}
+        for entry in objects:
+            self.by_kind.setdefault(entry["kind"], []).append(entry)
+        self.claim_objects = {
+            (entry["metadata"]["namespace"], entry["metadata"]["name"]): entry
+            for entry in self.by_kind.get("ResourceClaim", [])
+        }
+
+    def claims(self) -> list[Object]:
+        """Return an entry for each claim of each pod: whose it is, and its devices."""
+        entries = [self._claim(pod, name) for pod in self.by_kind.get("Pod", []) for name in _claim_names(pod)]
+        return sorted(entries, key=lambda entry: (entry["workload"], entry["pod"], entry["name"]))
+
+    def _claim(self, pod: Object, name: str) -> Object:
+        metadata = pod["metadata"]
+        claim = self.claim_objects.get((metadata["namespace"], name), {})
+        done = pod["status"]["phase"] == "Succeeded"
+        own = [entry["name"] for entry in pod["spec"].get("resourceClaims", []) if "resourceClaimName" not in entry]
+        return {
+            "name": "" if done and own else name,
+            "namespace": metadata["namespace"],
+            "workload": metadata["labels"]["app"],
+            "pod": metadata["name"],
+            "podPhase": pod["status"]["phase"],
+            "node": pod["spec"].get("nodeName", ""),
+            "state": "released" if done else _state(claim),
+            "devices": [] if done else sorted(map(_device, _results(claim)), key=_place),
+        }
+
+    def pools(self) -> list[Object]:
+        """Return an entry for each group of nodes: how many nodes and devices, and how many of those claims hold."""
+        held = {
+            (result["driver"], result["pool"], result["device"])
+            for claim in self.claim_objects.values()
+            for result in _results(claim)
+            if not result.get("adminAccess")
+        }
+        devices: dict[str, list[Device]] = {}
+        for entry in self.by_kind.get("ResourceSlice", []):
+            spec = entry["spec"]
+            names = [device["name"] for device in spec.get("devices") or []]
+            found = [(spec["driver"], spec["pool"]["name"], name) for name in names]
+            devices.setdefault(_group(spec["nodeName"]), []).extend(found)
+        groups = [_group(node["metadata"]["name"]) for node in self.by_kind.get("Node", [])]
+        return [
+            {
+                "name": group,
+                "nodes": groups.count(group),
+                "devices": len(devices.get(group, [])),
+                "allocated": len(held.intersection(devices.get(group, []))),
+            }
+            for group in sorted(set(groups))
+        ]
+
+    def refusals(self) -> dict[str, str]:
+        """Return why pods are pending, by their name, in the scheduler's words."""
+        return {
+            pod["metadata"]["name"]: condition["message"]
+            for pod in self.by_kind.get("Pod", [])
+            for condition in pod["status"].get("conditions") or []
+            if condition["type"] == "PodScheduled" and condition["status"] == "False"
+        }
+
+
+def _group(node: str) -> str:
+    """Return the name of a node without the number at its end."""
+    return re.sub(r"-[0-9]+$", "", node)
+
+
+def _claim_names(pod: Object) -> list[str]:
+    """Return the ResourceClaims of a pod: named in its spec, made from templates, made for extended resources."""
+    generated = {entry["name"]: entry for entry in pod["status"].get("resourceClaimStatuses") or []}
+    names = []
+    for entry in pod["spec"].get("resourceClaims") or []:
+        source = entry if "resourceClaimName" in entry else generated.get(entry["name"], {})
+        names.append(source.get("resourceClaimName") or "")
+    asked = [key for container in pod["spec"]["containers"] for key in container["resources"].get("limits", {})]
+    if any("/" in resource for resource in asked):
+        names.append(pod["status"].get("extendedResourceClaimStatus", {}).get("resourceClaimName", ""))
+    return names
+
+
+def _results(claim: Object) -> list[Object]:
+    results: list[Object] = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results", [])
+    return results
+
+
+def _device(result: Object) -> Object:
+    return {key: result[key] for key in RESULT_KEYS if key in result}
+
+
+def _place(device: Object) -> tuple[str, ...]:
+    return device["request"], device["driver"], device["pool"], device["device"], device.get("shareID", "")
+
+
+def _state(claim: Object) -> str:
+    status = claim.get("status", {})
+    if "allocation" not in status:
+        return "pending"
+    return "allocated,reserved" if status.get("reservedFor") else "allocated"

@@ -1,0 +1,108 @@
+"""Faults as configuration: an edit and an update show eviction and rescheduling, and undone it heals.
+
+The tests of this file build on each other, in their order.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.project import Project
+
+TAINT = {"key": "gpu.example.com/xid", "value": "79", "effect": "NoExecute"}
+Place = tuple[str, str]
+
+
+@pytest.fixture(scope="module", params=["1.37.2", "1.36.3"])
+def fleet(new_project: Callable[[], Project], request: pytest.FixtureRequest) -> Project:
+    """Return two nodes with two GPUs each, on which three pods have one each."""
+    project = new_project()
+    with project.configuration() as config:
+        config.clear()
+        config["cluster"] = {"kubeVersion": request.param}
+        config["nodePools"] = [{"name": "node", "nodes": 2, "gpu": "example-gpu", "gpusPerNode": 2}]
+        one_gpu = {"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}
+        config["workloads"] = [{"name": "job", "replicas": 3, "claims": [one_gpu]}]
+    project.up()
+    return project
+
+
+def held(project: Project) -> list[Place]:
+    """Return the devices that the outputs say are held."""
+    return sorted(
+        (device["pool"], device["device"]) for claim in project.outputs()["claims"] for device in claim["devices"]
+    )
+
+
+def set_faults(project: Project, *faults: dict[str, Any], **more: Any) -> None:
+    """Give the pool other faults, and the workload other keys."""
+    with project.configuration() as config:
+        config["nodePools"][0]["faults"] = list(faults)
+        config["workloads"][0].pop("expect", None)
+        config["workloads"][0] |= more
+
+
+def test_a_taint_evicts_and_the_pod_goes_elsewhere(fleet: Project) -> None:
+    node, device = held(fleet)[0]
+    set_faults(fleet, {"nodes": [int(node[-1])], "devices": [device], "taint": TAINT})
+    fleet.up()
+    assert len(held(fleet)) == 3
+    assert (node, device) not in held(fleet)
+    (pool,) = fleet.outputs()["pools"]
+    assert pool | {"tainted": 1, "free": 0, "allocated": 3, "devices": 4} == pool
+    fleet.up("--expect-no-changes")
+
+
+def test_with_too_few_left_one_waits(fleet: Project) -> None:
+    set_faults(fleet, {"nodes": [0], "taint": TAINT}, expect={"allocated": 2, "pending": 1})
+    fleet.up()
+    assert {node for node, _ in held(fleet)} == {"node-1"}
+    (pending,) = (claim for claim in fleet.outputs()["claims"] if not claim["devices"])
+    assert "cannot allocate all claims" in pending["reason"]
+    assert "no node has more than 0 free of 2 that match" in pending["reason"]
+
+
+def test_undone_it_heals(fleet: Project) -> None:
+    set_faults(fleet)
+    fleet.up()
+    assert len(held(fleet)) == 3
+    assert "tainted" not in fleet.outputs()["pools"][0]
+
+
+def test_a_device_that_is_gone(fleet: Project) -> None:
+    set_faults(fleet, {"devices": ["gpu-1"], "gone": True}, expect={"allocated": 3, "pending": 0})
+    fleet.up()
+    assert fleet.outputs()["pools"][0]["devices"] == 2
+    devices = [device for claim in fleet.outputs()["claims"] for device in claim["devices"]]
+    assert {device.get("gone", False) for device in devices if device["device"] == "gpu-1"} == {True}
+    set_faults(fleet)
+    fleet.up()
+    assert fleet.outputs()["pools"][0]["devices"] == 4
+
+
+def test_a_rule_of_the_administrator(fleet: Project) -> None:
+    before = held(fleet)
+    node, device = before[0]
+    with fleet.configuration() as config:
+        rule = {"name": "broken", "driver": "gpu.example.com", "pool": node, "device": device, "taint": TAINT}
+        config["deviceTaintRules"] = [rule]
+    fleet.up()
+    assert (node, device) not in held(fleet)
+    assert len(held(fleet)) == 3
+    assert fleet.outputs()["pools"][0]["tainted"] == 1
+    with fleet.configuration() as config:
+        config["deviceTaintRules"] = []
+    fleet.up()
+    assert "tainted" not in fleet.outputs()["pools"][0]
+
+
+def test_a_node_that_is_gone(fleet: Project) -> None:
+    set_faults(fleet, {"nodes": [0], "gone": True}, expect={"allocated": 2, "pending": 1})
+    fleet.up()
+    assert [pod["spec"].get("nodeName") for pod in fleet.get("pods")].count("node-1") == 2
+    assert fleet.outputs()["pools"][0]["nodes"] == 1
+    set_faults(fleet)
+    fleet.up()
+    assert len(held(fleet)) == 3
+    fleet.destroy()

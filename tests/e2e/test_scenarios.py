@@ -1,0 +1,289 @@
+"""Each scenario on the real control plane: as expected, as an independent reader finds it, nothing to do again, gone.
+
+The scenarios of one Kubernetes version share a project, one after the other.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.project import SCENARIOS, Project, processes_of
+from tests.e2e.reader import Object, Reader
+
+VERSIONS = ("1.37.2", "1.36.3")
+KINDS = "pods,resourceclaims,resourceslices,nodes"
+
+
+class Seen:
+    """What a scenario's outputs say, and what the cluster says."""
+
+    def __init__(self, project: Project) -> None:
+        outputs = project.outputs()
+        self.project = project
+        self.claims: list[Object] = outputs["claims"]
+        self.pools: list[Object] = outputs["pools"]
+        self.reader = Reader(project.get(KINDS))
+
+    def of(self, workload: str) -> list[Object]:
+        """Return the claims of a workload."""
+        return [claim for claim in self.claims if claim["workload"] == workload]
+
+    def satisfied(self, workload: str) -> list[Object]:
+        """Return those that have devices."""
+        return [claim for claim in self.of(workload) if claim["devices"]]
+
+    def pending(self, workload: str) -> Object:
+        """Return the only claim of a workload that has to wait."""
+        (claim,) = (claim for claim in self.of(workload) if claim["state"] == "pending")
+        assert claim["podPhase"] == "Pending"
+        return claim
+
+    def pool(self, name: str) -> Object:
+        """Return the entry of a pool."""
+        (found,) = (pool for pool in self.pools if pool["name"] == name)
+        return found
+
+
+def devices(*claims: Object) -> list[str]:
+    """Return the names of the devices that claims have, in order."""
+    return sorted(device["device"] for claim in claims for device in claim["devices"])
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def versioned(new_project: Callable[[], Project], request: pytest.FixtureRequest) -> tuple[Project, str]:
+    """Return one project for all scenarios of a Kubernetes version."""
+    return new_project(), request.param
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(versioned: tuple[Project, str], scenario: str) -> None:
+    project, version = versioned
+    project.select(scenario)
+    with project.configuration(scenario) as config:
+        config.setdefault("cluster", {})["kubeVersion"] = version
+    try:
+        check_warnings(project.up())
+        assert project.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{version}"
+        seen = Seen(project)
+        check_expectations(seen, config["workloads"])
+        check_outputs(seen)
+        FACTS[scenario](seen)
+        project.up("--expect-no-changes")
+        assert Seen(project).claims == seen.claims
+    finally:
+        project.destroy()
+    assert project.resources() == []
+    assert processes_of(project.clusters) == []
+    assert list(project.clusters.iterdir()) == []
+
+
+def check_warnings(said: str) -> None:
+    """Check that nothing is warned of but the scheduler's refusals, which Pulumi hands on where a Pod is refused."""
+    warnings = [line for line in said.splitlines() if "warning" in line]
+    assert [line for line in warnings if "FailedScheduling" not in line] == []
+
+
+def check_expectations(seen: Seen, workloads: list[dict[str, Any]]) -> None:
+    """Check that as many claims have devices, or had them, and as many wait, as the scenario says."""
+    for workload in workloads:
+        states = [claim["state"] for claim in seen.of(workload["name"])]
+        pending = states.count("pending")
+        assert {"allocated": len(states) - pending, "pending": pending} == {"pending": 0} | workload["expect"]
+
+
+def check_outputs(seen: Seen) -> None:
+    """Check that claims and pools are what kubectl shows."""
+    reasons = {claim["pod"]: claim["reason"] for claim in seen.claims if "reason" in claim}
+    assert [{key: claim[key] for key in claim if key != "reason"} for claim in seen.claims] == seen.reader.claims()
+    assert [{key: pool[key] for key in ("name", "nodes", "devices", "allocated")} for pool in seen.pools] == (
+        seen.reader.pools()
+    )
+    refusals = seen.reader.refusals()
+    assert reasons.keys() == refusals.keys()
+    for pod, reason in reasons.items():
+        assert reason.split("; ")[0] == refusals[pod].partition(" still not")[0].partition(" preemption:")[0]
+
+
+# What is to be seen.
+
+
+def shared_claim(seen: Seen) -> None:
+    together = seen.of("together")
+    assert {(claim["namespace"], claim["name"]) for claim in together} == {("team-a", "pair")}
+    assert len({claim["pod"] for claim in together}) == 3
+    assert len({claim["node"] for claim in together}) == 1
+    (pair,) = (claim for claim in seen.reader.by_kind["ResourceClaim"] if claim["metadata"]["name"] == "pair")
+    assert {user["name"] for user in pair["status"]["reservedFor"]} == {claim["pod"] for claim in together}
+    (split,) = seen.of("split")
+    assert [device["request"] for device in split["devices"]] == ["left", "right"]
+    (pod,) = (pod for pod in seen.reader.by_kind["Pod"] if pod["metadata"]["name"] == "split-0")
+    assert [container["resources"]["claims"] for container in pod["spec"]["containers"]] == [
+        [{"name": "gpus", "request": "left"}],
+        [{"name": "gpus", "request": "right"}],
+    ]
+    assert seen.pool("gpu")["allocated"] == 4
+
+
+def all_devices(seen: Seen) -> None:
+    (single,) = seen.of("single")
+    (whole,) = seen.satisfied("whole-node")
+    assert devices(single) == ["gpu-0"]
+    assert devices(whole) == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
+    assert {single["node"], whole["node"]} == {"gpu-0", "gpu-1"}
+    assert "2 cannot allocate all claims" in seen.pending("whole-node")["reason"]
+    assert seen.pool("gpu")["free"] == 3
+
+
+def cel_selector(seen: Seen) -> None:
+    assert {claim["node"] for claim in seen.of("large-memory")} == {"a100-80gb-0"}
+    assert {claim["node"] for claim in seen.of("new-driver")} == {"l4-0"}
+    assert {claim["node"] for claim in seen.of("by-product")} == {"a100-40gb-0"}
+    assert seen.pending("no-such-gpu")["reason"].endswith("wants 1 of gpu.nvidia.com, but no device matches")
+
+
+def prioritized_list(seen: Seen) -> None:
+    given = [[(device["request"], device["device"]) for device in claim["devices"]] for claim in seen.of("inference")]
+    assert sorted(given) == [[], [("gpu/large", "gpu-0")], [("gpu/small", "gpu-1"), ("gpu/small", "gpu-2")]]
+    reason = seen.pending("inference")["reason"]
+    assert "no node has more than 0 free of 1 that match, or 2 of" in reason
+    assert "no node has more than 1 free of 3 that match" in reason
+
+
+def admin_access(seen: Seen) -> None:
+    (monitor,) = seen.of("monitor")
+    assert devices(*seen.of("training")) == devices(monitor) == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
+    assert [device["adminAccess"] for device in monitor["devices"]] == [True] * 4
+    assert not any("adminAccess" in device for claim in seen.of("training") for device in claim["devices"])
+    (namespace,) = (entry for entry in seen.project.get("namespaces") if entry["metadata"]["name"] == "monitoring")
+    assert namespace["metadata"]["labels"]["resource.kubernetes.io/admin-access"] == "true"
+    assert seen.pool("gpu")["allocated"] == 4
+
+
+def extended_resource(seen: Seen) -> None:
+    (by_name,) = seen.of("by-name")
+    (by_class,) = seen.of("by-class")
+    assert devices(by_name) == ["gpu-0", "gpu-1"]
+    assert devices(by_class) == ["gpu-2"]
+    assert seen.pending("too-many")["name"] == ""
+    assert all("resourceClaims" not in pod["spec"] for pod in seen.reader.by_kind["Pod"])
+    made = seen.reader.claim_objects["default", by_name["name"]]
+    assert made["metadata"]["annotations"] == {"resource.kubernetes.io/extended-resource-claim": "true"}
+    (owner,) = made["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"]) == ("Pod", "by-name-0")
+    assert seen.pool("l4")["free"] == 1
+
+
+def consumable_capacity(seen: Seen) -> None:
+    (replicated,) = seen.of("replicated")
+    assert devices(replicated) == ["gpu-0", "gpu-1"]
+    serving = seen.satisfied("serving")
+    assert Counter(devices(*serving)) == {"gpu-0": 2, "gpu-1": 2}
+    parts = [device for claim in (replicated, *serving) for device in claim["devices"]]
+    assert len({device["shareID"] for device in parts}) == 6
+    taken = Counter(tuple(sorted(device["consumedCapacity"].items())) for device in parts)
+    assert taken == {
+        (("compute", "20"), ("memory", "20Gi")): 2,
+        (("compute", "30"), ("memory", "30Gi")): 4,
+    }
+    assert "cannot allocate all claims" in seen.pending("serving")["reason"]
+    assert seen.pool("shared") == {"name": "shared", "nodes": 1, "devices": 2, "allocated": 2, "free": 0}
+
+
+def partitionable(seen: Seen) -> None:
+    (whole,) = devices(*seen.of("whole"))
+    quarters = devices(*seen.of("quarter"))
+    assert whole.endswith("-full")
+    other = {"gpu-0-full": "gpu-1", "gpu-1-full": "gpu-0"}[whole]
+    assert quarters == [f"{other}-partition-{index}" for index in range(3)]
+    assert "no node has more than 0 free of 2 that match" in seen.pending("second-whole")["reason"]
+    assert seen.pool("gpu") | {"devices": 10, "allocated": 4, "free": 1, "fits": {"gpu-partition": 1}} == (
+        seen.pool("gpu")
+    )
+
+
+def match_attribute(seen: Seen) -> None:
+    (aligned,) = seen.satisfied("aligned")
+    assert devices(*seen.of("only-gpus")) == ["gpu-4", "gpu-5", "gpu-6", "gpu-7"]
+    (nic,) = {"pci-0000-18-00-0", "pci-0000-40-00-0", "pci-0000-4f-00-0", "pci-0000-5e-00-0"}.difference(
+        devices(*seen.of("only-nics"))
+    )
+    gpu = {"18": "gpu-0", "40": "gpu-1", "4f": "gpu-2", "5e": "gpu-3"}[nic.split("-")[2]]
+    assert {device["request"]: device["device"] for device in aligned["devices"]} == {"gpu": gpu, "nic": nic}
+    assert seen.pool("hgx")["free"] == 7
+    # There are free devices for each request: only the scheduler's own words remain.
+    assert seen.pending("aligned")["reason"].endswith("1 cannot allocate all claims.")
+
+
+def opaque_config(seen: Seen) -> None:
+    (claim,) = seen.of("notebooks")
+    assert [device["request"] for device in claim["devices"]] == ["sliced", "whole"]
+    allocation = seen.reader.claim_objects["default", claim["name"]]["status"]["allocation"]
+    (config,) = allocation["devices"]["config"]
+    assert config["source"] == "FromClaim"
+    assert config["requests"] == ["sliced"]
+    assert config["opaque"]["driver"] == "gpu.nvidia.com"
+    assert config["opaque"]["parameters"]["sharing"] == {
+        "strategy": "TimeSlicing",
+        "timeSlicingConfig": {"interval": "Long"},
+    }
+
+
+def oversubscribed(seen: Seen) -> None:
+    assert Counter(claim["node"] for claim in seen.satisfied("training")) == {"gpu-0": 2, "gpu-1": 2}
+    reasons = [claim["reason"] for claim in seen.of("training") if not claim["devices"]]
+    assert len(reasons) == 2
+    assert all("no node has more than 0 free of 2 that match" in reason for reason in reasons)
+    assert seen.pool("gpu")["free"] == 0
+
+
+def order(seen: Seen) -> None:
+    (first,) = seen.of("first")
+    assert devices(first) == ["gpu-0", "gpu-1"]
+    assert devices(*seen.of("second")) == ["gpu-2"]
+    pods = {pod["metadata"]["name"]: pod for pod in seen.reader.by_kind["Pod"]}
+    for before, after in (
+        ("first-0", "second-0"),
+        ("first-0", "second-1"),
+        ("second-0", "last-0"),
+        ("second-1", "last-0"),
+    ):
+        # In whole seconds.
+        assert decided(pods[before]) <= pods[after]["metadata"]["creationTimestamp"]
+    assert "no node has more than 0 free of 3 that match" in seen.pending("last")["reason"]
+
+
+def decided(pod: Object) -> str:
+    """Return when the scheduler gave the pod a node, or refused it."""
+    times = [entry["lastTransitionTime"] for entry in pod["status"]["conditions"] if entry["type"] == "PodScheduled"]
+    return str(times[0])
+
+
+def jobs(seen: Seen) -> None:
+    assert [(claim["podPhase"], claim["state"], claim["devices"]) for claim in seen.of("batch")] == (
+        [("Succeeded", "released", [])] * 6
+    )
+    (job,) = seen.project.get("jobs")
+    assert job["status"]["succeeded"] == 6
+    (server,) = seen.of("server")
+    assert devices(server) == ["gpu-0", "gpu-1"]
+    held = [claim for claim in seen.reader.by_kind["ResourceClaim"] if "allocation" in claim.get("status", {})]
+    assert [claim["metadata"]["name"] for claim in held] == [server["name"]]
+
+
+FACTS: dict[str, Callable[[Seen], None]] = {
+    "admin-access": admin_access,
+    "all-devices": all_devices,
+    "cel-selector": cel_selector,
+    "consumable-capacity": consumable_capacity,
+    "extended-resource": extended_resource,
+    "jobs": jobs,
+    "match-attribute": match_attribute,
+    "opaque-config": opaque_config,
+    "order": order,
+    "oversubscribed": oversubscribed,
+    "partitionable": partitionable,
+    "prioritized-list": prioritized_list,
+    "shared-claim": shared_claim,
+}

@@ -1,0 +1,160 @@
+"""What the program asks the engine for when workloads are more than Deployments: sharing, order, kinds, namespaces."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.graph.recording import KUBECONFIG, Configuration, run
+from topology.progress import Expected
+
+COMMAND = "Command kwok-dra-dev"
+SHARED = "SharedObjects shared-objects"
+GPU = {"name": "gpu", "deviceClass": "gpu"}
+OWN = {"name": "own", "requests": [GPU]}
+USE = {"name": "use", "claim": "one"}
+
+
+def stack(*workloads: Configuration, claims: Any = ()) -> Configuration:
+    """Return a configuration with enough devices, and workloads with a claim of their own unless they say otherwise."""
+    return {
+        "kwok-dra:deviceClasses": [{"name": "gpu", "selectors": [], "extendedResourceName": "example.com/gpu"}],
+        "kwok-dra:nodePools": [{"name": "pool", "gpu": "kwok-l4", "gpusPerNode": 16}],
+        "kwok-dra:claims": list(claims),
+        "kwok-dra:workloads": [{"claims": [OWN]} | workload for workload in workloads],
+    }
+
+
+def shared(name: str = "one", **values: Any) -> Configuration:
+    return {"name": name, "requests": [GPU]} | values
+
+
+def test_shared_objects() -> None:
+    """Namespaces, then the claims in them, all before the workloads."""
+    admin = shared(namespace="admin", requests=[GPU | {"adminAccess": True}])
+    found = run(stack({"name": "job", "namespace": "work"}, claims=[shared(), admin]))
+    namespaces = {"Namespace admin", "Namespace work"}
+    claims = {"ResourceClaim one", "ResourceClaim admin/one"}
+    assert {key for key, entry in found.resources.items() if entry.parent == SHARED} == namespaces | claims
+    assert found.resources["Namespace admin"].inputs["metadata"]["labels"] == {
+        "resource.kubernetes.io/admin-access": "true"
+    }
+    devices = {key for key in found.resources if key.split()[0] in ("Node", "ResourceSlice", "DeviceClass")}
+    for key in namespaces:
+        assert found.resources[key].dependencies >= {COMMAND} | devices
+    for key in claims:
+        assert found.resources[key].dependencies >= {COMMAND} | devices | namespaces
+        assert found.resources[key].replace_on_changes == ["spec"]
+        assert found.resources[key].delete_before_replace
+    assert found.resources["Deployment job"].dependencies >= namespaces | claims
+    assert found.outputs[SHARED] == {"claims": ["one", "one"]}
+
+
+def test_bare_pods_come_after_the_service_account_of_their_namespace() -> None:
+    users = [{"name": "a", "kind": "Pod", "namespace": "work"}, {"name": "b", "kind": "Pod"}]
+    found = run(stack(*users))
+    accounts = {"ServiceAccount work/default", "ServiceAccount default"}
+    assert {key for key in found.resources if key.startswith("ServiceAccount")} == accounts
+    assert found.resources["ServiceAccount work/default"].dependencies >= {COMMAND, "Namespace work"}
+    for pod in ("Pod a-0", "Pod b-0"):
+        assert found.resources[pod].dependencies >= accounts
+
+
+def test_pods_are_replaced_with_the_shared_claim_that_they_use() -> None:
+    """It stays as long as a pod uses it."""
+    users: list[Configuration] = [{"name": "a", "claims": [USE]}, {"name": "b", "claims": [USE, OWN]}, {"name": "c"}]
+    users += [{"name": "d", "claims": [USE], "namespace": "else"}]
+    found = run(stack(*users, claims=[shared(), shared("two"), shared(namespace="else")]))
+    assert {key: entry.replace_with for key, entry in found.resources.items() if key.startswith("Deployment")} == {
+        "Deployment a": {"ResourceClaim one"},
+        "Deployment b": {"ResourceClaim one", "ResourceClaimTemplate b-own"},
+        "Deployment c": {"ResourceClaimTemplate c-own"},
+        "Deployment d": {"ResourceClaim else/one"},
+    }
+    assert set(found.of_kind("ResourceClaimTemplate")) == {"b-own", "c-own"}
+
+
+def test_names_in_namespaces() -> None:
+    """Templates may be called alike; what makes pods keeps its name, so that moving it replaces it."""
+    claims = [OWN | {"template": "same"}]
+    found = run(stack({"name": "a", "claims": claims}, {"name": "b", "claims": claims, "namespace": "else"}))
+    templates = found.of_kind("ResourceClaimTemplate")
+    assert {key: entry.inputs["metadata"] for key, entry in templates.items()} == {
+        "same": {"name": "same", "namespace": "default"},
+        "else/same": {"name": "same", "namespace": "else"},
+    }
+    assert found.resources["Deployment b"].inputs["metadata"]["namespace"] == "else"
+    assert found.resources["Deployment b"].replace_with == {"ResourceClaimTemplate else/same"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [("Deployment", ["Deployment job"]), ("Job", ["Job job"]), ("Pod", ["Pod job-0", "Pod job-1", "Pod job-2"])],
+)
+def test_what_makes_pods(kind: str, keys: list[str]) -> None:
+    """Of each kind Pulumi waits only until it is there: whether pods run, the status tells."""
+    found = run(stack({"name": "job", "kind": kind, "replicas": 3}))
+    parent = "ClaimWorkload job"
+    children = {key: entry for key, entry in found.resources.items() if entry.parent == parent}
+    assert set(children) == {*keys, "ResourceClaimTemplate job-own"}
+    for key in keys:
+        assert children[key].inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+        assert children[key].replace_with == {"ResourceClaimTemplate job-own"}
+        assert children[key].delete_before_replace
+    claims = found.outputs["Stack kwok-dra-dev"]["claims"]
+    assert [(claim["workload"], claim["pod"]) for claim in claims] == [("job", f"job-{index}") for index in range(3)]
+
+
+def test_workloads_that_come_after_others() -> None:
+    """A command in between ends when the first one stands as expected."""
+    first = {"name": "first", "replicas": 2, "expect": {"pending": 0}, "readyTimeoutSeconds": 7}
+    found = run(stack({"name": "last", "after": ["middle", "first"]}, first, {"name": "middle", "after": ["first"]}))
+    order = ["ResourceClaimTemplate first-own", "Deployment first", "Command first"]
+    order += ["ResourceClaimTemplate middle-own", "Deployment middle", "Command middle"]
+    order += ["ResourceClaimTemplate last-own", "Deployment last", "command:local:run"]
+    assert [key for key in found.order if key in order] == order
+    assert "Command last" not in found.resources  # Nothing comes after it.
+    assert found.resources["Command first"].dependencies >= {"Deployment first"}
+    for key in ("ResourceClaimTemplate middle-own", "Deployment middle"):
+        assert "Command first" in found.resources[key].dependencies
+    assert found.resources["Deployment last"].dependencies >= {"Command first", "Command middle"}
+    command = found.resources["Command first"]
+    assert command.parent == "ClaimWorkload first"
+    assert command.inputs["create"] == command.inputs["update"] == "exec python3 components/waiting.py"
+    assert (command.deleted_with, command.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
+    environment = command.inputs["environment"]
+    assert environment["KUBECONFIG"] == KUBECONFIG
+    assert environment["KWOK_DRA_STRICT"] == "true"
+    assert "KWOK_DRA_KINDS" not in environment
+    assert [Expected(*entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])] == [
+        Expected("first", "default", "Deployment", 2, 2, 0, 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({}, False),
+        ({"replicas": 2}, True),
+        ({"nodeSelector": {"type": "kwok"}}, True),
+        ({"readyTimeoutSeconds": 7}, True),
+    ],
+)
+def test_when_the_wait_is_repeated(change: Configuration, again: bool) -> None:
+    def command(**values: Any) -> Configuration:
+        return run(stack({"name": "a"} | values, {"name": "b", "after": ["a"]})).resources["Command a"].inputs
+
+    assert (command() != command(**change)) == again
+
+
+def test_a_workload_of_no_pods_can_be_waited_for() -> None:
+    found = run(stack({"name": "a", "kind": "Pod", "replicas": 0}, {"name": "b", "after": ["a"]}))
+    assert "ResourceClaimTemplate a-own" in found.resources
+    assert "Command a" in found.resources["Deployment b"].dependencies
+
+
+def test_extended_resources_need_no_template() -> None:
+    containers = [{"name": "x", "resources": {"example.com/gpu": 1}}]
+    found = run(stack({"name": "job", "claims": [], "containers": containers, "replicas": 0}))
+    assert not found.of_kind("ResourceClaimTemplate")
+    assert found.resources["Deployment job"].replace_with == set()

@@ -1,0 +1,132 @@
+"""The program that waits for workloads, with a kubectl that says what it is told to."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import waiting
+from tests.unit.conftest import ROOT
+from topology.progress import KINDS
+
+Object = dict[str, Any]
+
+# It notes its arguments, and prints the file that is next in line; the last one again and again, and `down` fails.
+KUBECTL = """#!/bin/sh
+cd "$(dirname "$0")"
+echo "$@" >>asked
+next=$(ls answer-* | head -1)
+[ "$(ls answer-* | wc -l)" -gt 1 ] && keep=false || keep=true
+content=$(cat "$next")
+$keep || rm "$next"
+[ "$content" = down ] && exit 1
+printf %s "$content"
+"""
+
+
+def pods(*phases: str) -> str:
+    """Return what kubectl prints about bare pods of the workload `job` in these phases, whose claims are allocated."""
+    allocation: Object = {"allocation": {"devices": {"results": []}}}
+    items: list[Object] = [{"kind": "ResourceClaim", "metadata": {"name": "c"}, "status": allocation}]
+    items += [
+        {
+            "kind": "Pod",
+            "metadata": {"name": str(place), "labels": {"app": "job"}},
+            "spec": {"containers": [], "resourceClaims": [{"name": "c", "resourceClaimName": "c"}]},
+            "status": {"phase": phase},
+        }
+        for place, phase in enumerate(phases)
+    ]
+    return json.dumps({"items": items})
+
+
+def expected(count: int = 1, seconds: float = 60, workload: str = "job") -> list[Any]:
+    """Return what is expected of so many bare pods, as the environment has it."""
+    return [workload, "", "Pod", count, count, 0, seconds]
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Return a function that runs the program; it returns what kubectl was asked for."""
+    program = tmp_path / "kubectl"
+    program.write_text(KUBECTL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(waiting, "FEWEST_SECONDS_BETWEEN_READS", 0)
+
+    def run(answers: list[str], *waited_for: list[Any], status: int = 0, **environment: object) -> list[str]:
+        for number, answer in enumerate(answers):
+            (tmp_path / f"answer-{number}").write_text(answer)
+        monkeypatch.setenv("KWOK_DRA_EXPECTED", json.dumps(waited_for))
+        for name, value in environment.items():
+            monkeypatch.setenv(f"KWOK_DRA_{name}", str(value))
+        assert waiting.main() == status
+        return (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
+
+    return run
+
+
+Run = Callable[..., list[str]]
+READ = f"get {KINDS} --all-namespaces --output json --request-timeout 60s"
+
+
+def test_it_waits_until_all_is_as_expected(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kubectl([pods(), pods("Pending"), pods("Running"), "never read"], expected()) == [READ] * 3
+    assert capsys.readouterr() == ("", "")
+
+
+def test_it_waits_for_every_workload(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    found = kubectl([pods("Running")], expected(), expected(seconds=0.2, workload="other"), status=1, STRICT="true")
+    assert len(found) > 1
+    assert capsys.readouterr().err == (
+        "workload other: 0 claims are allocated and 0 pending after 0.2 s, of 0 pods; what comes after it waits for 1 "
+        "and 0, of 1 (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
+    )
+
+
+def test_with_nothing_to_wait_for_it_only_prints(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert kubectl([pods("Running")], KINDS="nodes,pods") == [READ.replace(KINDS, "nodes,pods")]
+    assert capsys.readouterr().out == pods("Running")
+
+
+def test_it_prints_what_there_is_after_it_has_waited(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(kubectl([pods("Pending"), pods("Running"), "all"], expected(), KINDS="nodes")) == 3
+    assert capsys.readouterr() == ("all", "")
+
+
+def test_it_gives_up_in_time_and_leaves_it_to_the_reader(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(kubectl([pods("Pending")], expected(seconds=0.2), KINDS="pods")) > 2
+    assert capsys.readouterr() == (pods("Pending"), "")
+
+
+def test_each_workload_has_its_own_time(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [*[pods("Pending")] * 3, pods("Running", "Running")]
+    assert kubectl(answers, expected(3, seconds=0), expected(2, seconds=60), status=1, STRICT="true") == [READ] * 4
+    assert capsys.readouterr().err == (
+        "workload job: 1 claims are allocated and 0 pending after 0 s, of 1 pods, which are still to change; what "
+        "comes after it waits for 3 and 0, of 3 (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(kubectl(["down"], expected(seconds=600), KINDS="pods")) == 2
+    assert capsys.readouterr().out == waiting.UNREACHABLE
+    assert len(kubectl(["down"], expected(seconds=600), status=1, KINDS="", STRICT="true")) == 3
+
+
+def test_pods_that_will_be_evicted_are_waited_for(kubectl: Run) -> None:
+    on_node = json.loads(pods("Running"))
+    on_node["items"][1]["spec"]["nodeName"] = "gone"
+    found = kubectl([json.dumps(on_node), pods("Running")], expected(), UNFIT=json.dumps([["gone"], []]))
+    assert found == [READ] * 2
+
+
+def test_it_is_a_program_that_needs_the_standard_library_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-E", str(ROOT / "components" / "waiting.py")]
+    environment = {"PATH": str(tmp_path), "KWOK_DRA_EXPECTED": "[]"}
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True)

@@ -1,0 +1,79 @@
+"""Deployments, Jobs and bare pods: fake pods for KWOK's nodes."""
+
+from topology.manifests import Manifest, given
+from topology.nodes import KWOK_TOLERATION, NODE_TYPE
+from topology.workloads import Claim, Container, Workload
+
+
+def workload_objects(workload: Workload) -> list[Manifest]:
+    """Render what makes the pods of `workload`."""
+    metadata = {"name": workload.name, "namespace": workload.namespace}
+    if workload.kind == "Pod":
+        return [_pod(workload, f"{workload.name}-{index}") for index in range(workload.replicas)]
+    if workload.kind == "Job":
+        return [{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": _job_spec(workload)}]
+    return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": _deployment_spec(workload)}]
+
+
+def _labels(workload: Workload) -> dict[str, str]:
+    return {"app": workload.name}
+
+
+def _pod(workload: Workload, name: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": workload.namespace, "labels": _labels(workload)},
+        "spec": _pod_spec(workload),
+    }
+
+
+def _deployment_spec(workload: Workload) -> Manifest:
+    return {
+        "replicas": workload.replicas,
+        "selector": {"matchLabels": _labels(workload)},
+        "template": {"metadata": {"labels": _labels(workload)}, "spec": _pod_spec(workload)},
+    }
+
+
+def _job_spec(workload: Workload) -> Manifest:
+    return {
+        "completions": workload.replicas,
+        "parallelism": workload.replicas,
+        "template": {
+            "metadata": {"labels": _labels(workload)},
+            "spec": {"restartPolicy": "Never"} | _pod_spec(workload),
+        },
+    }
+
+
+def _pod_spec(workload: Workload) -> Manifest:
+    type_is_kwok = [{"key": key, "operator": "In", "values": [value]} for key, value in NODE_TYPE.items()]
+    node_selector = {"nodeSelectorTerms": [{"matchExpressions": type_is_kwok}]}
+    return {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": node_selector}},
+        "tolerations": [
+            KWOK_TOLERATION,
+            *(toleration.model_dump(by_alias=True, exclude_none=True) for toleration in workload.tolerations),
+        ],
+        "containers": [_container(container) for container in workload.all_containers()],
+    } | given(
+        nodeSelector=workload.node_selector,
+        resourceClaims=[_pod_claim(workload, claim) for claim in workload.claims],
+    )
+
+
+def _container(container: Container) -> Manifest:
+    quantities = {name: str(count) for name, count in container.resources.items()}
+    resources = given(
+        claims=[claim.model_dump(exclude_none=True) for claim in container.claims],
+        limits=quantities,
+        requests=quantities,
+    )
+    return {"name": container.name, "image": "fake-image", "resources": resources}
+
+
+def _pod_claim(workload: Workload, claim: Claim) -> Manifest:
+    if claim.claim:
+        return {"name": claim.name, "resourceClaimName": claim.claim}
+    return {"name": claim.name, "resourceClaimTemplateName": workload.template_name(claim)}

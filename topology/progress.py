@@ -1,0 +1,205 @@
+"""How far the pods of a workload have come. The standard library only, so that a program with it starts at once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Object = Mapping[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+KINDS = "pods,resourceclaims.resource.k8s.io,deployments.apps,jobs.batch"
+"""The objects that `standing` looks at, as kubectl names them."""
+
+READY_PHASES = ("Running", "Succeeded")
+
+
+class Expected(NamedTuple):
+    """What a workload is to come to: so many claims allocated and so many pending, within `seconds`."""
+
+    workload: str
+    namespace: str
+    kind: str
+    pods: int
+    allocated: int
+    pending: int
+    seconds: int
+
+
+class Unfit(NamedTuple):
+    """What pods cannot stay on: nodes that are gone, and devices with a taint that evicts.
+
+    A device is given as driver, pool and device (empty stands for any), key and value of the taint.
+    """
+
+    nodes: Sequence[str] = ()
+    devices: Sequence[tuple[str, str, str, str, str]] = ()
+
+    def holds(self, pod: Object, claims: Iterable[Object]) -> bool:
+        """Tell whether a pod with these claims will be evicted."""
+        if pod["spec"].get("nodeName") in self.nodes:
+            return True
+        results = [result for claim in claims for result in _results(claim)]
+        return any(_is_evicted(result, *device) for result in results for device in self.devices)
+
+
+def _results(claim: Object) -> Sequence[Object]:
+    results: Sequence[Object] = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results") or []
+    return results
+
+
+def _is_evicted(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> bool:
+    found = (result["driver"], result["pool"], result["device"])
+    if any(wanted not in ("", name) for wanted, name in zip((driver, pool, device), found, strict=True)):
+        return False
+    return not any(
+        toleration.get("key") in (None, "", taint)
+        and toleration.get("effect") in (None, "", "NoExecute")
+        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == value)
+        and toleration.get("tolerationSeconds") is None
+        for toleration in result.get("tolerations") or []
+    )
+
+
+FIT = Unfit()
+
+
+class Standing(NamedTuple):
+    """How it stands: its pods; claims that are allocated and those that are not; whether anything is still to come.
+
+    Settled it is when every pod runs (of a job: has run, and given back its claims) or was refused by the scheduler,
+    and when its controller has seen its newest version and left no pod of an older one.
+    """
+
+    pods: int
+    allocated: int
+    pending: int
+    settled: bool
+
+    def meets(self, expected: Expected) -> bool:
+        """Tell whether all that was expected holds, and will."""
+        return self.settled and (self.pods, self.allocated, self.pending) == (
+            expected.pods,
+            expected.allocated,
+            expected.pending,
+        )
+
+
+def key(entry: Object) -> Key:
+    """Return the namespace and name of an object."""
+    return entry["metadata"].get("namespace", ""), entry["metadata"]["name"]
+
+
+def pods_of(workload: str, namespace: str, objects: Iterable[Object]) -> list[Object]:
+    """Return the workload's pods, without those that are on their way out."""
+    return [
+        entry
+        for entry in objects
+        if entry["kind"] == "Pod"
+        and key(entry)[0] == namespace
+        and entry["metadata"].get("labels", {}).get("app") == workload
+        and "deletionTimestamp" not in entry["metadata"]
+        and entry["status"].get("phase") != "Failed"
+    ]
+
+
+def claim_names(pod: Object) -> dict[str, str]:
+    """Return the ResourceClaim of each claim of a pod, by the pod's name for it; empty until it is made.
+
+    The claim that the scheduler makes for extended resources is called so.
+    """
+    status = pod["status"]
+    made = {entry["name"]: entry.get("resourceClaimName") or "" for entry in status.get("resourceClaimStatuses") or []}
+    names = {
+        entry["name"]: entry.get("resourceClaimName") or made.get(entry["name"], "")
+        for entry in pod["spec"].get("resourceClaims") or []
+    }
+    if asks_for_extended_resources(pod):
+        names["extended resources"] = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName", "")
+    return names
+
+
+def is_shared(pod: Object, claim: str) -> bool:
+    """Tell whether the pod names that claim itself, and so may not be the only one to use it."""
+    return any(entry.get("resourceClaimName") == claim for entry in pod["spec"].get("resourceClaims") or [])
+
+
+def asks_for_extended_resources(pod: Object) -> bool:
+    """Tell whether a container wants more than what every node has, such as `nvidia.com/gpu`."""
+    return any("/" in name for container in pod["spec"]["containers"] for name in _limits(container))
+
+
+def _limits(container: Object) -> Mapping[str, str]:
+    limits: Mapping[str, str] = container.get("resources", {}).get("limits") or {}
+    return limits
+
+
+def has_without_claim(pod: Object, name: str) -> bool:
+    """Tell whether the pod has what it asks for without a claim: extended resources that its node itself has."""
+    return not name and bool(pod["spec"].get("nodeName"))
+
+
+def is_done(pod: Object) -> bool:
+    """Tell whether the pod has run to its end, and given its claims back."""
+    return bool(pod["status"].get("phase") == "Succeeded")
+
+
+def is_refused(pod: Object) -> bool:
+    """Tell whether the scheduler has found no place for the pod."""
+    return any(
+        condition["type"] == "PodScheduled" and condition["status"] == "False"
+        for condition in pod["status"].get("conditions") or []
+    )
+
+
+def is_allocated(claim: Object) -> bool:
+    """Tell whether a claim has its devices."""
+    return bool(claim.get("status", {}).get("allocation"))
+
+
+def standing(expected: Expected, objects: Sequence[Object], unfit: Unfit = FIT) -> Standing:
+    """Return how a workload stands, told from live objects of `KINDS`."""
+    claims = {key(entry): entry for entry in objects if entry["kind"] == "ResourceClaim"}
+    pods = pods_of(expected.workload, expected.namespace, objects)
+    allocated = pending = 0
+    settled = _is_settled(expected, pods, objects)
+    for pod in pods:
+        names = claim_names(pod).values()
+        used = [claims.get((expected.namespace, name), {}) for name in names]
+        given = [
+            is_done(pod) or is_allocated(claim) or has_without_claim(pod, name)
+            for name, claim in zip(names, used, strict=True)
+        ]
+        allocated += sum(given)
+        pending += len(given) - sum(given)
+        there = _has_arrived(expected, pod, used) or (is_refused(pod) and not all(given))
+        settled = settled and there and not unfit.holds(pod, used)
+    return Standing(len(pods), allocated, pending, settled)
+
+
+def _has_arrived(expected: Expected, pod: Object, claims: Iterable[Object]) -> bool:
+    """Tell whether the pod runs; one of a job has to have run to its end, and given back its claims."""
+    if expected.kind != "Job":
+        return pod["status"].get("phase") in READY_PHASES
+    return is_done(pod) and not any(_is_reserved_for(claim, pod) for claim in claims)
+
+
+def _is_reserved_for(claim: Object, pod: Object) -> bool:
+    consumers = claim.get("status", {}).get("reservedFor") or []
+    return any(consumer["name"] == pod["metadata"]["name"] for consumer in consumers)
+
+
+def _is_settled(expected: Expected, pods: Sequence[Object], objects: Iterable[Object]) -> bool:
+    if expected.kind == "Pod":
+        return True
+    name = (expected.namespace, expected.workload)
+    controllers = [entry for entry in objects if entry["kind"] == expected.kind and key(entry) == name]
+    return any(_has_settled(controller, pods) for controller in controllers)
+
+
+def _has_settled(controller: Object, pods: Sequence[Object]) -> bool:
+    if controller["kind"] == "Job":
+        uid = controller["metadata"]["uid"]
+        return all(uid in {owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])} for pod in pods)
+    status = controller["status"]
+    seen = status.get("observedGeneration") == controller["metadata"]["generation"]
+    return bool(seen and len(pods) == status.get("updatedReplicas", 0))

@@ -1,0 +1,27 @@
+"""The raw configuration of a stack, from the settings that Pulumi holds."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> dict[str, Any]:
+    """Return all of the project's keys without the namespace; the cluster's name defaults to `<project>-<stack>`.
+
+    Pulumi holds lists and mappings as JSON.
+    """
+    namespace = f"{project}:"
+    raw: dict[str, Any] = {
+        key.removeprefix(namespace): _parse(value) for key, value in settings.items() if key.startswith(namespace)
+    }
+    cluster = raw.setdefault("cluster", {})
+    if isinstance(cluster, dict):
+        cluster.setdefault("name", f"{project}-{stack}")
+    return raw
+
+
+def _parse(value: str) -> object:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

@@ -1,0 +1,79 @@
+"""What there is right now: a stack's configuration and the live objects of its cluster."""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from topology.configuration import Topology
+from topology.progress import Object
+from topology.stack import raw_configuration
+from topology.status import KINDS
+from topology.validation import ConfigurationError, load
+
+
+class NothingToShowError(Exception):
+    """Why there is nothing to show, and what to do, in one message."""
+
+
+class Live(NamedTuple):
+    """A stack as it is configured, and the objects of all `KINDS` in its cluster."""
+
+    topology: Topology
+    objects: Sequence[Object]
+
+
+def read(stack: str) -> Live:
+    """Read the configuration of `stack` in the project of the working directory, and what is in its cluster.
+
+    Raises:
+        NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
+    """
+    outputs: dict[str, Any] = _pulumi(stack, "stack", "output", "--json")
+    if "kubeconfigPath" not in outputs:
+        raise NothingToShowError(_not_up(stack))
+    return Live(_topology(stack), _objects(outputs["kubeconfigPath"], outputs.get("clusterName", stack)))
+
+
+def _topology(stack: str) -> Topology:
+    settings = {name: entry["value"] for name, entry in _pulumi(stack, "config", "--json", "--show-secrets").items()}
+    project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
+    try:
+        return load(raw_configuration(settings, project, stack))
+    except ConfigurationError as error:
+        raise NothingToShowError(str(error)) from None
+
+
+def _pulumi(stack: str, *arguments: str) -> Any:
+    done = _run(["pulumi", *arguments, "--stack", stack, "--non-interactive"])
+    if done.returncode == 0:
+        return json.loads(done.stdout)
+    said = done.stderr.strip()
+    raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
+
+
+def _objects(kubeconfig: str, cluster: str) -> Sequence[Object]:
+    command = ["kubectl", "get", ",".join(KINDS), "--all-namespaces", "--output", "json", "--request-timeout", "60s"]
+    done = _run([*command, "--kubeconfig", kubeconfig])
+    if done.returncode:
+        raise NothingToShowError(
+            f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "
+            f"again with `kwokctl start cluster --name {cluster}`"
+        )
+    items: list[Object] = json.loads(done.stdout)["items"]
+    return items
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, env=os.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise NothingToShowError(f"{command[0]} not found on PATH: `source toolchain/activate` first") from None
+
+
+def _not_up(stack: str) -> str:
+    return f"stack {stack} is not up; `make up STACK={stack}` brings it up"

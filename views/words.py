@@ -1,0 +1,53 @@
+"""How both views write down what the report says."""
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+
+def devices_by_request(devices: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return each request with its devices, runs of numbers put together: `gpu-0 to gpu-7`."""
+    by_request: dict[str, list[str]] = {}
+    for device in devices:
+        by_request.setdefault(device["request"], []).append(_with_marks(device))
+    return [(request, ", ".join(_runs(names))) for request, names in by_request.items()]
+
+
+def _with_marks(device: Mapping[str, Any]) -> str:
+    marks = [", ".join(device["taints"])] if device.get("taints") else []
+    marks += ["gone"] if device.get("gone") else []
+    marks += ["admin access"] if device.get("adminAccess") else []
+    marks += [f"{name} {amount}" for name, amount in sorted((device.get("consumedCapacity") or {}).items())]
+    return f"{device['device']} ({', '.join(marks)})" if marks else str(device["device"])
+
+
+def _runs(names: Iterable[str]) -> list[str]:
+    """Put three and more names together whose last numbers follow each other."""
+    found = {name: re.fullmatch(r"(.*?)(0|[1-9][0-9]{0,8})", name) for name in names}
+    numbered = sorted((match[1], int(match[2])) for match in found.values() if match)
+    told = []
+    for _, run in groupby(enumerate(numbered), key=lambda entry: (entry[1][0], entry[1][1] - entry[0])):
+        together = [f"{prefix}{number}" for _, (prefix, number) in run]
+        told += [f"{together[0]} to {together[-1]}"] if len(together) > 2 else together
+    return told + [name for name, match in found.items() if not match]
+
+
+def fits(row: Mapping[str, Any]) -> str:
+    """Return what still fits on a pool's partitioned GPUs."""
+    return ", ".join(f"{kind}: {count}" for kind, count in row.get("fits", {}).items())
+
+
+def reasons(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """Return each workload and reason of pending claims, with the names of the pods."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for claim in claims:
+        if "reason" in claim:
+            found.setdefault((claim["workload"], claim["reason"]), []).append(claim["pod"])
+    return [(workload, reason, list(dict.fromkeys(pods))) for (workload, reason), pods in found.items()]
+
+
+def listed(claims: list[dict[str, Any]] | dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the claims that a report lists one by one."""
+    unsatisfied: list[dict[str, Any]] = claims["unsatisfied"] if isinstance(claims, dict) else claims
+    return unsatisfied
