@@ -9,7 +9,7 @@ from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
-from topology import claims, pods
+from topology import claims, pod_groups, pods
 from topology.progress import Key
 from topology.status import expectation
 from topology.workloads import Workload, in_order
@@ -42,12 +42,14 @@ class ClaimWorkload(pulumi.ComponentResource):
 
     It creates
     - one `ResourceClaimTemplate` per claim that is not a shared one;
-    - the `Deployment`, `Job` or `Pod`s, after them. Pods keep the claims they have when a template changes, so they are
-      replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
+    - the `PodGroup`, after them, if the pods are to be one;
+    - the `Deployment`, `Job` or `Pod`s, after it. Pods and groups keep the claims they have when a template changes, so
+      they are replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
     - where others come after it, a `command.local.Command` that ends when the workload stands as expected.
     """
 
     templates: list[KubernetesObject]
+    pod_groups: list[KubernetesObject]
     objects: list[KubernetesObject]
     settled: local.Command | None
 
@@ -73,13 +75,23 @@ class ClaimWorkload(pulumi.ComponentResource):
             for claim in workload.claims
             if not claim.claim
         ]
-        self.objects = [
+        self.pod_groups = [
             KubernetesObject(
                 manifest,
                 cluster,
                 parent=self,
                 depends_on=[*depends_on, *self.templates],
                 replace_with=[*self.templates, *shared_claims],
+            )
+            for manifest in pod_groups.pod_groups(workload, cluster.minor)
+        ]
+        self.objects = [
+            KubernetesObject(
+                manifest,
+                cluster,
+                parent=self,
+                depends_on=[*depends_on, *self.templates, *self.pod_groups],
+                replace_with=[*self.templates, *shared_claims, *self.pod_groups],
             )
             for manifest in pods.workload_objects(workload)
         ]
@@ -88,7 +100,8 @@ class ClaimWorkload(pulumi.ComponentResource):
 
     def _create_wait(self, workload: Workload, cluster: KwokCluster) -> local.Command:
         wait = "exec python3 components/waiting.py"
-        manifests = json.dumps(pods.workload_objects(workload), sort_keys=True)
+        objects = [*pod_groups.pod_groups(workload, cluster.minor), *pods.workload_objects(workload)]
+        manifests = json.dumps(objects, sort_keys=True)
         environment = {
             "KWOK_DRA_EXPECTED": json.dumps([expectation(workload)]),
             "KWOK_DRA_STRICT": "true",

@@ -12,6 +12,10 @@ from topology.workloads import DEFAULT_NAMESPACE
 REPLACE_ON_CHANGES = {
     # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go
     "Node": ["status"],
+    # What puts a pod into its group does so when it is made (topology/pod_groups.py).
+    "Pod": ["metadata.labels"],
+    # Immutable: https://github.com/kubernetes/api/blob/v0.36.3/scheduling/v1alpha2/types.go (1.37: all but minCount)
+    "PodGroup": ["spec"],
     # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
     # (A ResourceSlice's immutable fields are part of its name.)
     "ResourceClaim": ["spec"],
@@ -23,6 +27,9 @@ REPLACE_ON_CHANGES = {
 # deletion too, and a replacement would then meet its predecessor.)
 AWAITED_BY_PULUMI = {"Deployment", "Job", "Pod"}
 WAIT_FOR = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+
+# What has claims made for it.
+HOLDERS = AWAITED_BY_PULUMI | {"PodGroup"}
 
 
 class KubernetesObject(pulumi.CustomResource):
@@ -77,17 +84,20 @@ class KubernetesObject(pulumi.CustomResource):
 def _resource_name(manifest: Manifest) -> str:
     """Return the name by which Pulumi knows the object: claims of several namespaces may have the same name.
 
-    What makes pods keeps its name when it moves to another namespace, and so is replaced: else its new pods would wait
-    for the devices of the old ones, which stay until the end of the update.
+    What holds devices keeps its name when it moves to another namespace, and so is replaced: else its new pods would
+    wait for the devices of the old ones, which stay until the end of the update.
     """
     name = str(manifest["metadata"]["name"])
     namespace = manifest["metadata"].get("namespace", DEFAULT_NAMESPACE)
-    if namespace == DEFAULT_NAMESPACE or manifest["kind"] in AWAITED_BY_PULUMI:
+    if namespace == DEFAULT_NAMESPACE or manifest["kind"] in HOLDERS:
         return name
     return f"{namespace}/{name}"
 
 
 def _type_token(manifest: Manifest) -> str:
+    if manifest["kind"] == "PodGroup":
+        # The provider (4.25) would warn that scheduling.k8s.io/v1beta1 was removed long ago, as its PriorityClass was.
+        return "kubernetes:scheduling.k8s.io/v1:PodGroup"
     version = str(manifest["apiVersion"])
     group_version = version if "/" in version else f"core/{version}"
     return f"kubernetes:{group_version}:{manifest['kind']}"

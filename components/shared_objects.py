@@ -3,19 +3,28 @@
 from collections.abc import Sequence
 
 import pulumi
+from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
-from topology import claims, namespaces, taints
+from topology import claims, namespaces, pod_groups, taints
 from topology.configuration import Topology
 from topology.progress import Key
+
+# The API server takes policies up after a while, and has nothing that tells when. What is tried does not stay.
+TRY = (
+    f"kubectl run try --image fake-image --labels {pod_groups.POD_GROUP_LABEL}=try --dry-run=server "
+    "--output jsonpath={.spec.schedulingGroup.podGroupName}"
+)
+AWAIT_ADMISSION = f"""exec timeout 60 sh -c 'until [ "$({TRY})" ]; do sleep 0.1; done'"""
 
 
 class SharedObjects(pulumi.ComponentResource):
     """What there is before the workloads.
 
     It creates one `Namespace` for each that a workload or claim names, the `ServiceAccount` of those with bare pods,
-    then the `ResourceClaim`s that are shared; and the `DeviceTaintRule`s.
+    then the `ResourceClaim`s that are shared; the `DeviceTaintRule`s; and where pods are to be in groups, the
+    `MutatingAdmissionPolicy` that puts them there, with a `command.local.Command` that ends once it does.
     """
 
     namespaces: list[KubernetesObject]
@@ -51,4 +60,17 @@ class SharedObjects(pulumi.ComponentResource):
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
             for manifest in taints.device_taint_rules(topology)
         ]
+        if any(workload.pod_group for workload in topology.workloads):
+            self._create_admission_policy(cluster)
         self.register_outputs({"claims": [claim.name for claim in topology.claims]})
+
+    def _create_admission_policy(self, cluster: KwokCluster) -> None:
+        policy = [KubernetesObject(manifest, cluster, parent=self) for manifest in pod_groups.admission_policy()]
+        local.Command(
+            "pod-groups",
+            create=AWAIT_ADMISSION,
+            environment=cluster.kubectl_environment,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=policy, deleted_with=cluster.command, replacement_trigger=cluster.command.id
+            ),
+        )

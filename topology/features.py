@@ -93,6 +93,13 @@ _V1 = f"{RESOURCE_API_GROUP}/v1"
 _V1BETA2 = f"{RESOURCE_API_GROUP}/v1beta2"
 _V1ALPHA3 = f"{RESOURCE_API_GROUP}/v1alpha3"
 
+# What 1.35 has to serve for these gates has no PodGroups yet.
+_POD_GROUPS = {
+    35: "scheduling.k8s.io/v1alpha1",
+    36: "scheduling.k8s.io/v1alpha2",
+    37: "scheduling.k8s.io/v1beta1",
+}
+
 FEATURES: Mapping[str, Feature] = {
     "admin access": Feature("DRAAdminAccess"),
     "binding conditions": Feature("DRADeviceBindingConditions"),
@@ -104,15 +111,13 @@ FEATURES: Mapping[str, Feature] = {
     "device taint rules": Feature("DRADeviceTaintRules", serves={34: _V1ALPHA3, 36: _V1BETA2, 37: _V1}),
     "device taints": Feature("DRADeviceTaints", serves={34: _V1ALPHA3, 35: None}),
     "extended resources": Feature("DRAExtendedResource"),
+    "gang scheduling": Feature("GangScheduling", since=36, serves=_POD_GROUPS),
     "list attributes": Feature("DRAListTypeAttributes", since=36),
     "partitionable devices": Feature("DRAPartitionableDevices"),
+    "pod groups": Feature("GenericWorkload", since=36, serves=_POD_GROUPS),
     "prioritized list": Feature("DRAPrioritizedList"),
     "resource pool status": Feature("DRAResourcePoolStatus", since=36, serves={36: _V1ALPHA3}),
-    "workload resource claims": Feature(
-        "DRAWorkloadResourceClaims",
-        since=36,
-        serves={36: "scheduling.k8s.io/v1alpha2", 37: "scheduling.k8s.io/v1beta1"},
-    ),
+    "workload resource claims": Feature("DRAWorkloadResourceClaims", since=36, serves=_POD_GROUPS),
 }
 
 
@@ -132,8 +137,13 @@ def runtime_config_for(uses: Iterable[str], resource_api: str, minor: int) -> di
 
     `resource_api` is one of `topology.api_versions.RESOURCE_API_VERSIONS`.
     """
-    needed = {_as_of(FEATURES[use].serves, minor) for use in uses} | {f"{RESOURCE_API_GROUP}/{resource_api}"}
+    needed = {served(use, minor) for use in uses} | {f"{RESOURCE_API_GROUP}/{resource_api}"}
     return {api: True for api in sorted(filter(None, needed - {_V1}))}
+
+
+def served(use: str, minor: int) -> str | None:
+    """Return the group version in which the control plane reads the objects of a feature; None for the default one."""
+    return _as_of(FEATURES[use].serves, minor)
 
 
 def gate_problems(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, str]]:

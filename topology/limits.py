@@ -23,6 +23,9 @@ CLAIM_CONSUMERS_MAX = 256  # ResourceClaimReservedForMaxSize: pods that share on
 DEVICE_CONSTRAINTS_MAX = 32  # DeviceConstraintsMaxSize: constraints of one claim
 DRIVER_NAME_MAX = 63  # DriverNameMaxLength
 
+# https://github.com/kubernetes/api/blob/v0.37.2/scheduling/v1beta1/types.go
+POD_GROUP_CLAIMS_MAX = 4  # MaxPodGroupResourceClaims
+
 # https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/util/validation/validation.go
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253

@@ -2,7 +2,8 @@
 
 from topology.manifests import Manifest, given
 from topology.nodes import KWOK_TOLERATION, NODE_TYPE
-from topology.workloads import Claim, Container, Workload
+from topology.pod_groups import POD_GROUP_LABEL, pod_claim
+from topology.workloads import Container, Workload
 
 
 def workload_objects(workload: Workload) -> list[Manifest]:
@@ -15,8 +16,12 @@ def workload_objects(workload: Workload) -> list[Manifest]:
     return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": _deployment_spec(workload)}]
 
 
-def _labels(workload: Workload) -> dict[str, str]:
+def _selector(workload: Workload) -> dict[str, str]:
     return {"app": workload.name}
+
+
+def _labels(workload: Workload) -> dict[str, str]:
+    return _selector(workload) | ({POD_GROUP_LABEL: workload.name} if workload.pod_group else {})
 
 
 def _pod(workload: Workload, name: str) -> Manifest:
@@ -31,7 +36,7 @@ def _pod(workload: Workload, name: str) -> Manifest:
 def _deployment_spec(workload: Workload) -> Manifest:
     return {
         "replicas": workload.replicas,
-        "selector": {"matchLabels": _labels(workload)},
+        "selector": {"matchLabels": _selector(workload)},
         "template": {"metadata": {"labels": _labels(workload)}, "spec": _pod_spec(workload)},
     }
 
@@ -59,7 +64,7 @@ def _pod_spec(workload: Workload) -> Manifest:
         "containers": [_container(container) for container in workload.all_containers()],
     } | given(
         nodeSelector=workload.node_selector,
-        resourceClaims=[_pod_claim(workload, claim) for claim in workload.claims],
+        resourceClaims=[pod_claim(workload, claim) for claim in workload.claims],
     )
 
 
@@ -71,9 +76,3 @@ def _container(container: Container) -> Manifest:
         requests=quantities,
     )
     return {"name": container.name, "image": "fake-image", "resources": resources}
-
-
-def _pod_claim(workload: Workload, claim: Claim) -> Manifest:
-    if claim.claim:
-        return {"name": claim.name, "resourceClaimName": claim.claim}
-    return {"name": claim.name, "resourceClaimTemplateName": workload.template_name(claim)}

@@ -123,6 +123,11 @@ def is_shared(pod: Object, claim: str) -> bool:
     return any(entry.get("resourceClaimName") == claim for entry in pod["spec"].get("resourceClaims") or [])
 
 
+def is_reserved_for_group(claim: Object) -> bool:
+    """Tell whether a group of pods has the claim, which keeps it when a pod has run to its end."""
+    return any(consumer.get("resource") == "podgroups" for consumer in _consumers(claim))
+
+
 def asks_for_extended_resources(pod: Object) -> bool:
     """Tell whether a container wants more than what every node has, such as `nvidia.com/gpu`."""
     return any("/" in name for container in pod["spec"]["containers"] for name in _limits(container))
@@ -184,8 +189,12 @@ def _has_arrived(expected: Expected, pod: Object, claims: Iterable[Object]) -> b
 
 
 def _is_reserved_for(claim: Object, pod: Object) -> bool:
-    consumers = claim.get("status", {}).get("reservedFor") or []
-    return any(consumer["name"] == pod["metadata"]["name"] for consumer in consumers)
+    return any(consumer["name"] == pod["metadata"]["name"] for consumer in _consumers(claim))
+
+
+def _consumers(claim: Object) -> Sequence[Object]:
+    consumers: Sequence[Object] = claim.get("status", {}).get("reservedFor") or []
+    return consumers
 
 
 def _is_settled(expected: Expected, pods: Sequence[Object], objects: Iterable[Object]) -> bool:

@@ -1,7 +1,7 @@
 """Selectors and claims against the devices that a stack has: what no node can give, said before anything is created."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import NamedTuple
@@ -60,6 +60,15 @@ class _Request(NamedTuple):
     name: str
     alternatives: list[_Alternative]
     admin_access: bool = False
+
+
+_Taken = tuple[set[tuple[str, str]], int]
+"""Devices, by driver and name, and how many of them are taken."""
+
+
+def _sum(taken: Iterable[_Taken], names: set[tuple[str, str]]) -> int:
+    """Return how many devices are taken of those that `names` holds alone."""
+    return sum(count for other, count in taken if other <= names)
 
 
 class _Stack:
@@ -195,8 +204,10 @@ class _Pod:
         self.all_nodes = nodes
         self._known: dict[tuple[str, str, str], list[Candidate]] = {}
         self.specs = [self._spec(index, claim) for index, claim in enumerate(workload.claims)]
-        self.own_specs = [spec for spec, claim in zip(self.specs, workload.claims, strict=True) if claim.claim is None]
-        self.requests = [request for name, path, spec in self.specs for request in stack.requests(name, spec, path)]
+        shared = [claim.claim is not None or claim in workload.group_claims for claim in workload.claims]
+        self.own_specs = [spec for spec, common in zip(self.specs, shared, strict=True) if not common]
+        self.shared_specs = [spec for spec, common in zip(self.specs, shared, strict=True) if common]
+        self.requests = self._requests(self.specs)
 
     def _spec(self, index: int, claim: Claim) -> tuple[str, str, ClaimSpec]:
         if claim.claim:
@@ -324,8 +335,11 @@ class _Pod:
     # fewer: what that comes to is for the scheduler to find out.
 
     def _too_many_pods(self) -> Iterator[Problem]:
-        wanted = self.workload.replicas
-        if self.workload.kind == "Job" or wanted - self.workload.expected_pending <= (most := self._most_pods()):
+        wanted, most = self.workload.replicas, self._most_pods()
+        if most < self.workload.fewest_pods <= wanted:
+            yield self._too_large_gang(most)
+            return
+        if self.workload.kind == "Job" or wanted - self.workload.expected_pending <= most:
             return  # The pods of a job give their devices back.
         pending = (wanted - most) * (len(self.own_specs) + bool(self.workload.extended_resources))
         yield Problem(
@@ -335,20 +349,35 @@ class _Pod:
             f"expect: {{pending: {pending}}}",
         )
 
+    def _too_large_gang(self, most: int) -> Problem:
+        return Problem(
+            f"{self.path}.podGroup.minCount",
+            f"is {self.workload.fewest_pods}, but {self._names(self.nodes)} can hold at most {most} such "
+            f"pod{'s' if most != 1 else ''}, so that none would run: ask for fewer, give the pools more nodes or "
+            "devices, or say that all are to wait with "
+            f"expect: {{allocated: 0, pending: {self.workload.replicas * self.workload.claims_per_pod}}}",
+        )
+
     def _most_pods(self) -> int:
         rooms = [(self._most_pods_on(node), _count_of_nodes(self.workload, node)) for node in self.nodes]
-        if any(claim.claim for claim in self.workload.claims):
+        if self.shared_specs:
             return max(room for room, _ in rooms)  # A shared claim has its devices on one node.
         return sum(room * count for room, count in rooms)
 
     def _most_pods_on(self, node: _Node) -> int:
-        own = [request for name, path, spec in self.own_specs for request in self.stack.requests(name, spec, path)]
-        taken = [found for request in [*own, *self._resource_requests()] if (found := self._taken(node, request))]
-        rooms = [len(names) // sum(count for other, count in taken if other <= names) for names, count in taken]
-        return min([int(number(node_objects.node_capacity(node.pool)["pods"])), *rooms])
+        each = self._all_taken(node, [*self._requests(self.own_specs), *self._resource_requests()])
+        once = self._all_taken(node, self._requests(self.shared_specs))
+        rooms = [(len(names) - _sum(once, names)) // _sum(each, names) for names, _ in each]
+        return max(min([int(number(node_objects.node_capacity(node.pool)["pods"])), *rooms]), 0)
 
-    def _taken(self, node: _Node, request: _Request) -> tuple[set[tuple[str, str]], int] | None:
-        """Return devices of which each pod takes at least so many for itself; None if it can do with shared ones."""
+    def _requests(self, specs: Iterable[tuple[str, str, ClaimSpec]]) -> list[_Request]:
+        return [request for name, path, spec in specs for request in self.stack.requests(name, spec, path)]
+
+    def _all_taken(self, node: _Node, requests: Iterable[_Request]) -> list[_Taken]:
+        return [found for request in requests if (found := self._taken(node, request))]
+
+    def _taken(self, node: _Node, request: _Request) -> _Taken | None:
+        """Return what a request takes at least; None if it can do with shared devices."""
         names: set[tuple[str, str]] = set()
         counts = []
         for alternative in request.alternatives:

@@ -17,6 +17,9 @@ CLAIMS_LISTED_MAX = 100
 REASONS_LISTED_MAX = 5
 """At most this many pending pods of a workload are named in an error."""
 
+PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:")
+"""With these the scheduler goes on about preemption, which moves no devices."""
+
 KINDS = (
     "deployments.apps",
     "deviceclasses.resource.k8s.io",
@@ -127,11 +130,11 @@ def _claims_of(
     shortage: Shortage,
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
-    done = progress.is_done(pod)
     for name in progress.claim_names(pod).values():
         if progress.has_without_claim(pod, name):
             continue
         claim = live_claims.get((namespace, name), {})
+        done = progress.is_done(pod) and not progress.is_reserved_for_group(claim)
         devices = [] if done else _devices(claim)
         entry = {
             # The controller deletes what it made for a pod that is done, and may make, name and delete it once more.
@@ -189,8 +192,9 @@ def _reason(pod: Object, shortages: Sequence[str]) -> str:
     for condition in pod["status"].get("conditions", []):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             message = str(condition.get("message") or condition.get("reason"))
-            # What follows is about preemption, which moves no devices.
-            return "; ".join([message.partition(" still not schedulable")[0].partition(" preemption:")[0], *shortages])
+            for preemption in PREEMPTION:
+                message = message.partition(preemption)[0]
+            return "; ".join([message, *shortages])
     return "not yet considered by the scheduler"
 
 

@@ -2,7 +2,7 @@
 
 from topology.configuration import Topology
 from topology.faults import DeviceTaint, DeviceTaintRule
-from topology.features import FEATURES
+from topology.features import served
 from topology.manifests import RESOURCE_API_VERSION, Manifest, given
 
 
@@ -13,9 +13,7 @@ def taint(configuration: DeviceTaint) -> Manifest:
 
 def device_taint_rules(topology: Topology) -> list[Manifest]:
     """Render the DeviceTaintRules in the version that the control plane reads them in."""
-    minor = topology.cluster.minor
-    served = FEATURES["device taint rules"].serves
-    version = served[max(since for since in served if since <= minor)] or RESOURCE_API_VERSION
+    version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
     return [_device_taint_rule(rule, version) for rule in topology.device_taint_rules]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from topology.configuration import Cluster, Devices, Topology
 from topology.features import FEATURES, gates_for, runtime_config_for
-from topology.workloads import ClaimSpec
+from topology.workloads import ClaimSpec, Workload
 
 
 def features_used(topology: Topology) -> dict[str, str]:
@@ -52,6 +52,7 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
             yield from ((feature, f"workloads[{index}].claims[{place}]") for feature in _of_claim(claim))
         if workload.extended_resources:
             yield "extended resources", f"workloads[{index}].containers"
+        yield from _of_pod_group(workload, f"workloads[{index}].podGroup")
 
 
 def _of_devices(devices: Devices) -> Iterator[str]:
@@ -66,6 +67,15 @@ def _of_devices(devices: Devices) -> Iterator[str]:
 def consumes_counters(devices: Devices) -> bool:
     """Tell whether parts of a device share counters."""
     return devices.mig == "dynamic" or bool(devices.model.counters)
+
+
+def _of_pod_group(workload: Workload, path: str) -> Iterator[tuple[str, str]]:
+    if workload.pod_group:
+        yield "pod groups", path
+        if workload.pod_group.min_count:
+            yield "gang scheduling", f"{path}.minCount"
+        if workload.pod_group.claims:
+            yield "workload resource claims", f"{path}.claims"
 
 
 def _of_claim(claim: ClaimSpec) -> Iterator[str]:

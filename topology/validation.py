@@ -246,15 +246,21 @@ def _shared_claims(raw: Mapping[str, object]) -> Iterator[Problem]:
     pods: Counter[str] = Counter()
     for path, workload in _each("", raw, "workloads"):
         namespace = _namespace(workload)
+        group = workload.get("podGroup")
+        names = group.get("claims") if isinstance(group, dict) else None
         used: set[str] = set()
+        of_group: set[str] = set()
         for claim_path, claim in _each(f"{path}.", workload, "claims"):
             name = claim.get("claim")
             if isinstance(name, str) and (namespace, name) in shared:
                 used.add(shared[namespace, name])
+                if isinstance(names, list) and claim.get("name") in names:
+                    of_group.add(shared[namespace, name])
             elif isinstance(name, str):
                 yield Problem(f"{claim_path}.claim", _no_shared_claim(name, namespace, list(shared)))
         replicas = workload.get("replicas", 1)
-        pods.update(dict.fromkeys(used, replicas if type(replicas) is int else 0))
+        pods.update(dict.fromkeys(used - of_group, replicas if type(replicas) is int else 0))
+        pods.update(used & of_group)
     for path, count in pods.items():
         if count > limits.CLAIM_CONSUMERS_MAX:
             yield Problem(

@@ -254,18 +254,32 @@ class Expectation(Model):
     pending: Annotated[int, Field(ge=0)] = 0
 
 
+class PodGroup(Model):
+    """The group that the pods of a workload are to the scheduler: all or none of the first `min_count` get a place.
+
+    Of each of the `claims`, by their names in the pod, there is one for the whole group.
+
+    https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4671-gang-scheduling
+    https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/5729-resourceclaim-support-for-workloads
+    """
+
+    min_count: Annotated[int, Field(ge=1, le=limits.CLUSTER_PODS_MAX)] | None = None
+    claims: Annotated[list[DnsLabel], Field(max_length=limits.POD_GROUP_CLAIMS_MAX)] = []
+
+
 class Workload(Model):
     """A Deployment, a Job or bare pods: `replicas` fake pods with the `claims`, on nodes that `node_selector` allows.
 
-    Without `containers` there is one that uses every claim. The workload is made `after` others, once those stand as
-    expected. What it expects (default: every claim is allocated and every pod runs) has to hold after
-    `ready_timeout_seconds`, or the update fails and says why.
+    Without `containers` there is one that uses every claim. With `pod_group` they are one group. The workload is made
+    `after` others, once those stand as expected. What it expects (default: every claim is allocated and every pod
+    runs) has to hold after `ready_timeout_seconds`, or the update fails and says why.
     """
 
     name: DnsLabel
     kind: Literal["Deployment", "Job", "Pod"] = "Deployment"
     namespace: Namespace = DEFAULT_NAMESPACE
     replicas: Annotated[int, Field(ge=0, le=limits.CLUSTER_PODS_MAX)] = 1
+    pod_group: PodGroup | None = None
     claims: list[Claim] = []
     containers: list[Container] = []
     node_selector: dict[LabelKey, LabelValue] = {}
@@ -277,6 +291,16 @@ class Workload(Model):
     def template_name(self, claim: Claim) -> str:
         """Return the name of the ResourceClaimTemplate of `claim`."""
         return claim.template or f"{self.name}-{claim.name}"
+
+    @property
+    def fewest_pods(self) -> int:
+        """How many pods there have to be room for, if any of them is to run."""
+        return (self.pod_group and self.pod_group.min_count) or 1
+
+    @property
+    def group_claims(self) -> list[Claim]:
+        """The claims of which there is one for the whole group of pods."""
+        return [claim for claim in self.claims if self.pod_group and claim.name in self.pod_group.claims]
 
     def all_containers(self) -> list[Container]:
         """Return the containers of each pod."""
@@ -309,6 +333,26 @@ class Workload(Model):
     def _claims_something(self) -> Self:
         if not self.claims_per_pod:
             raise problem("has no claims: give it claims, or containers with extended resources")
+        return self
+
+    @model_validator(mode="after")
+    def _group_has_its_claims_and_pods(self) -> Self:
+        if self.pod_group is None:
+            return self
+        known = [claim.name for claim in self.claims]
+        for name in self.pod_group.claims:
+            if name not in known:
+                raise problem(
+                    f"podGroup.claims has a claim {name!r} that the workload does not have{suggestion(name, known)} "
+                    f"Its claims are {', '.join(known) or 'none'}"
+                )
+            if self.pod_group.claims.count(name) > 1:
+                raise problem(f"podGroup.claims has claim {name} twice: name each once")
+        if 0 < self.replicas < (self.pod_group.min_count or 0):
+            raise problem(
+                f"podGroup.minCount is {self.pod_group.min_count}, but it has {self.replicas} "
+                f"pod{'s' if self.replicas > 1 else ''} (replicas): they would wait for the others for good"
+            )
         return self
 
     @model_validator(mode="after")

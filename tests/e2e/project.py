@@ -28,6 +28,8 @@ SCENARIOS = (
     "order",
     "oversubscribed",
     "partitionable",
+    "pod-group",
+    "pod-group-claim",
     "prioritized-list",
     "shared-claim",
 )

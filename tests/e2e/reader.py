@@ -71,12 +71,15 @@ class Reader:
         ]
 
     def refusals(self) -> dict[str, str]:
-        """Return why pods are pending, by their name, in the scheduler's words."""
+        """Return why pods are pending, by their name, in the scheduler's words.
+
+        A pod of a group may still be told so when it has its node: https://github.com/kubernetes/kubernetes/issues/139417
+        """
         return {
             pod["metadata"]["name"]: condition["message"]
             for pod in self.by_kind.get("Pod", [])
             for condition in pod["status"].get("conditions") or []
-            if condition["type"] == "PodScheduled" and condition["status"] == "False"
+            if condition["type"] == "PodScheduled" and condition["status"] == "False" and "nodeName" not in pod["spec"]
         }
 
 

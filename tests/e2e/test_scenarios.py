@@ -3,6 +3,7 @@
 The scenarios of one Kubernetes version share a project, one after the other.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -103,7 +104,7 @@ def check_outputs(seen: Seen) -> None:
     refusals = seen.reader.refusals()
     assert reasons.keys() == refusals.keys()
     for pod, reason in reasons.items():
-        assert reason.split("; ")[0] == refusals[pod].partition(" still not")[0].partition(" preemption:")[0]
+        assert reason.split("; ")[0] == re.split(" still not|, pod group preemption:| preemption:", refusals[pod])[0]
 
 
 # What is to be seen.
@@ -272,6 +273,47 @@ def jobs(seen: Seen) -> None:
     assert [claim["metadata"]["name"] for claim in held] == [server["name"]]
 
 
+def pod_group(seen: Seen) -> None:
+    assert len(seen.satisfied("first")) == 4
+    second = seen.of("second")
+    assert [claim["podPhase"] for claim in second] == ["Pending"] * 4
+    assert Counter("pod group is unschedulable" in claim["reason"] for claim in second) == {True: 3, False: 1}
+    # There would have been room for three of them.
+    assert seen.pool("gpu") == {"name": "gpu", "nodes": 2, "devices": 8, "allocated": 5, "free": 3}
+    groups = [(pod["metadata"]["name"].split("-")[0], pod["spec"].get("schedulingGroup")) for pod in pods(seen)]
+    assert sorted(name for name, group in groups if group == {"podGroupName": name}) == ["first"] * 4 + ["second"] * 4
+    assert [name for name, group in groups if group is None] == ["single"]
+    (first, second_group) = seen.project.get("podgroups")
+    assert [entry["spec"]["schedulingPolicy"] for entry in (first, second_group)] == [{"gang": {"minCount": 4}}] * 2
+    assert [entry["status"]["conditions"][0]["status"] for entry in (first, second_group)] == ["True", "False"]
+
+
+def pods(seen: Seen) -> list[Object]:
+    return seen.reader.by_kind["Pod"]
+
+
+def pod_group_claim(seen: Seen) -> None:
+    groups = {entry["metadata"]["name"]: entry for entry in seen.project.get("podgroups")}
+    workers, (leader,) = seen.of("workers"), seen.of("leader")
+    assert [claim["name"] for claim in (leader, *workers)] == ["pair"] * 4
+    assert len({(claim["node"], *devices(claim)) for claim in (leader, *workers)}) == 1
+    assert users(seen, "pair") == [("pods", "leader-0"), ("podgroups", "workers")]
+    (made,) = groups["alone"]["status"]["resourceClaimStatuses"]
+    (alone,) = seen.of("alone")
+    assert alone["name"] == made["resourceClaimName"]
+    assert users(seen, alone["name"]) == [("podgroups", "alone")]
+    (owner,) = seen.reader.claim_objects["default", alone["name"]]["metadata"]["ownerReferences"]
+    assert owner["uid"] == groups["alone"]["metadata"]["uid"]
+    assert groups["alone"]["spec"]["schedulingPolicy"] == {"basic": {}}
+    assert seen.pool("gpu")["allocated"] == 3
+
+
+def users(seen: Seen, claim: str) -> list[tuple[str, str]]:
+    """Return for what a claim is reserved: kind and name."""
+    consumers = seen.reader.claim_objects["default", claim]["status"]["reservedFor"]
+    return [(consumer["resource"], consumer["name"]) for consumer in consumers]
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
@@ -284,6 +326,8 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "order": order,
     "oversubscribed": oversubscribed,
     "partitionable": partitionable,
+    "pod-group": pod_group,
+    "pod-group-claim": pod_group_claim,
     "prioritized-list": prioritized_list,
     "shared-claim": shared_claim,
 }

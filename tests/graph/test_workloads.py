@@ -158,3 +158,55 @@ def test_extended_resources_need_no_template() -> None:
     found = run(stack({"name": "job", "claims": [], "containers": containers, "replicas": 0}))
     assert not found.of_kind("ResourceClaimTemplate")
     assert found.resources["Deployment job"].replace_with == set()
+
+
+GROUP: Configuration = {"name": "a", "replicas": 2, "podGroup": {"minCount": 2, "claims": ["own"]}}
+
+
+def test_a_group_comes_before_its_pods_and_is_replaced_with_what_its_claims_are_made_from() -> None:
+    claims = [OWN, USE]
+    found = run(stack(GROUP | {"claims": claims}, {"name": "b"}, claims=[shared()]))
+    group = found.resources["PodGroup a"]
+    assert group.inputs["apiVersion"] == "scheduling.k8s.io/v1beta1"
+    assert group.parent == "ClaimWorkload a"
+    assert group.dependencies >= {COMMAND, "ResourceClaimTemplate a-own", "ResourceClaim one"}
+    assert group.replace_with == {"ResourceClaimTemplate a-own", "ResourceClaim one"}
+    assert (group.replace_on_changes, group.delete_before_replace) == (["spec"], True)
+    pods = found.resources["Deployment a"]
+    assert "PodGroup a" in pods.dependencies
+    assert pods.replace_with == {"PodGroup a", "ResourceClaimTemplate a-own", "ResourceClaim one"}
+    assert set(found.of_kind("PodGroup")) == {"a"}
+
+
+def test_pods_come_after_the_policy_that_puts_them_into_their_group() -> None:
+    found = run(stack(GROUP))
+    policies = {"MutatingAdmissionPolicy pod-groups", "MutatingAdmissionPolicyBinding pod-groups"}
+    command = found.resources["Command pod-groups"]
+    assert command.parent == SHARED
+    assert command.dependencies >= policies
+    assert "kubectl run try --image fake-image --labels pod-group=try --dry-run=server" in command.inputs["create"]
+    assert command.inputs["environment"]["KUBECONFIG"] == KUBECONFIG
+    assert (command.deleted_with, command.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
+    assert found.resources["Deployment a"].dependencies >= {*policies, "Command pod-groups"}
+    assert not any("pod-groups" in key for key in run(stack({"name": "a"})).resources)
+
+
+def test_a_bare_pod_that_comes_into_a_group_is_replaced() -> None:
+    found = run(stack(GROUP | {"kind": "Pod"}))
+    assert found.resources["Pod a-0"].replace_on_changes == ["metadata.labels"]
+
+
+def test_a_group_that_moves_to_another_namespace_is_replaced() -> None:
+    """Else it would keep its devices until the end of the update, which waits for those of the new one."""
+    assert run(stack(GROUP | {"namespace": "else"})).resources["PodGroup a"].replace_with == {
+        "ResourceClaimTemplate else/a-own"
+    }
+
+
+def test_the_wait_is_repeated_when_the_group_changes() -> None:
+    def command(count: int) -> Configuration:
+        group = GROUP | {"podGroup": {"minCount": count}}
+        return run(stack(group, {"name": "b", "after": ["a"]})).resources["Command a"].inputs
+
+    assert command(1) == command(1)
+    assert command(1) != command(2)

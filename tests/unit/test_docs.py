@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "`deviceTaintRules`": faults.DeviceTaintRule,
     "`claims`": workloads.SharedClaim,
     "`workloads`": workloads.Workload,
+    "`workloads[].podGroup`": workloads.PodGroup,
     "`workloads[].claims[]`": workloads.Claim,
     "`requests[]`": workloads.DeviceRequest,
     "`firstAvailable[]`": workloads.DeviceSubRequest,

@@ -110,8 +110,20 @@ EXPECTED: dict[str, list[Needs]] = {
     ],
     "device taints": [told("DRADeviceTaints", serve=V1ALPHA3), told("DRADeviceTaints"), NOTHING, NOTHING],
     "extended resources": [told("DRAExtendedResource")] * 2 + [NOTHING] * 2,
+    "gang scheduling": [
+        36,
+        36,
+        told("GangScheduling", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
+        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+    ],
     "list attributes": [36, 36, told("DRAListTypeAttributes"), told("DRAListTypeAttributes")],
     "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 2,
+    "pod groups": [
+        36,
+        36,
+        told("GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
+        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+    ],
     "prioritized list": [NOTHING] * 4,
     "resource pool status": [
         36,

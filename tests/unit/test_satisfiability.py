@@ -78,6 +78,7 @@ NONE = {"deviceClass": "none"}
 ADMIN = {"adminAccess": True}
 ALL = {"allocationMode": "All"}
 USE = {"name": "u", "claim": "one"}
+GROUP = claim({"count": 3})
 HAS_NONE = "but no node of a has any: name another class, or loosen what it asks for"
 
 
@@ -221,11 +222,15 @@ def test_what_some_node_may_give(configuration: Configuration) -> None:
         (stack(devices(2, nodes=4, faults=[{"nodes": [0, 3], "gone": True}]), claims=[claim({})]), 4),
         (stack(devices(8), containers=asking("example.com/any", 1, 2)), 2),
         (stack(devices(8), containers=asking("deviceclass.resource.kubernetes.io/any", 1), claims=[claim({})]), 4),
-        # All that share a claim are on its node.
-        (stack(devices(8, nodes=3), claims=[USE, claim({"count": 2})], shared_claims=[claim({})]), 4),
+        # All that share a claim are on its node, which has its devices.
+        (stack(devices(8, nodes=3), claims=[USE, claim({"count": 2})], shared_claims=[claim({})]), 3),
+        (stack(devices(8, nodes=3), claims=[GROUP, claim({"count": 2}, name="d")], podGroup={"claims": ["c"]}), 2),
+        (stack(devices(8, nodes=3), claims=[GROUP, claim({"count": 2}, name="d")], podGroup={}), 3),
+        (stack(devices(8, nodes=3), claims=[GROUP, claim(index(0), name="d")], podGroup={"claims": ["c"]}), 1),
         # A node takes 110 pods.
         (stack(shared(), claims=[claim({})]), 110),
         (stack(devices(1, nodes=2), claims=[USE], shared_claims=[claim({})]), 110),
+        (stack(devices(3, nodes=2), claims=[GROUP], podGroup={"claims": ["c"], "minCount": 110}), 110),
         (stack(devices(nodes=2, capacity={"pods": 7}), claims=[claim(ADMIN)], namespace="admin"), 14),
     ],
 )
@@ -251,6 +256,10 @@ def test_how_many_pods_there_is_room_for(configuration: Configuration, most: int
             "that the rest is to wait with expect: {pending: 2}",
         ),
         ({"replicas": 5, "expect": {"pending": 2}}, None),
+        # Of a gang so many or none.
+        ({"replicas": 5, "podGroup": {"minCount": 3}, "expect": {"pending": 2}}, None),
+        ({"replicas": 5, "kind": "Job", "podGroup": {"minCount": 3}}, None),
+        ({"replicas": 5, "podGroup": {"minCount": 4}, "expect": {"pending": 5}}, None),
         ({"replicas": 5, "expect": {"pending": 3}}, None),
         # The pods of a job run one after the other.
         ({"replicas": 5, "kind": "Job"}, None),
@@ -283,3 +292,13 @@ def test_what_is_said_about_too_many_pods(workload: Configuration, expected: str
         load(configuration)
     else:
         assert problems(configuration) == [f"workloads[0].replicas: {expected}"]
+
+
+@pytest.mark.parametrize("values", [{}, {"kind": "Job"}, {"expect": {"pending": 2}}])
+def test_a_gang_for_which_there_is_no_room(values: Configuration) -> None:
+    configuration = stack(devices(3), claims=[claim({})], replicas=5, podGroup={"minCount": 4}, **values)
+    assert problems(configuration) == [
+        "workloads[0].podGroup.minCount: is 4, but a can hold at most 3 such pods, so that none would run: ask for "
+        "fewer, give the pools more nodes or devices, or say that all are to wait with "
+        "expect: {allocated: 0, pending: 5}"
+    ]

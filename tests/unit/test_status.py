@@ -447,6 +447,20 @@ def test_a_pod_that_is_done_has_given_its_claim_back(dev: Object) -> None:
     assert found.unexpected == []
 
 
+def test_a_group_keeps_its_claim_when_its_pods_are_done(topology: Topology) -> None:
+    done = pod("fake-pod-1", node="kwok-node-0", claim="c")
+    done["status"]["phase"] = "Succeeded"
+    of_group = claim("c", ("kwok-node-0", "gpu-0"))
+    of_group["metadata"]["ownerReferences"] = [{"kind": "PodGroup", "uid": "uid of fake-pod"}]
+    of_group["status"]["reservedFor"] = [{"resource": "podgroups", "name": "fake-pod"}]
+    found = report(topology, [*node("kwok-node-0"), done, of_group])
+    assert isinstance(found.claims, list)
+    (entry,) = found.claims
+    assert (entry["name"], entry["state"], len(entry["devices"])) == ("c", "allocated,reserved", 1)
+    assert found.pools == [{"name": "kwok-node", "nodes": 1, "devices": 1, "allocated": 1, "free": 0}]
+    assert found.leftovers == []
+
+
 def test_extended_resources(dev: Object) -> None:
     """The scheduler makes a claim for them, unless the node has them by itself."""
     dev["deviceClasses"][0]["extendedResourceName"] = "example.com/gpu"

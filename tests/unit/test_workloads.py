@@ -144,6 +144,20 @@ REQUESTS: Cases = [
 ]
 
 CONTAINERS: Cases = [
+    (
+        stack({"podGroup": {"claims": ["d"]}}),
+        "workloads[0]: podGroup.claims has a claim 'd' that the workload does not have. Its claims are c",
+    ),
+    (stack({"podGroup": {"claims": ["c", "c"]}}), "workloads[0]: podGroup.claims has claim c twice: name each once"),
+    (
+        stack({"podGroup": {"minCount": 2}}),
+        "workloads[0]: podGroup.minCount is 2, but it has 1 pod (replicas): they would wait for the others for good",
+    ),
+    (stack({"podGroup": {"minCount": 0}}), "workloads[0].podGroup.minCount: has to be at least 1, but is 0"),
+    (
+        stack({"podGroup": {"claims": list("cdefg")}}),
+        "workloads[0].podGroup.claims: may have at most 4 entries, but has 5",
+    ),
     (stack({"claims": []}), "workloads[0]: has no claims: give it claims, or containers with extended resources"),
     (
         using({"claims": [{"name": "d"}]}),
