@@ -11,9 +11,7 @@ cluster = KwokCluster(topology.cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]
 shared = SharedObjects(topology, cluster, depends_on=[classes, *pools])
-workloads = claim_workloads(
-    topology.workloads, cluster, shared_claims=shared.claims, depends_on=[classes, *pools, shared]
-)
+workloads = claim_workloads(topology, cluster, shared_claims=shared.claims, depends_on=[classes, *pools, shared])
 status = ClaimStatus(topology, cluster, depends_on=[classes, *pools, shared, *workloads])
 
 pulumi.export("clusterName", cluster.cluster_name)

@@ -10,7 +10,7 @@ from pulumi_command import local
 from components.kwok_cluster import KwokCluster
 from components.waiting import UNREACHABLE as UNREACHABLE_OUTPUT
 from topology.configuration import Topology
-from topology.status import KINDS, UNREACHABLE, Report, expectation, report, unfit
+from topology.status import KINDS, UNREACHABLE, Report, expectation, not_ready, report, unfit
 
 
 class ClaimStatus(pulumi.ComponentResource):
@@ -42,9 +42,13 @@ class ClaimStatus(pulumi.ComponentResource):
     ) -> None:
         """Read the status of what `topology` describes in `cluster`, after `depends_on`."""
         super().__init__("kwok-dra:components:ClaimStatus", "claim-status", None, opts)
-        waited_for = [] if pulumi.runtime.is_dry_run() else [expectation(workload) for workload in topology.workloads]
-        environment = {"KWOK_DRA_EXPECTED": json.dumps(waited_for), "KWOK_DRA_KINDS": ",".join(KINDS)}
-        environment |= {"KWOK_DRA_UNFIT": json.dumps(unfit(topology))}
+        waits = not pulumi.runtime.is_dry_run()
+        environment = {
+            "KWOK_DRA_EXPECTED": json.dumps([expectation(workload) for workload in topology.workloads if waits]),
+            "KWOK_DRA_KINDS": ",".join(KINDS),
+            "KWOK_DRA_UNFIT": json.dumps(unfit(topology)),
+            "KWOK_DRA_NOT_READY": json.dumps(not_ready(topology) if waits else None),
+        }
         read = local.run_output(
             command="exec python3 components/waiting.py",
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),

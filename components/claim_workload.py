@@ -10,31 +10,38 @@ from pulumi_command import local
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from topology import claims, pod_groups, pods
+from topology.configuration import Topology
 from topology.progress import Key
-from topology.status import expectation
+from topology.status import expectation, unfit
 from topology.workloads import Workload, in_order
 
 
 def claim_workloads(
-    workloads: Sequence[Workload],
+    topology: Topology,
     cluster: KwokCluster,
     *,
     shared_claims: Mapping[Key, KubernetesObject],
     depends_on: Sequence[pulumi.Resource],
 ) -> list["ClaimWorkload"]:
-    """Create all workloads after `depends_on`, each after those that it names."""
-    awaited = {name for workload in workloads for name in workload.after}
+    """Create all workloads of `topology` after `depends_on`, each after those that it names."""
+    awaited = {name for workload in topology.workloads for name in workload.after}
+    wait = {"KWOK_DRA_UNFIT": json.dumps(unfit(topology)), "KWOK_DRA_STACK": _digest(topology)}
     made: dict[str, ClaimWorkload] = {}
-    for workload in in_order(workloads):
+    for workload in in_order(topology.workloads):
         settled = [made[name].settled for name in workload.after]
         made[workload.name] = ClaimWorkload(
             workload,
             cluster,
             shared_claims=[shared_claims[workload.namespace, claim.claim] for claim in workload.claims if claim.claim],
-            has_successors=workload.name in awaited,
+            wait=wait if workload.name in awaited else None,
             depends_on=[*depends_on, *(command for command in settled if command)],
         )
     return list(made.values())
+
+
+def _digest(topology: Topology) -> str:
+    """Return a text that is another one whenever something is that decides which claims get devices."""
+    return hashlib.sha256(topology.model_dump_json(exclude={"cluster", "catalogue"}).encode()).hexdigest()
 
 
 class ClaimWorkload(pulumi.ComponentResource):
@@ -45,7 +52,8 @@ class ClaimWorkload(pulumi.ComponentResource):
     - the `PodGroup`, after them, if the pods are to be one;
     - the `Deployment`, `Job` or `Pod`s, after it. Pods and groups keep the claims they have when a template changes, so
       they are replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
-    - where others come after it, a `command.local.Command` that ends when the workload stands as expected.
+    - where others come after it, a `command.local.Command` that ends when the workload stands as expected. It runs
+      again whenever the environment `wait` is another one.
     """
 
     templates: list[KubernetesObject]
@@ -59,7 +67,7 @@ class ClaimWorkload(pulumi.ComponentResource):
         cluster: KwokCluster,
         *,
         shared_claims: Sequence[KubernetesObject] = (),
-        has_successors: bool = False,
+        wait: Mapping[str, str] | None = None,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -95,22 +103,16 @@ class ClaimWorkload(pulumi.ComponentResource):
             )
             for manifest in pods.workload_objects(workload)
         ]
-        self.settled = self._create_wait(workload, cluster) if has_successors else None
+        self.settled = self._create_wait(workload, cluster, wait) if wait else None
         self.register_outputs({"workload": workload.name})
 
-    def _create_wait(self, workload: Workload, cluster: KwokCluster) -> local.Command:
-        wait = "exec python3 components/waiting.py"
-        objects = [*pod_groups.pod_groups(workload, cluster.minor), *pods.workload_objects(workload)]
-        manifests = json.dumps(objects, sort_keys=True)
-        environment = {
-            "KWOK_DRA_EXPECTED": json.dumps([expectation(workload)]),
-            "KWOK_DRA_STRICT": "true",
-            "KWOK_DRA_WORKLOAD": hashlib.sha256(manifests.encode()).hexdigest(),
-        }
+    def _create_wait(self, workload: Workload, cluster: KwokCluster, wait: Mapping[str, str]) -> local.Command:
+        program = "exec python3 components/waiting.py"
+        environment = {"KWOK_DRA_EXPECTED": json.dumps([expectation(workload)]), "KWOK_DRA_STRICT": "true"} | dict(wait)
         return local.Command(
             workload.name,
-            create=wait,
-            update=wait,
+            create=program,
+            update=program,
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
             logging=local.Logging.STDERR,
             opts=pulumi.ResourceOptions(

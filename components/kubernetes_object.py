@@ -32,6 +32,11 @@ WAIT_FOR = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 HOLDERS = AWAITED_BY_PULUMI | {"PodGroup"}
 
 
+# The node lifecycle controller adds taints to a Node's own, which are one field to server-side apply: without force the
+# provider would not change a Node any more that had one of those.
+FORCE = {"pulumi.com/patchForce": "true"}
+
+
 class KubernetesObject(pulumi.CustomResource):
     """The object `manifest`, as it is on the wire, in `cluster`.
 
@@ -54,7 +59,7 @@ class KubernetesObject(pulumi.CustomResource):
         super().__init__(
             _type_token(manifest),
             _resource_name(manifest),
-            _without_await(manifest),
+            _annotated(manifest),
             pulumi.ResourceOptions(
                 parent=parent,
                 provider=cluster.provider,
@@ -111,7 +116,12 @@ def _in_other_versions(manifest: Manifest) -> list[Manifest]:
     return [manifest | {"apiVersion": version} for version in versions if version != manifest["apiVersion"]]
 
 
-def _without_await(manifest: Manifest) -> Manifest:
-    if manifest["kind"] not in AWAITED_BY_PULUMI:
+def _annotated(manifest: Manifest) -> Manifest:
+    """Return the object with what Pulumi's provider has to know about it."""
+    annotations = WAIT_FOR if manifest["kind"] in AWAITED_BY_PULUMI else {}
+    if manifest["kind"] == "Node" and manifest["spec"].get("taints"):
+        annotations = FORCE
+    if not annotations:
         return manifest
-    return manifest | {"metadata": manifest["metadata"] | {"annotations": WAIT_FOR}}
+    metadata = manifest["metadata"]
+    return manifest | {"metadata": metadata | {"annotations": metadata.get("annotations", {}) | annotations}}

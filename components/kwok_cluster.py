@@ -11,14 +11,15 @@ from pulumi_command import local
 from components import kwokctl
 from topology.cluster import kwokctl_configuration
 from topology.configuration import Cluster
+from topology.stages import stages
 
 
 class KwokCluster(pulumi.ComponentResource):
     """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
 
     It creates
-    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. A changed name
-      or KwokctlConfiguration replaces the cluster, because kwokctl keeps what exists;
+    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. A changed
+      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists;
     - `kubernetes.Provider` for that cluster and no other.
 
     A replaced cluster is empty, so its objects are replaced with it (`KubernetesObject`). The provider's identifier is
@@ -77,6 +78,7 @@ class KwokCluster(pulumi.ComponentResource):
                 "KWOK_DRA_CLUSTER": cluster.name,
                 "KWOK_DRA_OWNER": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
                 "KWOK_DRA_KWOKCTL_CONFIG": kwokctl_configuration(cluster),
+                "KWOK_DRA_STAGES": stages(),
                 "KWOK_DRA_KUBE_VERSION": cluster.kube_version,
                 "KWOK_DRA_APISERVER_PORT": str(cluster.kube_apiserver_port or ""),
                 "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),
@@ -85,7 +87,11 @@ class KwokCluster(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 additional_secret_outputs=["stdout"],
-                replace_on_changes=["environment.KWOK_DRA_CLUSTER", "environment.KWOK_DRA_KWOKCTL_CONFIG"],
+                replace_on_changes=[
+                    "environment.KWOK_DRA_CLUSTER",
+                    "environment.KWOK_DRA_KWOKCTL_CONFIG",
+                    "environment.KWOK_DRA_STAGES",
+                ],
                 delete_before_replace=True,
             ),
         )

@@ -9,6 +9,7 @@ It uses the standard library only and reads its input from the environment, neve
     KWOK_DRA_CLUSTER         name of the cluster
     KWOK_DRA_OWNER           the stack it belongs to
     KWOK_DRA_KWOKCTL_CONFIG  the KwokctlConfiguration, in YAML
+    KWOK_DRA_STAGES          the Stages that its kwok-controller plays too, in YAML
     KWOK_DRA_KUBE_VERSION    Kubernetes release, such as 1.37.2
     KWOK_DRA_APISERVER_PORT  port of kube-apiserver, empty for any
     KWOK_DRA_READY_TIMEOUT   seconds until the cluster has to be ready
@@ -41,6 +42,7 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 # and fake pods have no priority class.
 NOT_WAITED_FOR = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
 READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WAITED_FOR)
+STAGES_FILE = "stages.yaml"  # as in topology/stages.py: this script uses the standard library only
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
 LOG_LINES = 5
@@ -103,7 +105,7 @@ def create() -> None:
         try:
             _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
             with one_at_a_time():
-                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], deadline)
+                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], deadline)
             cluster.mark(state="created")
             cluster.describe()
             return
@@ -202,10 +204,11 @@ class _Cluster:
         new.write_text(json.dumps({**self.note(), **values}))
         new.replace(self.marker)
 
-    def start(self, configuration: str, deadline: float) -> None:
+    def start(self, configuration: str, stages: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
         document = self.folder / "kwokctl.yaml"
         document.write_text(configuration)
+        (self.folder / STAGES_FILE).write_text(stages)
         with self._kwokctl("create", "--config", str(document), environment=_binaries()) as process:
             self.mark(kwokctl=process.pid)
             while process.poll() is None:

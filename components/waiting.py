@@ -1,9 +1,9 @@
 """Waits until workloads stand as expected, and prints what there is; run as a program.
 
 Environment: KWOK_DRA_EXPECTED, a JSON list of `Expected`; KWOK_DRA_UNFIT, an `Unfit` in JSON, where there are faults;
-KWOK_DRA_KINDS, what to print in the end, as kubectl names it (nothing, if empty); and whatever kubectl needs. It is no
-error if the time is up: who reads the objects will see. With KWOK_DRA_STRICT it is, and the message says which workload
-does not stand as expected.
+KWOK_DRA_KINDS, what to print in the end, as kubectl names it (nothing, if empty); KWOK_DRA_NOT_READY, a JSON list of
+the nodes that are to be printed as not ready; and whatever kubectl needs. It is no error if the time is up: who reads
+the objects will see. With KWOK_DRA_STRICT it is, and the message says which workload does not stand as expected.
 """
 
 import json
@@ -16,10 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from topology.progress import KINDS, Expected, Standing, Unfit, standing
+from topology.progress import KINDS, Expected, Standing, Unfit, is_not_ready, standing
 
 UNREACHABLE = "unreachable"
 FEWEST_SECONDS_BETWEEN_READS = 0.2
+NODES_SECONDS = 30
 
 
 def main() -> int:
@@ -27,7 +28,9 @@ def main() -> int:
     expected = [Expected(*entry) for entry in json.loads(os.environ["KWOK_DRA_EXPECTED"])]
     late = wait(expected, Unfit(*json.loads(os.environ.get("KWOK_DRA_UNFIT", "[]"))))
     if kinds := os.environ.get("KWOK_DRA_KINDS"):
-        sys.stdout.write(read(kinds) or UNREACHABLE)
+        sys.stdout.write(
+            read_with_nodes(kinds, json.loads(os.environ.get("KWOK_DRA_NOT_READY", "null"))) or UNREACHABLE
+        )
     if late and os.environ.get("KWOK_DRA_STRICT"):
         print("; ".join(late), file=sys.stderr)
         return 1
@@ -51,6 +54,24 @@ def wait(expected: list[Expected], unfit: Unfit) -> list[str]:
             # Reading many pods takes a while; the API server has better to do.
             time.sleep(max(FEWEST_SECONDS_BETWEEN_READS, 2 * (time.monotonic() - asked)))
     return late
+
+
+def read_with_nodes(kinds: str, not_ready: list[str] | None) -> str:
+    """Read the objects when just the given nodes are not ready: KWOK gets to know of a change like everybody else.
+
+    It ends without that after a while; None stands for whatever there is.
+    """
+    end = time.monotonic() + NODES_SECONDS
+    while text := read(kinds):
+        if not_ready is None or _stand(json.loads(text)["items"], not_ready) or time.monotonic() > end:
+            break
+        time.sleep(FEWEST_SECONDS_BETWEEN_READS)
+    return text
+
+
+def _stand(objects: list[Any], not_ready: list[str]) -> bool:
+    nodes = [entry for entry in objects if entry["kind"] == "Node"]
+    return all(is_not_ready(node) == (node["metadata"]["name"] in not_ready) for node in nodes)
 
 
 def _late(expected: Expected, found: Standing) -> str:

@@ -3,6 +3,12 @@
 import yaml
 
 from topology.configuration import Cluster
+from topology.stages import STAGES_FILE
+
+NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
+"""kwokctl multiplies it by its `heartbeatFactor`, 5: the controller manager looks every 5 s, as it does by default, for
+nodes that are not ready: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
+"""
 
 
 def kwokctl_configuration(cluster: Cluster) -> str:
@@ -17,17 +23,21 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     if cluster.runtime == "binary":
         # The default is every interface, and etcd asks for no authentication.
         options["bindAddress"] = "127.0.0.1"
+    options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
     if cluster.kube_feature_gates:
         options["kubeFeatureGates"] = _flags(cluster.kube_feature_gates, prefix="kube:")
     if cluster.kube_runtime_config:
         options["kubeRuntimeConfig"] = _flags(cluster.kube_runtime_config)
     if cluster.kube_apiserver_port:
         options["kubeApiserverPort"] = cluster.kube_apiserver_port
-    document = {
+    document: dict[str, object] = {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlConfiguration",
         "options": options,
     }
+    if cluster.runtime == "binary":
+        stages = [{"key": "config", "value": STAGES_FILE}]
+        document["componentsPatches"] = [{"name": "kwok-controller", "extraArgs": stages}]
     return yaml.safe_dump(document, sort_keys=False)
 
 

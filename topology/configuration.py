@@ -142,6 +142,14 @@ class NodePool(Model):
         """Return the names of the nodes that are not there, as a fault says."""
         return [name for name in self._all_names() if self._is_gone(name)]
 
+    def not_ready_nodes(self) -> list[str]:
+        """Return the names of the nodes that are not ready, as a fault says."""
+        return [name for name in self.node_names() if self.is_not_ready(name)]
+
+    def is_not_ready(self, node: str) -> bool:
+        """Tell whether a node, given by its name, is not ready."""
+        return any(fault.not_ready for fault in self.faults_on(node))
+
     def _all_names(self) -> list[str]:
         return [f"{self.name}-{index}" for index in range(self.nodes)]
 
@@ -149,7 +157,7 @@ class NodePool(Model):
         return any(fault.gone and fault.devices is None for fault in self.faults_on(name))
 
     def faults_on(self, node: str) -> list[Fault]:
-        """Return the faults of the devices of a node, given by its name."""
+        """Return the faults of a node, given by its name, and of its devices."""
         index = node.removeprefix(f"{self.name}-")
         return [fault for fault in self.faults if index.isdigit() and fault.is_on(int(index))]
 

@@ -5,6 +5,7 @@ from topology.devices import Taint
 from topology.inventory import host_of, stable_uuid
 from topology.manifests import Manifest, given
 from topology.placeholders import fill
+from topology.stages import NOT_READY
 
 # Node, toleration and affinity: https://kwok.sigs.k8s.io/docs/examples/dra/
 NODE_CAPACITY = {"cpu": "96", "memory": "1T", "pods": "110"}
@@ -27,7 +28,8 @@ def node(pool: NodePool, name: str) -> Manifest:
         "kind": "Node",
         "metadata": {
             "name": name,
-            "annotations": {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"},
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
+            | (NOT_READY if pool.is_not_ready(name) else {}),
             "labels": labels,
         },
         "spec": given(taints=[_taint(taint) for taint in node_taints(pool)]),

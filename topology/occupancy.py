@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ class Occupancy(NamedTuple):
     fits: Mapping[str, int]
     taints: Mapping[str, list[str]]
     """Of each device, as kubectl writes them: `key=value:effect`."""
+    lost: bool = False
+    """Whether the node that has them takes no pods, because it is not ready."""
 
     @property
     def tainted(self) -> int:
@@ -42,16 +44,28 @@ class Occupancy(NamedTuple):
 
 
 def occupancy(
-    slices: Iterable[Object], allocated: Mapping[PoolName, set[str]], rules: Sequence[DeviceTaintRule] = ()
+    slices: Iterable[Object],
+    allocated: Mapping[PoolName, set[str]],
+    rules: Sequence[DeviceTaintRule] = (),
+    lost: Container[str] = (),
 ) -> dict[PoolName, Occupancy]:
-    """Return the occupancy of every pool that has `slices`, given the names of the `allocated` devices by pool."""
+    """Return the occupancy of every pool that has `slices`, given the names of the `allocated` devices by pool.
+
+    On nodes that are `lost` nothing is available.
+    """
     specs: dict[PoolName, list[Object]] = defaultdict(list)
     for resource_slice in slices:
         spec = resource_slice["spec"]
         specs[spec["driver"], spec["pool"]["name"]].append(spec)
-    return {
+    found = {
         name: _occupancy(newest(found), allocated.get(name, set()), [rule for rule in rules if _may_select(rule, name)])
         for name, found in specs.items()
+    }
+    return {
+        name: occupied._replace(available=frozenset(), fits={}, lost=True)
+        if specs[name][0].get("nodeName") in lost
+        else occupied
+        for name, occupied in found.items()
     }
 
 

@@ -28,6 +28,7 @@ def problems(topology: Topology) -> list[Problem]:
     found = [*_versions(topology), *_containers(topology)]
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
+        found += _faults(pool, f"nodePools[{index}]", topology.cluster.runtime)
     return found or list(unsatisfiable_claims(topology))
 
 
@@ -95,6 +96,18 @@ def _pool(pool: NodePool, path: str, minor: int) -> Iterator[Problem]:
         yield from _slices(pool, path, node, minor)
         yield from _counters_mixed_up(pool, path, minor)
         yield from _node(pool, path, node)
+
+
+def _faults(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
+    """Yield what there is of faults without effect."""
+    for index, fault in enumerate(pool.faults):
+        key = f"{path}.faults[{index}]"
+        if fault.not_ready and runtime != "binary":
+            yield Problem(f"{key}.notReady", f"needs cluster.runtime: binary, but it is {runtime}: leave it out")
+        for node in fault.nodes or []:
+            if node >= pool.nodes:
+                there = f"here there are 0 to {pool.nodes - 1}" if pool.nodes else "the pool has none"
+                yield Problem(f"{key}.nodes", f"there is no node {node}: {there}")
 
 
 def _paths(pool: NodePool, path: str) -> list[str]:

@@ -1,5 +1,6 @@
 """How far the pods of a workload have come. The standard library only, so that a program with it starts at once."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,20 +27,40 @@ class Expected(NamedTuple):
 
 
 class Unfit(NamedTuple):
-    """What pods cannot stay on: nodes that are gone, and devices with a taint that evicts.
+    """What pods cannot stay on: nodes that are gone or not ready, and devices with a taint that evicts.
 
     A device is given as driver, pool and device (empty stands for any), key and value of the taint.
     """
 
     nodes: Sequence[str] = ()
     devices: Sequence[tuple[str, str, str, str, str]] = ()
+    not_ready: Sequence[str] = ()
+    """Nodes that get the taint `node.kubernetes.io/not-ready`, which pods tolerate for some time."""
 
-    def holds(self, pod: Object, claims: Iterable[Object]) -> bool:
-        """Tell whether a pod with these claims will be evicted."""
-        if pod["spec"].get("nodeName") in self.nodes:
+    def holds(self, pod: Object, claims: Iterable[Object], seconds: int) -> bool:
+        """Tell whether a pod with these claims will be evicted within so many `seconds`."""
+        node = pod["spec"].get("nodeName")
+        if node in self.nodes or (node in self.not_ready and _seconds_on_not_ready(pod) < seconds):
             return True
         results = [result for claim in claims for result in _results(claim)]
         return any(_is_evicted(result, *device) for result in results for device in self.devices)
+
+
+def _seconds_on_not_ready(pod: Object) -> float:
+    """Return how long a pod may stay on a node that is not ready: as its first toleration of that has it.
+
+    Pods that say nothing about it get one of 300 s from admission: the plugin DefaultTolerationSeconds.
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/v1/helper/helpers.go, GetMatchingTolerations
+    """
+    for toleration in pod["spec"].get("tolerations") or []:
+        if (
+            toleration.get("key") in (None, "", "node.kubernetes.io/not-ready")
+            and toleration.get("effect") in (None, "", "NoExecute")
+            and (toleration.get("operator") == "Exists" or not toleration.get("value"))
+        ):
+            seconds = toleration.get("tolerationSeconds")
+            return math.inf if seconds is None else float(seconds)
+    return 0
 
 
 def _results(claim: Object) -> Sequence[Object]:
@@ -156,6 +177,14 @@ def is_refused(pod: Object) -> bool:
     )
 
 
+def is_not_ready(node: Object) -> bool:
+    """Tell whether a node says that it is not ready; a new one says nothing yet."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] != "True"
+        for condition in node["status"].get("conditions") or []
+    )
+
+
 def is_allocated(claim: Object) -> bool:
     """Tell whether a claim has its devices."""
     return bool(claim.get("status", {}).get("allocation"))
@@ -177,7 +206,7 @@ def standing(expected: Expected, objects: Sequence[Object], unfit: Unfit = FIT) 
         allocated += sum(given)
         pending += len(given) - sum(given)
         there = _has_arrived(expected, pod, used) or (is_refused(pod) and not all(given))
-        settled = settled and there and not unfit.holds(pod, used)
+        settled = settled and there and not unfit.holds(pod, used, expected.seconds)
     return Standing(len(pods), allocated, pending, settled)
 
 

@@ -67,7 +67,7 @@ def first_generation(pool: NodePool, driver: str) -> int:
 def content_digest(pool: NodePool, driver: str, minor: int) -> str:
     """Return a text that is another one whenever what `driver` publishes on each node is."""
     slices = [entry for entry in resource_slices(pool, pool.name, minor) if entry["spec"]["driver"] == driver]
-    faults = [fault.model_dump() for fault in pool.faults]
+    faults = [fault.model_dump() for fault in pool.faults if not fault.not_ready]
     return hashlib.sha256(json.dumps([slices, *faults], sort_keys=True).encode()).hexdigest()
 
 

@@ -1,11 +1,13 @@
 """The answer of a stack, made of live objects: which claim got which device, and what each pool has left."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology import progress
 from topology.configuration import NodePool, Topology
+from topology.disruption import evicting_nodes
+from topology.manifests import given
 from topology.occupancy import Occupancy, PoolName, occupancy
 from topology.progress import Expected, Key, Object, Unfit, key
 from topology.shortage import Shortage
@@ -76,7 +78,12 @@ def unfit(topology: Topology) -> Unfit:
         for rule in topology.device_taint_rules
         if rule.taint.effect == "NoExecute"
     ]
-    return Unfit(nodes, devices)
+    return Unfit(nodes, devices, evicting_nodes(topology))
+
+
+def not_ready(topology: Topology) -> list[str]:
+    """Return the nodes that are not ready, as the configured faults have it."""
+    return [name for pool in topology.node_pools for name in pool.not_ready_nodes()]
 
 
 class Details(NamedTuple):
@@ -93,13 +100,14 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     """
     live_claims = {key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
     slices = _of_kind(objects, "ResourceSlice")
-    pools = occupancy(slices, _allocated_by_pool(objects), topology.device_taint_rules)
+    lost = _not_ready_nodes(objects)
+    pools = occupancy(slices, _allocated_by_pool(objects), topology.device_taint_rules, lost)
     shortage = Shortage(objects, pools)
     claims = [
         entry
         for workload in topology.workloads
         for pod in progress.pods_of(workload.name, workload.namespace, objects)
-        for entry in _claims_of(workload.name, pod, live_claims, pools, shortage)
+        for entry in _claims_of(workload.name, pod, live_claims, pools, shortage, lost)
     ]
     return Details(sorted(claims, key=lambda entry: (entry["workload"], entry["pod"], entry["name"])), pools)
 
@@ -108,7 +116,8 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
     """Tell from the live `objects` of all `KINDS` how the stack's claims and pools stand."""
     claims, pools = details(topology, objects)
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
-    listed = [_pool(pool, nodes, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
+    lost = _not_ready_nodes(objects)
+    listed = [_pool(pool, nodes, lost, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
     return Report(
         _listed(claims),
         listed,
@@ -128,6 +137,7 @@ def _claims_of(
     live_claims: Mapping[Key, Object],
     pools: Mapping[PoolName, Occupancy],
     shortage: Shortage,
+    lost: Container[str],
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
     for name in progress.claim_names(pod).values():
@@ -149,7 +159,13 @@ def _claims_of(
         }
         if not (devices or done):
             entry["reason"] = _reason(pod, shortage.of(claim))
+        if entry["node"] in lost:
+            entry["nodeNotReady"] = True
         yield entry
+
+
+def _not_ready_nodes(objects: Iterable[Object]) -> set[str]:
+    return {node["metadata"]["name"] for node in _of_kind(objects, "Node") if progress.is_not_ready(node)}
 
 
 def _state(claim: Object) -> str:
@@ -237,7 +253,9 @@ def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _pool(pool: NodePool, live: set[str], pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
+def _pool(
+    pool: NodePool, live: Container[str], lost: Container[str], pools: Mapping[PoolName, Occupancy]
+) -> dict[str, Any]:
     nodes = [name for name in pool.node_names() if name in live]
     found = [pools[driver, node] for driver in pool.drivers for node in nodes if (driver, node) in pools]
     fits: Counter[str] = Counter()
@@ -251,7 +269,8 @@ def _pool(pool: NodePool, live: set[str], pools: Mapping[PoolName, Occupancy]) -
         "free": sum(occupied.free for occupied in found),
     }
     tainted = sum(occupied.tainted for occupied in found)
-    return entry | ({"tainted": tainted} if tainted else {}) | ({"fits": dict(sorted(fits.items()))} if fits else {})
+    not_ready = sum(node in lost for node in nodes)
+    return entry | given(notReady=not_ready, tainted=tainted, fits=dict(sorted(fits.items())))
 
 
 def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, Any]:

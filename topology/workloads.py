@@ -50,18 +50,17 @@ class DeviceToleration(Model):
     @model_validator(mode="after")
     def _fits_its_operator(self) -> Self:
         _check_toleration(self)
-        if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise problem("has tolerationSeconds, which need effect: NoExecute")
         return self
 
 
 class Toleration(Model):
-    """A pod's toleration of a node's taint."""
+    """A pod's toleration of a node's taint; with `toleration_seconds`, only for so long after NoExecute."""
 
     key: LabelKey | None = None
     operator: Literal["Exists", "Equal"] = "Equal"
     value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _fits_its_operator(self) -> Self:
@@ -74,6 +73,8 @@ def _check_toleration(toleration: DeviceToleration | Toleration) -> None:
         raise problem("has a value, which operator: Exists does not look at: leave it out, or use Equal")
     if toleration.operator == "Equal" and toleration.key is None:
         raise problem("needs a key; without one it has to have operator: Exists, for all taints")
+    if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
+        raise problem("has tolerationSeconds, which need effect: NoExecute")
 
 
 class DeviceSelection(Model):

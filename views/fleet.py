@@ -219,7 +219,7 @@ def _device(pool: PoolName, spec: Object, occupied: Occupancy, shares: Sequence[
         state = "held"
     elif spec["name"] in occupied.available:
         state = "free"
-    elif taints:
+    elif taints or occupied.lost:
         state = "tainted"
     return Device(spec["name"], pool[0], spec, state, shares, taints)
 

@@ -101,6 +101,7 @@ def _pool(pool: Pool, style: Style) -> Html:
         f"{row['allocated']} allocated",
         f"{row['free']} free",
     ]
+    numbers += [f"{row['notReady']} not ready"] if "notReady" in row else []
     numbers += [f"{row['tainted']} tainted"] if "tainted" in row else []
     fits = element("p", f"Still fits, each if no other were asked for: {words.fits(row)}", class_="soft")
     return element(

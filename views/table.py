@@ -50,7 +50,7 @@ def _new_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
 
 def _pools(pools: Sequence[Entry]) -> Table:
     numbers = ["nodes", "devices", "allocated", "free"]
-    numbers += ["tainted"] if any("tainted" in pool for pool in pools) else []
+    numbers += [name for name in ("notReady", "tainted") if any(name in pool for pool in pools)]
     more = ["still fits"] if any("fits" in pool for pool in pools) else []
     made = _new_table("pool", *numbers, *more, numbers=numbers)
     for pool in pools:

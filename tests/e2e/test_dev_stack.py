@@ -93,7 +93,7 @@ def comparable(entry: dict[str, Any]) -> dict[str, Any]:
         for key, value in without_random_name(entry)["metadata"].items()
         if key in ("name", "namespace", "labels", "annotations")
     }
-    notes = ("kubectl.kubernetes.io/last-applied-configuration", "pulumi.com/waitFor")
+    notes = ("kubectl.kubernetes.io/last-applied-configuration", "pulumi.com/waitFor", "pulumi.com/patchForce")
     annotations = {key: value for key, value in metadata.pop("annotations", {}).items() if key not in notes}
     status = {key: value for key, value in entry.get("status", {}).items() if key not in ("daemonEndpoints",)}
     for condition in status.get("conditions", []):

@@ -97,6 +97,75 @@ def test_a_rule_of_the_administrator(fleet: Project) -> None:
     assert "tainted" not in fleet.outputs()["pools"][0]
 
 
+def nodes(project: Project) -> dict[str, str]:
+    """Return the UIDs of the Nodes and of their slices, by name."""
+    return {entry["metadata"]["name"]: entry["metadata"]["uid"] for entry in project.get("nodes,resourceslices")}
+
+
+def not_ready_for(seconds: int) -> dict[str, Any]:
+    """Return a toleration of nodes that are not ready."""
+    return {
+        "key": "node.kubernetes.io/not-ready",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": seconds,
+    }
+
+
+def test_pods_stay_on_a_node_that_is_not_ready_as_long_as_they_tolerate_it(fleet: Project) -> None:
+    """By default 300 s, which no update waits for."""
+    before = nodes(fleet)
+    devices = held(fleet)
+    set_faults(fleet, {"nodes": [0], "notReady": True})
+    fleet.up()
+    assert held(fleet) == devices
+    assert nodes(fleet) == before
+    marked = {claim["node"]: claim.get("nodeNotReady", False) for claim in fleet.outputs()["claims"]}
+    assert marked == {"node-0": True, "node-1": False}
+    (pool,) = fleet.outputs()["pools"]
+    free_on_the_other = 2 - [node for node, _ in devices].count("node-1")
+    assert pool == {
+        "name": "node",
+        "nodes": 2,
+        "notReady": 1,
+        "devices": 4,
+        "allocated": 3,
+        "free": free_on_the_other,
+    }
+    fleet.up("--expect-no-changes")
+    set_faults(fleet)
+    fleet.up()
+    assert held(fleet) == devices
+    assert nodes(fleet) == before
+    assert "notReady" not in fleet.outputs()["pools"][0]
+    fleet.up("--expect-no-changes")
+
+
+def test_pods_are_evicted_from_a_node_that_is_not_ready(fleet: Project) -> None:
+    """At the same time the pool has taints of its own: the controller's are in the same list."""
+    with fleet.configuration() as config:
+        config["nodePools"][0]["taints"] = [{"key": "gpu"}]
+        config["workloads"][0]["tolerations"] = [{"key": "gpu"}, not_ready_for(2)]
+    fleet.up()
+    before = nodes(fleet)
+    set_faults(fleet, {"nodes": [0], "notReady": True}, expect={"allocated": 2, "pending": 1})
+    fleet.up()
+    assert {node for node, _ in held(fleet)} == {"node-1"}
+    (pending,) = (claim for claim in fleet.outputs()["claims"] if not claim["devices"])
+    assert "1 node(s) had untolerated taint(s)" in pending["reason"]
+    assert "no node has more than 0 free of 2 that match" in pending["reason"]
+    assert fleet.outputs()["pools"][0] | {"notReady": 1, "free": 0, "allocated": 2} == fleet.outputs()["pools"][0]
+    fleet.up("--expect-no-changes")
+    set_faults(fleet)
+    fleet.up()
+    assert len(held(fleet)) == 3
+    assert nodes(fleet) == before
+    assert {
+        tuple((taint["key"], taint["effect"]) for taint in node["spec"]["taints"]) for node in fleet.get("nodes")
+    } == {(("gpu", "NoSchedule"),)}
+    fleet.up("--expect-no-changes")
+
+
 def test_a_node_that_is_gone(fleet: Project) -> None:
     set_faults(fleet, {"nodes": [0], "gone": True}, expect={"allocated": 2, "pending": 1})
     fleet.up()

@@ -156,7 +156,10 @@ def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> 
     expected = [claims.device_class(device_class) for device_class in topology.device_classes]
     for pool in topology.node_pools:
         for name in pool.node_names():
-            expected += [node_objects.node(pool, name), *resource_slices(pool, name)]
+            node = node_objects.node(pool, name)
+            if node["spec"].get("taints"):
+                node["metadata"]["annotations"]["pulumi.com/patchForce"] = "true"
+            expected += [node, *resource_slices(pool, name)]
     for workload in topology.workloads:
         expected += [claims.resource_claim_template(workload, claim) for claim in workload.claims]
         deployment = pods.workload_objects(workload)[0]
@@ -179,12 +182,13 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
     }
     assert command.secret_outputs == ["stdout"]
     assert command.delete_before_replace
-    replacing = {"environment.KWOK_DRA_CLUSTER", "environment.KWOK_DRA_KWOKCTL_CONFIG"}
+    replacing = {f"environment.KWOK_DRA_{name}" for name in ("CLUSTER", "KWOKCTL_CONFIG", "STAGES")}
     assert replacing <= set(command.replace_on_changes)
     assert "environment" not in command.replace_on_changes  # a changed time limit is no reason
     cluster: dict[str, Any] = case.configuration["kwok-dra:cluster"]
     document = environment.pop("KWOK_DRA_KWOKCTL_CONFIG")
     assert "kind: KwokctlConfiguration" in document
+    assert "kind: Stage" in environment.pop("KWOK_DRA_STAGES")
     assert environment == {
         "KWOK_DRA_CLUSTER": "kwok-dra-dev",
         "KWOK_DRA_OWNER": "organization/kwok-dra/dev",
@@ -325,6 +329,22 @@ def test_a_node_with_many_devices_has_several_slices() -> None:
         ("pool-1", 1),
     ]
     assert made.outputs["ResourceSlices pool"] == {"slices": 4}
+
+
+def test_a_node_with_taints_is_changed_by_force() -> None:
+    """The node lifecycle controller adds its own to the same list."""
+    made = run(
+        pools_of(
+            {"name": "a", "gpu": "kwok-l4", "taints": [{"key": "x"}], "faults": [{"notReady": True}]},
+            {"name": "b", "gpu": "kwok-l4", "taints": []},
+        )
+    ).of_kind("Node")
+    annotations = {name: found.inputs["metadata"]["annotations"] for name, found in made.items()}
+    plain = {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
+    assert annotations == {
+        "a-0": plain | {"kwok-dra/not-ready": "true", "pulumi.com/patchForce": "true"},
+        "b-0": plain,
+    }
 
 
 def test_slices_are_owned_by_their_node() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.graph.recording import KUBECONFIG, Configuration, run
-from topology.progress import Expected
+from topology.progress import Expected, Unfit
 
 COMMAND = "Command kwok-dra-dev"
 SHARED = "SharedObjects shared-objects"
@@ -145,6 +145,29 @@ def test_when_the_wait_is_repeated(change: Configuration, again: bool) -> None:
         return run(stack({"name": "a"} | values, {"name": "b", "after": ["a"]})).resources["Command a"].inputs
 
     assert (command() != command(**change)) == again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"faults": [{"nodes": [0], "notReady": True}]},
+        {"faults": [{"devices": ["gpu-0"], "gone": True}]},
+        {"nodes": 3},
+    ],
+)
+def test_the_wait_is_repeated_when_the_fleet_changes(change: Configuration) -> None:
+    """And it waits for the final result: no pod that is going to be evicted counts."""
+
+    def environment(pool: Configuration) -> Configuration:
+        asked = stack({"name": "a"}, {"name": "b", "after": ["a"]})
+        asked["kwok-dra:nodePools"] = [asked["kwok-dra:nodePools"][0] | {"nodes": 2} | pool]
+        found: Configuration = run(asked).resources["Command a"].inputs["environment"]
+        return found
+
+    assert environment({}) == environment({})
+    assert environment({})["KWOK_DRA_STACK"] != environment(change)["KWOK_DRA_STACK"]
+    unfit = Unfit(*json.loads(environment(change)["KWOK_DRA_UNFIT"]))
+    assert unfit.not_ready == (["pool-0"] if "notReady" in str(change) else [])
 
 
 def test_a_workload_of_no_pods_can_be_waited_for() -> None:

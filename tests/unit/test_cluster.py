@@ -15,6 +15,10 @@ from topology.validation import load
 def options(**cluster: object) -> dict[str, Any]:
     """Return the options that kwokctl reads for a configuration of `cluster`."""
     document = yaml.safe_load(kwokctl_configuration(Cluster.model_validate({"name": "x"} | cluster)))
+    patches = document.pop("componentsPatches", None)
+    binary = document["options"]["runtime"] == "binary"
+    arguments = [{"key": "config", "value": "stages.yaml"}]
+    assert patches == ([{"name": "kwok-controller", "extraArgs": arguments}] if binary else None)
     assert document.keys() == {"apiVersion", "kind", "options"}
     assert (document["apiVersion"], document["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokctlConfiguration")
     found: dict[str, Any] = document["options"]
@@ -26,6 +30,7 @@ def test_the_defaults_listen_on_loopback_only() -> None:
         "runtime": "binary",
         "kubeVersion": f"v{DEFAULT_KUBERNETES_VERSION}",
         "bindAddress": "127.0.0.1",
+        "kubeControllerManagerNodeMonitorPeriodMilliseconds": 1000,
     }
 
 

@@ -124,6 +124,7 @@ class Machine:
             "KWOK_DRA_CLUSTER": "dev",
             "KWOK_DRA_OWNER": OWNER,
             "KWOK_DRA_KWOKCTL_CONFIG": "kind: KwokctlConfiguration\n",
+            "KWOK_DRA_STAGES": "kind: Stage\n",
             "KWOK_DRA_KUBE_VERSION": "1.37.2",
             "KWOK_DRA_APISERVER_PORT": "",
             "KWOK_DRA_READY_TIMEOUT": "30",
@@ -243,6 +244,7 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
     values = {
         "KWOK_DRA_OWNER": 'it\'s "$(touch hacked)" `touch hacked`; touch hacked',
         "KWOK_DRA_KWOKCTL_CONFIG": "a: $HOME\n'b'",
+        "KWOK_DRA_STAGES": "c: $HOME\n'd'",
     }
     machine.create(**values, KUBECONFIG="/the/users/own")
     (call,) = machine.calls("create")
@@ -252,6 +254,7 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
         *("create", "cluster", "--kubeconfig", str(machine.shared)),
     ]
     assert call["document"] == values["KWOK_DRA_KWOKCTL_CONFIG"]
+    assert (machine.cluster / kwokctl.STAGES_FILE).read_text() == values["KWOK_DRA_STAGES"]
     assert json.loads(machine.marker.read_text())["owner"] == values["KWOK_DRA_OWNER"]
     assert call["environment"]["KUBECONFIG"] == str(machine.cluster / "kubeconfig.yaml")
     assert not list(machine.record.parent.rglob("hacked"))

@@ -9,6 +9,7 @@ from topology import nodes
 from topology.configuration import Topology
 from topology.manifests import Manifest
 from topology.slices import resource_slices
+from topology.stages import NOT_READY
 from topology.validation import load
 
 Configuration = dict[str, Any]
@@ -41,6 +42,16 @@ def test_each_node_has_its_names(bigger: Topology) -> None:
     rendered = [nodes.node(pool, name)["metadata"] for name in pool.node_names()]
     assert [metadata["name"] for metadata in rendered] == ["big-0", "big-1"]
     assert [metadata["labels"]["kubernetes.io/hostname"] for metadata in rendered] == ["big-0", "big-1"]
+
+
+def test_a_fault_makes_nodes_not_ready(dev: Configuration) -> None:
+    dev["nodePools"][0] |= {"nodes": 3, "faults": [{"nodes": [1], "notReady": True}]}
+    pool = load(dev).node_pools[0]
+    names = pool.node_names()
+    assert [NOT_READY.items() <= nodes.node(pool, name)["metadata"]["annotations"].items() for name in names] == (
+        [False, True, False]
+    )
+    assert pool.not_ready_nodes() == [names[1]]
 
 
 def test_the_pool_overrides_the_model_and_that_the_page(bigger: Topology) -> None:

@@ -961,6 +961,46 @@ def test_too_hard_a_claim_is_left_to_the_scheduler(monkeypatch: pytest.MonkeyPat
     load(hard)
 
 
+@pytest.mark.parametrize(
+    ("fault", "runtime", "told"),
+    [
+        ({"nodes": [1], "notReady": True}, "binary", None),
+        (
+            {"nodes": [1, 2], "notReady": True},
+            "binary",
+            f"{POOL}.faults[0].nodes: there is no node 2: here there are 0 to 1",
+        ),
+        (
+            {"notReady": True},
+            "docker",
+            f"{POOL}.faults[0].notReady: needs cluster.runtime: binary, but it is docker: leave it out",
+        ),
+        (
+            {"devices": ["gpu-0"], "notReady": True},
+            "binary",
+            f"{POOL}.faults[0]: has devices, but notReady is about whole nodes: leave devices out",
+        ),
+        (
+            {"gone": True, "notReady": True},
+            "binary",
+            f"{POOL}.faults[0]: has to have exactly one of taint, such as {{key: example.com/broken}}, gone: true and "
+            "notReady: true",
+        ),
+    ],
+)
+def test_faults(fault: Configuration, runtime: str, told: str | None) -> None:
+    asked = stack({"gpu": gpu(), "nodes": 2, "faults": [fault]}, cluster={"name": "x", "runtime": runtime})
+    if told:
+        assert problems(asked) == [told]
+    else:
+        load(asked)
+
+
+def test_a_pool_without_nodes_has_no_faults() -> None:
+    asked = stack({"gpu": gpu(), "nodes": 0, "faults": [{"nodes": [0], "gone": True}]}, workloads=[])
+    assert problems(asked) == [f"{POOL}.faults[0].nodes: there is no node 0: the pool has none"]
+
+
 def test_a_node_that_can_is_enough() -> None:
     both = [{"gpu": nic(), "nodes": 9}, {"gpu": gpu(), "gpusPerNode": 2}]
     load(stack(*both, claims=[claim({}, {})]))

@@ -192,6 +192,37 @@ def test_claims_that_the_pod_names_itself() -> None:
     assert standing(expected("Pod"), [shared, other, HELD]) == Standing(2, 2, 0, True)
 
 
+def tolerating(seconds: int | None, **values: Any) -> Object:
+    """Return a toleration of a node that is not ready."""
+    time = {} if seconds is None else {"tolerationSeconds": seconds}
+    key = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}
+    return key | time | values
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "settled"),
+    [
+        ([], False),
+        ([tolerating(4)], False),
+        ([tolerating(5)], True),
+        ([tolerating(300)], True),
+        ([tolerating(None)], True),
+        # The first one that is about it counts.
+        ([tolerating(4), tolerating(None)], False),
+        ([tolerating(4, key="else"), tolerating(None)], True),
+        ([tolerating(4, effect="NoSchedule"), tolerating(None)], True),
+        ([tolerating(4, operator="Equal", value="x"), tolerating(None)], True),
+        ([tolerating(4, operator="Equal"), tolerating(None)], False),
+        ([{"operator": "Exists"}], True),
+    ],
+)
+def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bool) -> None:
+    """They are awaited if they will be evicted within the time that there is: 5 s."""
+    objects = [pod("a", "Running", "c", tolerations=tolerations), HELD]
+    assert standing(expected("Pod"), objects, Unfit(not_ready=["node-0"])).settled == settled
+    assert standing(expected("Pod"), objects, Unfit(not_ready=["node-1"])).settled
+
+
 @pytest.mark.parametrize(
     ("unfit", "result", "settled"),
     [

@@ -232,6 +232,14 @@ def test_the_digest_is_another_one_when_the_devices_are(change: Values, minor: i
     assert (before != after) is differs
 
 
+def test_the_digest_does_not_see_nodes_that_are_not_ready() -> None:
+    pools = [pool_of(gpu=gpu()), pool_of(gpu=gpu(), faults=[{"notReady": True}])]
+    assert len({content_digest(pool, DRIVER, 37) for pool in pools}) == 1
+    assert content_digest(pool_of(gpu=gpu(), faults=[{"gone": True, "devices": ["x"]}]), DRIVER, 37) not in (
+        content_digest(pools[0], DRIVER, 37)
+    )
+
+
 def test_the_digest_sees_counters() -> None:
     pools = [pool_of(gpu=parts(1)), pool_of(gpu=parts(1, counters={"memory": 2}))]
     digests = {content_digest(pool, DRIVER, minor) for pool in pools for minor in (34, 35)}

@@ -217,6 +217,22 @@ def test_a_node_that_is_gone_has_no_devices(topology: Topology, working: list[Ob
     assert report(topology, gone).pools == [{"name": "kwok-node", "nodes": 0, "devices": 0, "allocated": 0, "free": 0}]
 
 
+def test_a_node_that_is_not_ready_keeps_its_pods_but_takes_none(topology: Topology, working: list[Object]) -> None:
+    live_node, live_slice = working[:2]
+    live_node["status"] = {"conditions": [{"type": "Ready", "status": "False"}]}
+    live_slice["spec"]["nodeName"] = "kwok-node-0"
+    live_slice["spec"]["devices"].append({"name": "gpu-1"})
+    found = report(topology, working)
+    assert found.pools == [
+        {"name": "kwok-node", "nodes": 1, "notReady": 1, "devices": 2, "allocated": 1, "free": 0},
+    ]
+    assert [claim.get("nodeNotReady") for claim in listed(topology, working)] == [True]
+    live_node["status"]["conditions"][0]["status"] = "True"
+    found = report(topology, working)
+    assert found.pools == [{"name": "kwok-node", "nodes": 1, "devices": 2, "allocated": 1, "free": 1}]
+    assert not any("nodeNotReady" in claim for claim in listed(topology, working))
+
+
 def test_the_order_of_live_objects_does_not_matter(dev: Object) -> None:
     """A second `pulumi up` shows no change, in whatever order the API server lists the objects."""
     names = ("job-a", "job-b")

@@ -126,6 +126,44 @@ def test_pods_that_will_be_evicted_are_waited_for(kubectl: Run) -> None:
     assert found == [READ] * 2
 
 
+def node(name: str, *conditions: tuple[str, str]) -> Object:
+    """Return a node with conditions: type and status."""
+    status = {"conditions": [{"type": kind, "status": status} for kind, status in conditions]}
+    return {"kind": "Node", "metadata": {"name": name}, "status": status}
+
+
+READY, NOT_READY = ("Ready", "True"), ("Ready", "False")
+
+
+@pytest.mark.parametrize(
+    ("not_ready", "answers"),
+    [
+        ([], [[node("a", NOT_READY)], [node("a", READY)]]),
+        (["a"], [[node("a", READY)], [node("a", ("Disk", "False"), NOT_READY)]]),
+        (["a"], [[node("a", NOT_READY), node("b", ("Ready", "Unknown"))], [node("a", NOT_READY), node("b", READY)]]),
+        # A new one says nothing yet, and who is to be not ready has to say it.
+        (["a"], [[node("a")], [node("a", NOT_READY), node("b")]]),
+        # A preview takes it as it is.
+        (None, [[node("a", NOT_READY)]]),
+    ],
+)
+def test_it_prints_nodes_as_they_are_to_be(
+    kubectl: Run, capsys: pytest.CaptureFixture[str], not_ready: list[str] | None, answers: list[list[Object]]
+) -> None:
+    texts = [json.dumps({"items": items}) for items in answers]
+    assert len(kubectl([*texts, "never read"], KINDS="nodes", NOT_READY=json.dumps(not_ready))) == len(texts)
+    assert capsys.readouterr().out == texts[-1]
+
+
+def test_it_prints_nodes_that_do_not_become_so(
+    kubectl: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "NODES_SECONDS", 0.2)
+    text = json.dumps({"items": [node("a", READY)]})
+    assert len(kubectl([text], KINDS="nodes", NOT_READY='["a"]')) > 1
+    assert capsys.readouterr().out == text
+
+
 def test_it_is_a_program_that_needs_the_standard_library_alone(tmp_path: Path) -> None:
     command = [sys.executable, "-S", "-E", str(ROOT / "components" / "waiting.py")]
     environment = {"PATH": str(tmp_path), "KWOK_DRA_EXPECTED": "[]"}
