@@ -52,7 +52,7 @@ class ClaimStatus(pulumi.ComponentResource):
         read = local.run_output(
             command="exec python3 components/waiting.py",
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
-            logging=local.Logging.NONE,
+            logging=local.Logging.STDERR,  # which says what it waits for
             opts=pulumi.InvokeOutputOptions(parent=self, depends_on=list(depends_on)),
         )
         status = read.apply(lambda result: _to_report(topology, result.stdout))

@@ -114,7 +114,7 @@ class ClaimWorkload(pulumi.ComponentResource):
             create=program,
             update=program,
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
-            logging=local.Logging.STDERR,
+            logging=local.Logging.NONE,  # the error has all that it says
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=self.objects,

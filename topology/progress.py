@@ -1,7 +1,7 @@
 """How far the pods of a workload have come. The standard library only, so that a program with it starts at once."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 Object = Mapping[str, Any]
@@ -11,7 +11,13 @@ Key = tuple[str, str]
 KINDS = "pods,resourceclaims.resource.k8s.io,deployments.apps,jobs.batch"
 """The objects that `standing` looks at, as kubectl names them."""
 
+PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:")
+"""With these the scheduler goes on about preemption, which moves no devices."""
+
 READY_PHASES = ("Running", "Succeeded")
+
+REASONS_TOLD_MAX = 5
+"""At most so many reasons are told of a workload, and at most so many of the pods that wait for each."""
 
 
 class Expected(NamedTuple):
@@ -171,10 +177,22 @@ def is_done(pod: Object) -> bool:
 
 def is_refused(pod: Object) -> bool:
     """Tell whether the scheduler has found no place for the pod."""
-    return any(
-        condition["type"] == "PodScheduled" and condition["status"] == "False"
-        for condition in pod["status"].get("conditions") or []
-    )
+    return bool(_refusals(pod))
+
+
+def refusal(pod: Object) -> str:
+    """Return the scheduler's own words on why it has found no place for the pod."""
+    for condition in _refusals(pod):
+        message = str(condition.get("message") or condition.get("reason"))
+        for preemption in PREEMPTION:
+            message = message.partition(preemption)[0]
+        return message
+    return "not yet considered by the scheduler"
+
+
+def _refusals(pod: Object) -> list[Object]:
+    conditions = pod["status"].get("conditions") or []
+    return [entry for entry in conditions if entry["type"] == "PodScheduled" and entry["status"] == "False"]
 
 
 def is_not_ready(node: Object) -> bool:
@@ -208,6 +226,40 @@ def standing(expected: Expected, objects: Sequence[Object], unfit: Unfit = FIT) 
         there = _has_arrived(expected, pod, used) or (is_refused(pod) and not all(given))
         settled = settled and there and not unfit.holds(pod, used, expected.seconds)
     return Standing(len(pods), allocated, pending, settled)
+
+
+def unmet(expected: Expected, found: Standing, objects: Iterable[Object]) -> Iterator[str]:
+    """Say, in one line or two, how a workload stands that is not as expected when its time is up."""
+    if expected.pending:
+        claims = found.allocated + found.pending
+        yield (
+            f"workload {expected.workload}: {found.allocated} of {claims} claims are allocated and {found.pending} "
+            f"pending after {expected.seconds} s, but it expects {expected.allocated} allocated and {expected.pending} "
+            "pending (kwok-dra:workloads expect, readyTimeoutSeconds)"
+        )
+    else:
+        pods = pods_of(expected.workload, expected.namespace, objects)
+        running = sum(pod["status"].get("phase") in READY_PHASES for pod in pods)
+        yield (
+            f"workload {expected.workload}: {running} of {expected.pods} pods run after {expected.seconds} s "
+            "(kwok-dra:workloads readyTimeoutSeconds)"
+        )
+    if found.pods > expected.pods or found._replace(settled=True).meets(expected):
+        yield "  but pods are still to change: older ones are to go, or some cannot stay on their node or device"
+
+
+def reasons(waiting: Iterable[tuple[str, str]]) -> list[str]:
+    """Say why pods wait, given the name of each and its reason: each reason once."""
+    pods: dict[str, list[str]] = {}
+    for pod, reason in waiting:
+        pods.setdefault(reason, []).append(pod)
+    return [f"  {_listed(list(dict.fromkeys(names)))}: {reason}" for reason, names in pods.items()][:REASONS_TOLD_MAX]
+
+
+def _listed(pods: Sequence[str]) -> str:
+    more = len(pods) - REASONS_TOLD_MAX
+    names = ", ".join(pods[:REASONS_TOLD_MAX])
+    return f"pod{'s' if len(pods) > 1 else ''} {names}{f' and {more} more' if more > 0 else ''}"
 
 
 def _has_arrived(expected: Expected, pod: Object, claims: Iterable[Object]) -> bool:

@@ -16,12 +16,6 @@ from topology.workloads import Workload
 CLAIMS_LISTED_MAX = 100
 """Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
 
-REASONS_LISTED_MAX = 5
-"""At most this many pending pods of a workload are named in an error."""
-
-PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:")
-"""With these the scheduler goes on about preemption, which moves no devices."""
-
 KINDS = (
     "deployments.apps",
     "deviceclasses.resource.k8s.io",
@@ -205,13 +199,7 @@ def _health(device: Mapping[str, Any], pools: Mapping[PoolName, Occupancy]) -> d
 
 def _reason(pod: Object, shortages: Sequence[str]) -> str:
     """Return the scheduler's own words on why the pod is pending, and what there is too little of."""
-    for condition in pod["status"].get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            message = str(condition.get("message") or condition.get("reason"))
-            for preemption in PREEMPTION:
-                message = message.partition(preemption)[0]
-            return "; ".join([message, *shortages])
-    return "not yet considered by the scheduler"
+    return "; ".join([progress.refusal(pod), *(shortages if progress.is_refused(pod) else [])])
 
 
 def _allocated_by_pool(objects: Sequence[Object]) -> dict[PoolName, set[str]]:
@@ -304,20 +292,6 @@ def _unexpected(
     found = progress.standing(expected, objects, unfit(topology))
     if found.meets(expected):
         return
-    if workload.expect.model_fields_set:
-        yield (
-            f"workload {workload.name}: {found.allocated} claims are allocated and {found.pending} pending after "
-            f"{workload.ready_timeout_seconds} s, but it expects {expected.allocated} and {expected.pending} "
-            "(kwok-dra:workloads expect, readyTimeoutSeconds)"
-        )
-    else:
-        pods = progress.pods_of(workload.name, workload.namespace, objects)
-        running = sum(pod["status"].get("phase") in progress.READY_PHASES for pod in pods)
-        yield (
-            f"workload {workload.name}: {running} of {workload.replicas} pods run after "
-            f"{workload.ready_timeout_seconds} s (kwok-dra:workloads readyTimeoutSeconds)"
-        )
-    if found._replace(settled=True).meets(expected):
-        yield "  but pods are still to change: older ones are to go, or some cannot stay on their node or device"
+    yield from progress.unmet(expected, found, objects)
     unsatisfied = [claim for claim in claims if claim["workload"] == workload.name and "reason" in claim]
-    yield from (f"  pod {claim['pod']}: {claim['reason']}" for claim in unsatisfied[:REASONS_LISTED_MAX])
+    yield from progress.reasons((claim["pod"], claim["reason"]) for claim in unsatisfied)

@@ -209,7 +209,7 @@ def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
     assert environment["KWOK_DRA_KINDS"] == ",".join(KINDS)
     assert "KWOK_DRA_STRICT" not in environment
     assert not [workload for workload in case.templates if workload in call["command"]]
-    assert call["logging"] == "none"
+    assert call["logging"] == "stderr"
 
 
 def test_outputs(case: Case, recording: Recording) -> None:

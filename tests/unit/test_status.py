@@ -278,7 +278,7 @@ def test_at_most_a_hundred_unsatisfied_claims_are_listed(topology: Topology) -> 
     assert [entry["pod"] for entry in claims["unsatisfied"]] == [f"fake-pod-{number:03}" for number in range(100)]
 
 
-def test_at_most_five_reasons_are_told(dev: Object) -> None:
+def test_a_reason_is_told_once_and_of_five_pods_at_most(dev: Object) -> None:
     dev["nodePools"][0]["nodes"] = 9
     dev["workloads"][0] |= {"replicas": 9, "readyTimeoutSeconds": 7}
     running = [pod(f"fake-pod-{number}", "kwok-node-0", claim=f"c-{number}") for number in (7, 8)]
@@ -287,7 +287,7 @@ def test_at_most_five_reasons_are_told(dev: Object) -> None:
     found = report(load(dev), [deployment("fake-pod", updated=9), *running, *claims, *refused])
     assert found.unexpected == [
         "workload fake-pod: 2 of 9 pods run after 7 s (kwok-dra:workloads readyTimeoutSeconds)",
-        *(f"  pod fake-pod-{number}: {UNSCHEDULABLE}" for number in range(5)),
+        f"  pods {', '.join(f'fake-pod-{number}' for number in range(5))} and 2 more: {UNSCHEDULABLE}",
     ]
 
 
@@ -575,12 +575,22 @@ def test_how_many_parts_still_fit(topology: Topology, held: list[str], fits: dic
     [
         ({"pending": 1}, 1, 1, []),
         (
+            {"allocated": 2},
+            1,
+            2,
+            [
+                "workload fake-pod: 1 of 2 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
+                "  but pods are still to change: older ones are to go, or some cannot stay on their node or device",
+                f"  pods fake-pod-1, fake-pod-2: {UNSCHEDULABLE}",
+            ],
+        ),
+        (
             {"pending": 1},
             2,
             0,
             [
-                "workload fake-pod: 2 claims are allocated and 0 pending after 120 s, but it expects 1 and 1 "
-                "(kwok-dra:workloads expect, readyTimeoutSeconds)"
+                "workload fake-pod: 2 of 2 claims are allocated and 0 pending after 120 s, but it expects 1 allocated "
+                "and 1 pending (kwok-dra:workloads expect, readyTimeoutSeconds)"
             ],
         ),
         (
@@ -588,8 +598,8 @@ def test_how_many_parts_still_fit(topology: Topology, held: list[str], fits: dic
             1,
             1,
             [
-                "workload fake-pod: 1 claims are allocated and 1 pending after 120 s, but it expects 0 and 2 "
-                "(kwok-dra:workloads expect, readyTimeoutSeconds)",
+                "workload fake-pod: 1 of 2 claims are allocated and 1 pending after 120 s, but it expects 0 allocated "
+                "and 2 pending (kwok-dra:workloads expect, readyTimeoutSeconds)",
                 f"  pod fake-pod-1: {UNSCHEDULABLE}",
             ],
         ),

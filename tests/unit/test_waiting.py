@@ -76,16 +76,28 @@ READ = f"get {KINDS} --all-namespaces --output json --request-timeout 60s"
 
 
 def test_it_waits_until_all_is_as_expected(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert kubectl([pods(), pods("Pending"), pods("Running"), "never read"], expected()) == [READ] * 3
-    assert capsys.readouterr() == ("", "")
+    answers = [pods(), pods("Pending"), pods("Pending"), pods("Running"), "never read"]
+    assert kubectl(answers, expected()) == [READ] * 4
+    assert capsys.readouterr() == (
+        "",
+        "waiting for job (0 claims are allocated and 0 pending, to be 1 and 0)\n"
+        "waiting for job (1 claims are allocated and 0 pending, to be 1 and 0)\n",
+    )
+
+
+def test_it_tells_of_a_few_workloads_what_they_wait_for(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    kubectl([pods("Running")], *(expected(seconds=0.2, workload=name) for name in names))
+    awaited = ", ".join(f"{name} (0 claims are allocated and 0 pending, to be 1 and 0)" for name in names[:3])
+    assert capsys.readouterr().err == f"waiting for {awaited} and 2 more\n"
 
 
 def test_it_waits_for_every_workload(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = kubectl([pods("Running")], expected(), expected(seconds=0.2, workload="other"), status=1, STRICT="true")
     assert len(found) > 1
     assert capsys.readouterr().err == (
-        "workload other: 0 claims are allocated and 0 pending after 0.2 s, of 0 pods; what comes after it waits for 1 "
-        "and 0, of 1 (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
+        "workload other: 0 of 1 pods run after 0.2 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "what comes after it is not made\n"
     )
 
 
@@ -96,20 +108,34 @@ def test_with_nothing_to_wait_for_it_only_prints(kubectl: Run, capsys: pytest.Ca
 
 def test_it_prints_what_there_is_after_it_has_waited(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(kubectl([pods("Pending"), pods("Running"), "all"], expected(), KINDS="nodes")) == 3
-    assert capsys.readouterr() == ("all", "")
+    assert capsys.readouterr().out == "all"
 
 
 def test_it_gives_up_in_time_and_leaves_it_to_the_reader(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(kubectl([pods("Pending")], expected(seconds=0.2), KINDS="pods")) > 2
-    assert capsys.readouterr() == (pods("Pending"), "")
+    assert capsys.readouterr().out == pods("Pending")
 
 
 def test_each_workload_has_its_own_time(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [*[pods("Pending")] * 3, pods("Running", "Running")]
     assert kubectl(answers, expected(3, seconds=0), expected(2, seconds=60), status=1, STRICT="true") == [READ] * 4
     assert capsys.readouterr().err == (
-        "workload job: 1 claims are allocated and 0 pending after 0 s, of 1 pods, which are still to change; what "
-        "comes after it waits for 3 and 0, of 3 (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
+        "workload job: 0 of 3 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "what comes after it is not made\n"
+    )
+
+
+def test_it_says_why_pods_are_refused(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(pods("Running", *["Pending"] * 7))
+    for pod in found["items"][2:]:
+        message = f"no place {int(pod['metadata']['name']) // 7}. preemption: 0/1 nodes are available"
+        pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": message}]
+    kubectl([json.dumps(found)], expected(9, seconds=0), status=1, STRICT="true")
+    assert capsys.readouterr().err == (
+        "workload job: 1 of 9 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "  pods 1, 2, 3, 4, 5 and 1 more: no place 0.\n"
+        "  pod 7: no place 1.\n"
+        "what comes after it is not made\n"
     )
 
 
@@ -117,6 +143,7 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for(kubectl: Run, capsys: 
     assert len(kubectl(["down"], expected(seconds=600), KINDS="pods")) == 2
     assert capsys.readouterr().out == waiting.UNREACHABLE
     assert len(kubectl(["down"], expected(seconds=600), status=1, KINDS="", STRICT="true")) == 3
+    assert capsys.readouterr().err == "workload job: the cluster does not answer\nwhat comes after it is not made\n"
 
 
 def test_pods_that_will_be_evicted_are_waited_for(kubectl: Run) -> None:

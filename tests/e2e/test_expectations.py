@@ -1,0 +1,149 @@
+"""Expectations that do not hold: said once and clearly, and the next update repairs the stack.
+
+The tests of this file build on each other, in their order.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.project import Project, kill, session, wait_until
+
+STACK = "oversubscribed"
+NO_PLACE = "nodes are available: 2 cannot allocate all claims."
+NONE_FREE = "request gpu wants 1 of gpu.example.com, but no node has more than 0 free of 2 that match"
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project]) -> Project:
+    """Return a project for all tests, whose stack has four GPUs on two nodes."""
+    return new_project(STACK)
+
+
+def workload(name: str, replicas: int, *, seconds: int = 5, **more: Any) -> dict[str, Any]:
+    """Return a workload whose pods want a GPU each."""
+    claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+    return {"name": name, "replicas": replicas, "claims": claims, "readyTimeoutSeconds": seconds, **more}
+
+
+def configure(project: Project, *workloads: dict[str, Any], nodes: int = 2) -> None:
+    """Let the stack have these workloads and nodes."""
+    with project.configuration(STACK) as config:
+        config["nodePools"][0]["nodes"] = nodes
+        config["workloads"] = list(workloads)
+
+
+def diagnostics(said: str) -> str:
+    """Return the end of what a failed update printed: its errors, without what stands above each resource's."""
+    return said.partition("\nDiagnostics:\n")[2].partition("\nOutputs:\n")[0].partition("\nResources:\n")[0]
+
+
+def states(project: Project) -> Counter[tuple[str, str]]:
+    """Return how many claims of each workload are in which state, as the outputs say."""
+    return Counter((claim["workload"], claim["state"]) for claim in project.outputs()["claims"])
+
+
+def settles(project: Project, expected: dict[tuple[str, str], int]) -> None:
+    """Check that an update succeeds, with these claims in the end, and that there is nothing more to do."""
+    project.up()
+    assert states(project) == expected
+    project.up("--expect-no-changes")
+
+
+def test_workloads_that_want_more_than_there_is_together(project: Project) -> None:
+    """Each alone would have enough, so nothing is refused before the run."""
+    configure(project, workload("one", 3), workload("two", 2, expect={"allocated": 2}))
+    said = project.fails()
+    errors = diagnostics(said)
+    (late,) = re.findall(r"workload (one|two): (\d) of (\d) pods run after 5 s", errors)
+    assert int(late[1]) == int(late[2]) - 1
+    assert re.search(rf"  pod {late[0]}-[a-z0-9-]+: 0/2 {NO_PLACE}; {NONE_FREE}\n", errors)
+    assert errors.count(NO_PLACE) == 1
+    assert "waiting for " in said.partition("Diagnostics:")[0]
+    assert "waiting for " not in errors
+
+
+def test_more_nodes_repair_it(project: Project) -> None:
+    configure(project, workload("one", 3), workload("two", 2, expect={"allocated": 2}), nodes=3)
+    settles(project, {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 2})
+
+
+def test_more_is_allocated_than_expected(project: Project) -> None:
+    configure(project, workload("one", 3, expect={"pending": 1}), workload("two", 2), nodes=3)
+    errors = diagnostics(project.fails())
+    assert (
+        "error: workload one: 3 of 3 claims are allocated and 0 pending after 5 s, but it expects 2 allocated and "
+        "1 pending (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
+    ) in errors
+    assert errors.count("workload ") == 1
+
+
+def test_a_better_expectation_repairs_it(project: Project) -> None:
+    configure(project, workload("one", 3, expect={"allocated": 3}), workload("two", 2), nodes=3)
+    settles(project, {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 2})
+
+
+def test_what_comes_after_an_expectation_that_does_not_hold(project: Project) -> None:
+    configure(
+        project,
+        workload("one", 3),
+        workload("two", 4, after=["one"]),
+        workload("three", 1, after=["two"]),
+        nodes=3,
+    )
+    errors = diagnostics(project.fails())
+    assert "command:local:Command (two):\n" in errors
+    assert "    workload two: 3 of 4 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)\n" in errors
+    assert re.search(r"      pod two-[a-z0-9-]+: 0/3 nodes are available: 3 cannot allocate all claims\.\n", errors)
+    assert "what comes after it is not made\n" in errors
+    assert errors.count("workload ") == errors.count("cannot allocate") == 1
+    assert {entry["metadata"]["name"] for entry in project.get("deployments")} == {"one", "two"}
+
+
+def test_pods_that_are_to_wait_are_not_waited_for(project: Project) -> None:
+    """With its limit of hours an update would not end here if it waited."""
+    hours = 3 * 3600
+    configure(
+        project,
+        workload("one", 3, seconds=hours),
+        workload("two", 4, seconds=hours, after=["one"], expect={"allocated": 3, "pending": 1}),
+        workload("three", 1, seconds=hours, after=["two"], expect={"allocated": 0, "pending": 1}),
+        nodes=3,
+    )
+    settled = {("two", "allocated,reserved"): 3, ("two", "pending"): 1, ("three", "pending"): 1}
+    settles(project, {("one", "allocated,reserved"): 3} | settled)
+
+
+def test_an_update_that_is_interrupted_while_it_waits(project: Project) -> None:
+    waiting = (workload("one", 3, seconds=3600), workload("two", 4, seconds=3600))
+    configure(project, *waiting, workload("three", 0), nodes=3)
+    log = Path(project.folder, "log")
+    with log.open("w") as file:
+        update = subprocess.Popen(
+            ["pulumi", "up", "--yes", "--skip-preview"],
+            cwd=project.source,
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "waiting for two (3 claims are allocated and 1 pending, to be 4 and 0)" in log.read_text())
+        os.kill(update.pid, signal.SIGINT)
+        assert update.wait() != 0
+        wait_until(lambda: session(update.pid) == [])
+    finally:
+        for pid in session(update.pid):
+            kill(pid)
+    assert "error: update canceled" in log.read_text()
+    configure(project, *waiting, workload("three", 0), nodes=4)
+    settles(project, {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 4})
+    project.destroy()
