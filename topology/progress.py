@@ -8,13 +8,16 @@ Object = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
-KINDS = "pods,resourceclaims.resource.k8s.io,deployments.apps,jobs.batch"
-"""The objects that `standing` looks at, as kubectl names them."""
+KINDS = ("Pod", "ResourceClaim", "Deployment", "Job")
+"""The objects that `standing` looks at."""
 
 PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:")
 """With these the scheduler goes on about preemption, which moves no devices."""
 
 READY_PHASES = ("Running", "Succeeded")
+
+EXTENDED_RESOURCES = "extended resources"
+"""What stands for a pod's name of the claim that the scheduler makes for its extended resources."""
 
 REASONS_TOLD_MAX = 5
 """At most so many reasons are told of a workload, and at most so many of the pods that wait for each."""
@@ -129,11 +132,26 @@ def pods_of(workload: str, namespace: str, objects: Iterable[Object]) -> list[Ob
     ]
 
 
-def claim_names(pod: Object) -> dict[str, str]:
-    """Return the ResourceClaim of each claim of a pod, by the pod's name for it; empty until it is made.
+def of_workloads(objects: Sequence[Object]) -> dict[Key, list[Object]]:
+    """Sort live objects by namespace and workload: of each its controller, its pods and the claims that they use.
 
-    The claim that the scheduler makes for extended resources is called so.
+    To go through all objects once per workload would take seconds in a large fleet.
     """
+    claims = {key(entry): entry for entry in objects if entry["kind"] == "ResourceClaim"}
+    found: dict[Key, list[Object]] = {}
+    for entry in objects:
+        namespace, name = key(entry)
+        if entry["kind"] == "Pod":
+            used = [claims.get((namespace, claim)) for claim in claim_names(entry).values()]
+            workload = namespace, entry["metadata"].get("labels", {}).get("app", "")
+            found.setdefault(workload, []).extend([entry, *(claim for claim in used if claim)])
+        elif entry["kind"] in ("Deployment", "Job"):
+            found.setdefault((namespace, name), []).append(entry)
+    return found
+
+
+def claim_names(pod: Object) -> dict[str, str]:
+    """Return the ResourceClaim of each claim of a pod, by the pod's name for it; empty until it is made."""
     status = pod["status"]
     made = {entry["name"]: entry.get("resourceClaimName") or "" for entry in status.get("resourceClaimStatuses") or []}
     names = {
@@ -141,7 +159,7 @@ def claim_names(pod: Object) -> dict[str, str]:
         for entry in pod["spec"].get("resourceClaims") or []
     }
     if asks_for_extended_resources(pod):
-        names["extended resources"] = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName", "")
+        names[EXTENDED_RESOURCES] = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName", "")
     return names
 
 

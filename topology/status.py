@@ -16,16 +16,8 @@ from topology.workloads import Workload
 CLAIMS_LISTED_MAX = 100
 """Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
 
-KINDS = (
-    "deployments.apps",
-    "deviceclasses.resource.k8s.io",
-    "jobs.batch",
-    "nodes",
-    "pods",
-    "resourceclaims.resource.k8s.io",
-    "resourceslices.resource.k8s.io",
-)
-"""The objects that `report` reads, as kubectl names them."""
+KINDS = ("Deployment", "DeviceClass", "Job", "Node", "Pod", "ResourceClaim", "ResourceSlice")
+"""The objects that `report` reads."""
 
 
 class Report(NamedTuple):
@@ -97,10 +89,13 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     lost = _not_ready_nodes(objects)
     pools = occupancy(slices, _allocated_by_pool(objects), topology.device_taint_rules, lost)
     shortage = Shortage(objects, pools)
+    live = progress.of_workloads(objects)
     claims = [
         entry
         for workload in topology.workloads
-        for pod in progress.pods_of(workload.name, workload.namespace, objects)
+        for pod in progress.pods_of(
+            workload.name, workload.namespace, live.get((workload.namespace, workload.name), [])
+        )
         for entry in _claims_of(workload.name, pod, live_claims, pools, shortage, lost)
     ]
     return Details(sorted(claims, key=lambda entry: (entry["workload"], entry["pod"], entry["name"])), pools)
@@ -112,12 +107,20 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
     lost = _not_ready_nodes(objects)
     listed = [_pool(pool, nodes, lost, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
+    live = progress.of_workloads(objects)
+    evicting = unfit(topology)
     return Report(
         _listed(claims),
         listed,
         sorted(_leftovers(objects), key=lambda entry: (entry["namespace"], entry["name"])),
         _summary(claims, listed),
-        [line for workload in topology.workloads for line in _unexpected(topology, workload, objects, claims)],
+        [
+            line
+            for workload in topology.workloads
+            for line in _unexpected(
+                expectation(workload), live.get((workload.namespace, workload.name), []), evicting, claims
+            )
+        ],
     )
 
 
@@ -227,11 +230,17 @@ def _owners(claim: Object) -> set[str]:
 
 
 def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
+    pods = _of_kind(objects, "Pod")
     live = _live_pods(objects)
-    used = {(key(pod)[0], name) for pod in _of_kind(objects, "Pod") for name in progress.claim_names(pod).values()}
+    used = {(key(pod)[0], name) for pod in pods for name in progress.claim_names(pod).values()}
+    unnamed = {
+        (pod["metadata"]["uid"], claim) for pod in pods for claim, name in progress.claim_names(pod).items() if not name
+    }
     for claim in _of_kind(objects, "ResourceClaim"):
         owners = _owners(claim)
-        if owners and key(claim) not in used:
+        # A claim is made first, then its pod is told its name.
+        is_new = any((owner, _name_in_pod(claim)) in unnamed for owner in owners)
+        if owners and key(claim) not in used and not is_new:
             namespace, name = key(claim)
             yield {
                 "name": name,
@@ -239,6 +248,15 @@ def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
                 "state": _state(claim),
                 "why": "duplicate" if owners & live else "its pod is gone",
             }
+
+
+def _name_in_pod(claim: Object) -> str:
+    """Return what the pod for which a claim was made calls it.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/resourceclaim/controller.go
+    """
+    annotations: Mapping[str, str] = claim["metadata"].get("annotations", {})
+    return annotations.get("resource.kubernetes.io/pod-claim-name", progress.EXTENDED_RESOURCES)
 
 
 def _pool(
@@ -286,12 +304,11 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
 
 
 def _unexpected(
-    topology: Topology, workload: Workload, objects: Sequence[Object], claims: list[dict[str, Any]]
+    expected: Expected, objects: Sequence[Object], evicting: Unfit, claims: list[dict[str, Any]]
 ) -> Iterator[str]:
-    expected = expectation(workload)
-    found = progress.standing(expected, objects, unfit(topology))
+    found = progress.standing(expected, objects, evicting)
     if found.meets(expected):
         return
     yield from progress.unmet(expected, found, objects)
-    unsatisfied = [claim for claim in claims if claim["workload"] == workload.name and "reason" in claim]
+    unsatisfied = [claim for claim in claims if claim["workload"] == expected.workload and "reason" in claim]
     yield from progress.reasons((claim["pod"], claim["reason"]) for claim in unsatisfied)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from topology import snapshot
 from topology.configuration import Topology
 from topology.progress import Object
 from topology.stack import raw_configuration
@@ -57,15 +58,13 @@ def _pulumi(stack: str, *arguments: str) -> Any:
 
 
 def _objects(kubeconfig: str, cluster: str) -> Sequence[Object]:
-    command = ["kubectl", "get", ",".join(KINDS), "--all-namespaces", "--output", "json", "--request-timeout", "60s"]
-    done = _run([*command, "--kubeconfig", kubeconfig])
-    if done.returncode:
+    objects = snapshot.read(KINDS, "--kubeconfig", kubeconfig)
+    if objects is None:
         raise NothingToShowError(
             f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "
             f"again with `kwokctl start cluster --name {cluster}`"
         )
-    items: list[Object] = json.loads(done.stdout)["items"]
-    return items
+    return objects
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

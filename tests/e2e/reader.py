@@ -25,8 +25,9 @@ class Reader:
         }
 
     def claims(self) -> list[Object]:
-        """Return an entry for each claim of each pod: whose it is, and its devices."""
-        entries = [self._claim(pod, name) for pod in self.by_kind.get("Pod", []) for name in _claim_names(pod)]
+        """Return an entry for each claim of each pod that is to stay: whose it is, and its devices."""
+        pods = [pod for pod in self.by_kind.get("Pod", []) if not _is_going(pod) and pod["status"]["phase"] != "Failed"]
+        entries = [self._claim(pod, name) for pod in pods for name in _claim_names(pod)]
         return sorted(entries, key=lambda entry: (entry["workload"], entry["pod"], entry["name"]))
 
     def _claim(self, pod: Object, name: str) -> Object:
@@ -44,6 +45,14 @@ class Reader:
             "state": "released" if done else _state(claim),
             "devices": [] if done else sorted(map(_device, _results(claim)), key=_place),
         }
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many claims of each workload are in which state."""
+        counts: dict[str, dict[str, int]] = {}
+        for claim in self.claims():
+            states = counts.setdefault(claim["workload"], {})
+            states[claim["state"]] = states.get(claim["state"], 0) + 1
+        return counts
 
     def pools(self) -> list[Object]:
         """Return an entry for each group of nodes: how many nodes and devices, and how many of those claims hold."""
@@ -116,6 +125,11 @@ def _place(device: Object) -> tuple[str, ...]:
 
 def _state(claim: Object) -> str:
     status = claim.get("status", {})
+    state = "deleted" if claim and _is_going(claim) else ""
     if "allocation" not in status:
-        return "pending"
-    return "allocated,reserved" if status.get("reservedFor") else "allocated"
+        return state or "pending"
+    return f"{state}{state and ','}allocated{',reserved' if status.get('reservedFor') else ''}"
+
+
+def _is_going(entry: Object) -> bool:
+    return "deletionTimestamp" in entry["metadata"]

@@ -527,6 +527,13 @@ def test_claims_that_no_pod_uses(topology: Topology, working: list[Object]) -> N
         ]
 
 
+@pytest.mark.parametrize(("name", "why"), [("gpu0", []), ("gpu1", ["duplicate"]), (None, ["duplicate"])])
+def test_a_claim_that_its_pod_is_not_told_of_yet(topology: Topology, name: str | None, why: list[str]) -> None:
+    annotations = {"resource.kubernetes.io/pod-claim-name": name} if name else {}
+    objects = [pod("fake-pod-1"), of_pod("new", "fake-pod-1", annotations=annotations)]
+    assert [entry["why"] for entry in report(topology, objects).leftovers] == why
+
+
 # What still fits.
 
 

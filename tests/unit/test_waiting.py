@@ -1,10 +1,9 @@
 """The program that waits for workloads, with a kubectl that says what it is told to."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,10 @@ import pytest
 
 from components import waiting
 from tests.unit.conftest import ROOT
+from topology import snapshot
 from topology.progress import KINDS
 
 Object = dict[str, Any]
-
-# It notes its arguments, and prints the file that is next in line; the last one again and again, and `down` fails.
-KUBECTL = """#!/bin/sh
-cd "$(dirname "$0")"
-echo "$@" >>asked
-next=$(ls answer-* | head -1)
-[ "$(ls answer-* | wc -l)" -gt 1 ] && keep=false || keep=true
-content=$(cat "$next")
-$keep || rm "$next"
-[ "$content" = down ] && exit 1
-printf %s "$content"
-"""
 
 
 def pods(*phases: str) -> str:
@@ -51,32 +39,39 @@ def expected(count: int = 1, seconds: float = 60, workload: str = "job") -> list
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Return a function that runs the program; it returns what kubectl was asked for."""
-    program = tmp_path / "kubectl"
-    program.write_text(KUBECTL)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def kubectl(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]]]:
+    """Return a function that runs the program with answers to its readings, the last one again and again.
+
+    It returns which kinds were read.
+    """
     monkeypatch.setattr(waiting, "FEWEST_SECONDS_BETWEEN_READS", 0)
 
-    def run(answers: list[str], *waited_for: list[Any], status: int = 0, **environment: object) -> list[str]:
-        for number, answer in enumerate(answers):
-            (tmp_path / f"answer-{number}").write_text(answer)
+    def run(answers: list[str], *waited_for: list[Any], status: int = 0, **environment: object) -> list[Sequence[str]]:
+        asked: list[Sequence[str]] = []
+        left = list(answers)
+
+        def read(kinds: Sequence[str]) -> list[Object] | None:
+            asked.append(tuple(kinds))
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            return None if answer == DOWN else json.loads(answer)["items"]
+
+        monkeypatch.setattr(snapshot, "read", read)
         monkeypatch.setenv("KWOK_DRA_EXPECTED", json.dumps(waited_for))
         for name, value in environment.items():
             monkeypatch.setenv(f"KWOK_DRA_{name}", str(value))
         assert waiting.main() == status
-        return (tmp_path / "asked").read_text().splitlines() if (tmp_path / "asked").exists() else []
+        return asked
 
     return run
 
 
-Run = Callable[..., list[str]]
-READ = f"get {KINDS} --all-namespaces --output json --request-timeout 60s"
+Run = Callable[..., list[Sequence[str]]]
+READ = KINDS
+DOWN = "down"
 
 
 def test_it_waits_until_all_is_as_expected(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = [pods(), pods("Pending"), pods("Pending"), pods("Running"), "never read"]
+    answers = [pods(), pods("Pending"), pods("Pending"), pods("Running"), pods()]
     assert kubectl(answers, expected()) == [READ] * 4
     assert capsys.readouterr() == (
         "",
@@ -102,17 +97,26 @@ def test_it_waits_for_every_workload(kubectl: Run, capsys: pytest.CaptureFixture
 
 
 def test_with_nothing_to_wait_for_it_only_prints(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert kubectl([pods("Running")], KINDS="nodes,pods") == [READ.replace(KINDS, "nodes,pods")]
+    assert kubectl([pods("Running")], KINDS="Node,Pod") == [("Node", "Pod")]
     assert capsys.readouterr().out == pods("Running")
 
 
 def test_it_prints_what_there_is_after_it_has_waited(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(kubectl([pods("Pending"), pods("Running"), "all"], expected(), KINDS="nodes")) == 3
-    assert capsys.readouterr().out == "all"
+    answers = [pods("Pending"), pods("Running"), pods("Running", "Failed")]
+    assert kubectl(answers, expected(), KINDS="Pod") == [READ, READ, ("Pod",)]
+    assert capsys.readouterr().out == answers[-1]
+
+
+def test_it_waits_again_if_what_it_is_to_print_is_not_as_expected(
+    kubectl: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [pods("Running"), pods("Pending"), pods("Pending"), pods("Running"), pods("Running")]
+    assert kubectl(answers, expected(), KINDS="Pod") == [READ, ("Pod",), READ, READ, ("Pod",)]
+    assert capsys.readouterr().out == pods("Running")
 
 
 def test_it_gives_up_in_time_and_leaves_it_to_the_reader(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(kubectl([pods("Pending")], expected(seconds=0.2), KINDS="pods")) > 2
+    assert len(kubectl([pods("Pending")], expected(seconds=0.2), KINDS="Pod")) > 2
     assert capsys.readouterr().out == pods("Pending")
 
 
@@ -140,9 +144,9 @@ def test_it_says_why_pods_are_refused(kubectl: Run, capsys: pytest.CaptureFixtur
 
 
 def test_a_cluster_that_does_not_answer_is_not_waited_for(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(kubectl(["down"], expected(seconds=600), KINDS="pods")) == 2
+    assert len(kubectl([DOWN], expected(seconds=600), KINDS="Pod")) == 2
     assert capsys.readouterr().out == waiting.UNREACHABLE
-    assert len(kubectl(["down"], expected(seconds=600), status=1, KINDS="", STRICT="true")) == 3
+    assert len(kubectl([DOWN], expected(seconds=600), status=1, KINDS="", STRICT="true")) == 1
     assert capsys.readouterr().err == "workload job: the cluster does not answer\nwhat comes after it is not made\n"
 
 
@@ -178,7 +182,7 @@ def test_it_prints_nodes_as_they_are_to_be(
     kubectl: Run, capsys: pytest.CaptureFixture[str], not_ready: list[str] | None, answers: list[list[Object]]
 ) -> None:
     texts = [json.dumps({"items": items}) for items in answers]
-    assert len(kubectl([*texts, "never read"], KINDS="nodes", NOT_READY=json.dumps(not_ready))) == len(texts)
+    assert len(kubectl([*texts, "never read"], KINDS="Node", NOT_READY=json.dumps(not_ready))) == len(texts)
     assert capsys.readouterr().out == texts[-1]
 
 
@@ -187,7 +191,7 @@ def test_it_prints_nodes_that_do_not_become_so(
 ) -> None:
     monkeypatch.setattr(waiting, "NODES_SECONDS", 0.2)
     text = json.dumps({"items": [node("a", READY)]})
-    assert len(kubectl([text], KINDS="nodes", NOT_READY='["a"]')) > 1
+    assert len(kubectl([text], KINDS="Node", NOT_READY='["a"]')) > 1
     assert capsys.readouterr().out == text
 
 
