@@ -1,5 +1,8 @@
 """A pool of fake GPU nodes."""
 
+import hashlib
+import json
+
 import pulumi
 from pulumi_command import local
 
@@ -15,6 +18,8 @@ class GpuNodePool(pulumi.ComponentResource):
 
     It creates
     - one `Node` per node of the pool, which KWOK keeps Ready;
+    - where nodes declare features of kubelets, a `command.local.Command` that writes these into their status: Pulumi's
+      Kubernetes provider knows the Nodes of an older Kubernetes, and leaves the field out;
     - `ResourceSlices` with the devices of those nodes;
     - for nodes that a fault says are gone, a `command.local.Command` that deletes them: Pulumi would delete them last,
       after `ClaimStatus` has waited for what comes of it.
@@ -33,15 +38,41 @@ class GpuNodePool(pulumi.ComponentResource):
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
         names = pool.node_names()
         self.nodes = [KubernetesObject(nodes.node(pool, name), cluster, parent=self) for name in names]
+        features = nodes.declared_features(pool)
+        declaration = [self._create_declaration(pool, features, cluster)] if features else []
         self.slices = ResourceSlices(
             pool,
             dict(zip(names, self.nodes, strict=True)),
             cluster,
+            depends_on=declaration,
             opts=pulumi.ResourceOptions(parent=self),
         )
         if gone := pool.gone_nodes():
             self._create_deletion(pool, gone, cluster)
         self.register_outputs({"nodes": names})
+
+    def _create_declaration(self, pool: NodePool, features: list[str], cluster: KwokCluster) -> local.Command:
+        patch = json.dumps({"status": {"declaredFeatures": features}})
+        declare = '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge'
+        declare += f" --patch '{patch}' --output name"
+        # A replaced node has to be told again.
+        uids = pulumi.Output.all(*(node.uid for node in self.nodes))
+        digest = uids.apply(lambda found: hashlib.sha256(json.dumps(found).encode()).hexdigest())
+        return local.Command(
+            f"{pool.name}-declared",
+            create=declare,
+            update=declare,
+            environment=pulumi.Output.all(cluster.kubectl_environment, digest).apply(
+                lambda found: found[0] | {"KWOK_DRA_NODES": " ".join(pool.node_names()), "KWOK_DRA_UIDS": found[1]}
+            ),
+            logging=local.Logging.NONE,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=self.nodes,
+                deleted_with=cluster.command,
+                replacement_trigger=cluster.command.id,
+            ),
+        )
 
     def _create_deletion(self, pool: NodePool, gone: list[str], cluster: KwokCluster) -> None:
         delete = "kubectl delete node --ignore-not-found $KWOK_DRA_NODES"

@@ -1,6 +1,6 @@
 """The devices of a node pool."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_command import local
@@ -26,9 +26,11 @@ class ResourceSlices(pulumi.ComponentResource):
         pool: NodePool,
         nodes: Mapping[str, KubernetesObject],
         cluster: KwokCluster,
+        *,
+        depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the slices for the `nodes` of `pool`, given by name."""
+        """Create the slices for the `nodes` of `pool`, given by name, after `depends_on`."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
         generations = {driver: self._create_generation(pool, driver, cluster) for driver in pool.drivers}
         self.slices = []
@@ -41,7 +43,9 @@ class ResourceSlices(pulumi.ComponentResource):
                     manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]
                 self.slices.append(
                     # Kubernetes deletes what a replaced node owned.
-                    KubernetesObject(manifest, cluster, parent=self, depends_on=[node], replace_with=owners)
+                    KubernetesObject(
+                        manifest, cluster, parent=self, depends_on=[node, *depends_on], replace_with=owners
+                    )
                 )
         self.register_outputs({"slices": len(self.slices)})
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from topology.inventory import Device, DevicePool
+from topology.occupancy import go_together
 from topology.quantities import number
 
 STEPS_MAX = 20_000
@@ -21,6 +22,11 @@ class Candidate(NamedTuple):
     driver: str
     device: Device
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the device is known by: what requests derive of its attributes may differ."""
+        return self.driver, self.device.name
+
 
 class Wanted(NamedTuple):
     """One device that a claim asks for, out of `candidates`; `amounts` is what it takes of a shared device."""
@@ -32,7 +38,7 @@ class Wanted(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """Devices of a claim's `requests` (all, if empty) with one value of `attribute`, or with `distinct` ones."""
+    """Devices of a claim's `requests` (all, if empty) with a value of `attribute` in common; `distinct`: with none."""
 
     claim: str
     requests: Sequence[str]
@@ -44,12 +50,28 @@ class Constraint(NamedTuple):
         return wanted.claim == self.claim and (not self.requests or wanted.request in self.requests)
 
 
-def attribute_of(candidate: Candidate, name: str) -> Any:
-    """Return the value of an attribute by its full name; None if the device has none."""
+Values = frozenset[tuple[str, Any]]
+"""The values of an attribute, each with its type, `("int", 1)`."""
+
+
+def attribute_of(candidate: Candidate, name: str) -> Values:
+    """Return the values of an attribute by its full name: one, or those of a list; none if the device has none."""
     domain, _, plain = name.rpartition("/")
     attributes = candidate.device.attributes
-    value = attributes.get(name) or (attributes.get(plain) if domain == candidate.driver else None)
-    return tuple(value.items()) if value else None
+    return values_of(attributes.get(name) or (attributes.get(plain) if domain == candidate.driver else None) or {})
+
+
+def values_of(attribute: Mapping[str, Any]) -> Values:
+    """Return the values of an attribute as on the wire, `{"ints": [0, 1]}` or `{"int": 0}`.
+
+    A value that is no list is to constraints a list of one: `attributeAsSet` in
+    https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/structured/internal/experimental/allocator_experimental.go
+    """
+    return frozenset(
+        (kind.removesuffix("s"), value)
+        for kind, some in attribute.items()
+        for value in (some if isinstance(some, list) else [some])
+    )
 
 
 def satisfiable(
@@ -78,7 +100,7 @@ def _enough(wanted: Sequence[Wanted]) -> bool:
 def _exclusive_names(candidates: Sequence[Candidate]) -> set[Any] | None:
     if any(candidate.device.allow_multiple_allocations for candidate in candidates):
         return None
-    return {(candidate.driver, candidate.device.name) for candidate in candidates}
+    return {candidate.key for candidate in candidates}
 
 
 def _can_hold(constraint: Constraint, wanted: Sequence[Wanted]) -> bool:
@@ -98,7 +120,7 @@ def _can_hold(constraint: Constraint, wanted: Sequence[Wanted]) -> bool:
 def _by_value(attribute: str, candidates: Sequence[Candidate]) -> dict[Any, list[Candidate]]:
     by_value: dict[Any, list[Candidate]] = {}
     for candidate in candidates:
-        if value := attribute_of(candidate, attribute):
+        for value in attribute_of(candidate, attribute):
             by_value.setdefault(value, []).append(candidate)
     return by_value
 
@@ -149,7 +171,11 @@ class _Search:
             if self.steps > STEPS_MAX:
                 raise _TooHard
             costs = self._costs(candidate, self.wanted[place])
-            if self._affordable(costs) and self._constraints_hold(place, candidate):
+            if (
+                self._affordable(costs)
+                and self._goes_with_others(candidate)
+                and self._constraints_hold(place, candidate)
+            ):
                 self._pay(costs, -1)
                 self.taken.append(candidate)
                 if self.run(place + 1):
@@ -166,13 +192,16 @@ class _Search:
         if before and (before.claim, before.request) == (wanted.claim, wanted.request):
             candidates = candidates[candidates.index(self.taken[-1]) :]
         for candidate in candidates:
-            if candidate.device.allow_multiple_allocations or candidate not in self.taken:
+            if candidate.device.allow_multiple_allocations or not self._is_taken(candidate):
                 yield candidate
+
+    def _is_taken(self, candidate: Candidate) -> bool:
+        return any(taken.key == candidate.key for taken in self.taken)
 
     def _costs(self, candidate: Candidate, wanted: Wanted) -> dict[tuple[str, ...], Decimal]:
         driver, device = candidate
         costs: dict[tuple[str, ...], Decimal] = {}
-        if not device.allow_multiple_allocations or candidate not in self.taken:
+        if not device.allow_multiple_allocations or not self._is_taken(candidate):
             for counter_set, counters in device.consumes_counters.items():
                 costs |= {(driver, counter_set, counter): number(value) for counter, value in counters.items()}
         if device.allow_multiple_allocations:
@@ -189,6 +218,18 @@ class _Search:
         for key, cost in costs.items():
             self.left[key] += sign * cost
 
+    def _goes_with_others(self, candidate: Candidate) -> bool:
+        return all(
+            go_together(
+                [
+                    one.device.compatibility_groups
+                    for one in (*self.taken, candidate)
+                    if one.driver == candidate.driver and counter_set in one.device.consumes_counters
+                ]
+            )
+            for counter_set in candidate.device.consumes_counters
+        )
+
     def _constraints_hold(self, place: int, candidate: Candidate) -> bool:
         return all(
             self._holds(constraint, candidate)
@@ -197,15 +238,15 @@ class _Search:
         )
 
     def _holds(self, constraint: Constraint, candidate: Candidate) -> bool:
-        value = attribute_of(candidate, constraint.attribute)
-        if value is None:
-            return False
-        others = {
+        values = attribute_of(candidate, constraint.attribute)
+        others = [
             attribute_of(taken, constraint.attribute)
             for taken, wanted in zip(self.taken, self.wanted, strict=False)
             if constraint.covers(wanted)
-        }
-        return value not in others if constraint.distinct else others <= {value}
+        ]
+        if constraint.distinct:
+            return bool(values) and all(values.isdisjoint(other) for other in others)
+        return bool(values.intersection(*others))
 
 
 def has_capacity(device: Device, amounts: Mapping[str, str]) -> bool:

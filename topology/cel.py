@@ -57,7 +57,7 @@ class Device(NamedTuple):
     allow_multiple_allocations: bool = False
 
 
-class Selector:
+class Expression:
     """A compiled expression."""
 
     def __init__(self, program: Any, domains: Iterable[str]) -> None:
@@ -66,7 +66,7 @@ class Selector:
         self._domains = sorted(domains)
         self._evaluate(_variables(Device("", {}, {})))  # now, because it may turn out not to be possible
 
-    def matches(self, device: Device) -> bool:
+    def value(self, device: Device) -> Any:
         """Evaluate the expression for `device`.
 
         Raises:
@@ -80,8 +80,6 @@ class Selector:
         value = result.plain_value()
         if result.type() == cel.Type.ERROR:
             raise CelError(re.sub(r"^[A-Z_]+: ", "", str(value)))
-        if not isinstance(value, bool):
-            raise CelError(f"has to evaluate to true or false, but evaluates to {value!r}")
         return value
 
     def _evaluate(self, variables: Mapping[str, Any]) -> Any:
@@ -101,6 +99,64 @@ class Selector:
         return CelError(f"no such key: {key}")
 
 
+class Selector(Expression):
+    """The compiled expression of a selector."""
+
+    def matches(self, device: Device) -> bool:
+        """Tell whether the selector lets `device` through.
+
+        Raises:
+            CelError: as `value`.
+        """
+        value = self.value(device)
+        if not isinstance(value, bool):
+            raise CelError(f"has to evaluate to true or false, but evaluates to {value!r}")
+        return value
+
+
+class Derived(Expression):
+    """The compiled expression of a derived attribute."""
+
+    def attribute(self, device: Device) -> dict[str, Any]:
+        """Return the attribute that `device` has by it, as on the wire, such as `{"int": 1}` or `{"ints": [0, 1]}`.
+
+        Raises:
+            CelError: as `value`.
+        """
+        value = self.value(device)
+        if not isinstance(value, list):
+            return {_kind_of(value): _plain(value)}
+        kinds = {_kind_of(item) for item in value} or {"string"}
+        if len(kinds) > 1:
+            raise CelError(f"has to evaluate to a list of values of one type, but evaluates to {value!r}")
+        return {f"{kinds.pop()}s": [_plain(item) for item in value]}
+
+
+def _kind_of(value: Any) -> str:
+    for kind, name in ((bool, "bool"), (int, "int"), (str, "string"), (_Semver, "version")):
+        if isinstance(value, kind):
+            return name
+    raise CelError(f"has to evaluate to a text, a whole number, a version or true or false, but evaluates to {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    return value.canonical if isinstance(value, _Semver) else value
+
+
+@cache
+def compile_derived(expression: str, *, list_attributes: bool = False) -> Derived:
+    """Check the `expression` of a derived attribute as the API server does, as `compile_selector` does.
+
+    Raises:
+        CelError: as there, but that it has to give an attribute.
+        UncheckedError: as there.
+    """
+    scalar = rf"(BOOL|INT|STRING|DYN|{_ANY_NAME}|kubernetes\.Semver)"
+    lists = rf"LIST<{scalar}>|" if list_attributes else ""
+    kinds = "a text, a whole number, a version or bool" + (", or a list of these" if list_attributes else "")
+    return Derived(*_compiled(expression, list_attributes, lists + scalar, kinds))
+
+
 @cache
 def compile_selector(expression: str, *, list_attributes: bool = False) -> Selector:
     """Check `expression` as the API server does, with the feature gate DRAListTypeAttributes or without.
@@ -111,22 +167,27 @@ def compile_selector(expression: str, *, list_attributes: bool = False) -> Selec
         CelError: it does not parse, names what does not exist, confuses types or is not about true and false.
         UncheckedError: Kubernetes may understand it; this module does not.
     """
+    return Selector(*_compiled(expression, list_attributes, f"BOOL|DYN|{_ANY_NAME}", "bool"))
+
+
+def _compiled(expression: str, list_attributes: bool, kinds: str, wanted: str) -> tuple[Any, set[str]]:
+    """Return the program, and the domains that the expression names; its type has to match the regex `kinds`."""
     plain = _HAS_FIELD.sub(lambda match: "true".ljust(len(match[0])), expression)
-    _check(plain, list_attributes)
+    _check(plain, list_attributes, kinds, wanted)
     try:
         program = _environment(True).compile(_DOMAIN.sub(r"device.\1[?\2].orValue({})", plain))
     except RuntimeError as error:
         raise UncheckedError(f"{_ONLY_KUBERNETES}: {error}") from None
-    return Selector(program, {match[2].strip("\"' ") for match in _DOMAIN.finditer(plain)})
+    return program, {match[2].strip("\"' ") for match in _DOMAIN.finditer(plain)}
 
 
-def _check(expression: str, list_attributes: bool) -> None:
+def _check(expression: str, list_attributes: bool, kinds: str, wanted: str) -> None:
     try:
         kind = _environment(list_attributes).compile(expression).return_type().name()
     except RuntimeError as error:
         raise _compile_error(expression, str(error)) from None
-    if kind not in ("BOOL", "DYN", _ANY_NAME):
-        raise CelError(f"has to evaluate to bool, but evaluates to {kind.replace(_ANY_NAME, 'any').lower()}")
+    if not re.fullmatch(kinds, kind):
+        raise CelError(f"has to evaluate to {wanted}, but evaluates to {kind.replace(_ANY_NAME, 'any').lower()}")
 
 
 def _compile_error(expression: str, message: str) -> CelError:

@@ -75,6 +75,7 @@ def _selection(selection: DeviceSelection, device_class: str | None) -> Manifest
         selectors=selectors(selection.selectors),
         capacity=given(requests=selection.capacity),
         tolerations=[toleration.model_dump(by_alias=True, exclude_none=True) for toleration in selection.tolerations],
+        derivedAttributes=[attribute.model_dump() for attribute in selection.derived_attributes],
     )
 
 

@@ -111,13 +111,19 @@ class Devices(Model):
         return self.model.model_copy(update={"attributes": self.model.attributes | self.attributes})
 
 
+def _each_once(values: list[str]) -> list[str]:
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise problem(f"has {twice[0]} twice: name each once")
+    return values
+
+
 class NodePool(Model):
     """`nodes` fake nodes named `<name>-0` and up, each with the same devices.
 
     `gpu`, `gpus_per_node`, `mig` and `attributes` are short for the first entry of `devices`. `host` says where devices
     are on PCIe. `capacity`, `labels` and `taints` are a node's: the first two go over what models and host have, taints
-    stand for theirs. With `nodes_per_clique`, so many nodes share an NVLink clique. `faults` are what is wrong with
-    nodes and devices.
+    stand for theirs. `declared_features` are those of the nodes' kubelets, if not what the devices need. With
+    `nodes_per_clique`, so many nodes share an NVLink clique. `faults` are what is wrong with nodes and devices.
     """
 
     name: DnsLabel
@@ -132,6 +138,7 @@ class NodePool(Model):
     labels: dict[LabelKey, LabelValue] = {}
     capacity: dict[ResourceName, Quantity] = {}
     taints: list[Taint] | None = None
+    declared_features: Annotated[list[FeatureGate], AfterValidator(_each_once)] | None = None
     faults: list[Fault] = []
 
     def node_names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
@@ -52,8 +52,12 @@ def _int_or_placeholder(value: object) -> object:
     return value
 
 
+_Item = TypeVar("_Item")
+_List = Annotated[list[_Item], Field(min_length=1)]
+
+
 class DeviceAttribute(Model):
-    """A `DeviceAttribute` of resource.k8s.io: exactly one typed value.
+    """A `DeviceAttribute` of resource.k8s.io: exactly one typed value, or a list of them.
 
     Placeholders (docs/configuration.md, "Placeholders") stand for what differs from device to device.
     """
@@ -62,12 +66,29 @@ class DeviceAttribute(Model):
     version: SemanticVersion | None = None
     int_: Annotated[int | str | None, PlainValidator(_int_or_placeholder)] = Field(default=None, alias="int")
     bool_: bool | None = Field(default=None, alias="bool")
+    strings: _List[Annotated[str, template(DEVICE_PLACEHOLDERS)]] | None = None
+    versions: _List[SemanticVersion] | None = None
+    ints: _List[Annotated[int | str, PlainValidator(_int_or_placeholder)]] | None = None
+    bools: _List[bool] | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts in which placeholders may be."""
+        return [text for text in (self.string, *(self.strings or [])) if text is not None]
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it has a list of values."""
+        return bool(self.strings or self.versions or self.ints or self.bools)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         values = [value for value in self.model_dump(exclude_unset=True).values() if value is not None]
         if len(values) != 1 or len(self.model_fields_set) != 1:
-            raise problem("has to have exactly one of string, int, bool and version, such as {string: gpu}")
+            raise problem(
+                "has to have exactly one of string, int, bool and version, or of their lists strings, ints, bools and "
+                "versions, such as {string: gpu}"
+            )
         return self
 
 
@@ -140,6 +161,49 @@ def _wrong_with_range(valid: CapacityRange, default: Decimal, whole: Decimal) ->
     return None
 
 
+class NodeAllocatableMapping(Model):
+    """A `NodeAllocatableMapping`: what a claim takes of a node, for each device or by the capacity that it consumes."""
+
+    capacity_key: QualifiedName | None = None
+    capacity_multiplier: Quantity | None = None
+    device_multiplier: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _by_capacity_or_by_device(self) -> Self:
+        by_capacity = (self.capacity_key is not None, self.capacity_multiplier is not None)
+        if by_capacity not in ((True, True), (False, False)) or by_capacity[0] == (self.device_multiplier is not None):
+            raise problem("has to have either capacityKey and capacityMultiplier, or deviceMultiplier")
+        if number(self.capacity_multiplier or self.device_multiplier or "1") <= 0:
+            raise problem("has to have a multiplier above zero")
+        return self
+
+
+class NodeAllocatableOverhead(Model):
+    """A `NodeAllocatableOverhead`: what pods with such a device need of a node besides."""
+
+    per_pod: Quantity | None = None
+    per_container: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.per_pod is None and self.per_container is None:
+            raise problem("has to have perPod, perContainer or both")
+        return self
+
+
+class NodeAllocatableResource(Model):
+    """A `NodeAllocatableResource`: how a device's allocation counts towards a node's cpu, memory or huge pages."""
+
+    mapping: NodeAllocatableMapping | None = None
+    overhead: NodeAllocatableOverhead | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.mapping is None and self.overhead is None:
+            raise problem("has to have a mapping, an overhead or both")
+        return self
+
+
 def _capacity(value: object) -> object:
     return value if isinstance(value, dict | DeviceCapacity) else {"value": value}
 
@@ -147,6 +211,8 @@ def _capacity(value: object) -> object:
 Attributes = dict[QualifiedName, DeviceAttribute]
 Capacity = dict[QualifiedName, Annotated[DeviceCapacity, BeforeValidator(_capacity)]]
 Counters = dict[DnsLabel, Quantity]
+# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsNodeAllocatableResourceName
+NodeAllocatableName = Annotated[str, Field(pattern=r"^(cpu|memory|hugepages-.+)$")]
 DeviceName = Annotated[str, template(NAME_PLACEHOLDERS)]
 
 
@@ -211,13 +277,15 @@ class Partition(Model):
     """One way to use a part of a device, as a device of its own that consumes some of the whole one's `counters`.
 
     `attributes` and `allow_multiple_allocations` go over the whole device's. Without `consumes_counters` the partition
-    takes all of them.
+    takes all of them. Parts of one device are only allocated together if they have one of their `compatibility_groups`
+    in common, or none at all.
     """
 
     device_name: DeviceName
     attributes: Attributes = {}
     capacity: Capacity = {}
     consumes_counters: Annotated[Counters, Field(min_length=1)] | None = None
+    compatibility_groups: Annotated[list[DnsLabel], Field(max_length=limits.COMPATIBILITY_GROUPS_MAX)] = []
     allow_multiple_allocations: bool | None = None
 
 
@@ -247,7 +315,9 @@ class DeviceModel(Model):
     the host that nodes with such devices are, unless the pool says otherwise. `mig` lists the profiles that the GPU can
     be cut into. `partitions` are for other drivers' devices that are published in parts instead of the whole, with the
     `counters` that the parts share, if they do. `sorted_by_name` says that the driver lists its devices by name, not by
-    number. `slice_name` may use `{suffix}`, five characters that stay the same for the same slice.
+    number. `node_allocatable_resources` say what allocations count for on the node, by its resource.
+    `skip_node_operations` says which calls of kubelets the driver does without. `slice_name` may use
+    `{suffix}`, five characters that stay the same for the same slice.
     `sources` say where the values are from, `unverified` which of them, by their path, nobody published, and why.
     """
 
@@ -261,7 +331,9 @@ class DeviceModel(Model):
     attributes: Attributes = {}
     capacity: Capacity = {}
     allow_multiple_allocations: bool = False
+    node_allocatable_resources: dict[NodeAllocatableName, NodeAllocatableResource] = {}
     sorted_by_name: bool = False
+    skip_node_operations: list[Literal["NodePrepareResources", "NodeUnprepareResources", "*"]] = []
     slot: Literal["gpu", "nic"] | None = None
     host: NamedHost | None = None
     node: NodeShape = NodeShape()
@@ -280,6 +352,31 @@ class DeviceModel(Model):
                 f"has {size} attributes and capacities; the Kubernetes API allows a device "
                 f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} together"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _maps_what_it_has(self) -> Self:
+        if self.node_allocatable_resources and (self.partitions or self.mig):
+            raise problem("has nodeAllocatableResources, which are for whole devices: leave out partitions and mig")
+        for name, entry in self.node_allocatable_resources.items():
+            key = entry.mapping and entry.mapping.capacity_key
+            if key and key not in self.capacity:
+                raise problem(
+                    f"maps {key} to {name}, but has no such capacity: it has {', '.join(self.capacity) or 'none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _skips_what_can_be_skipped(self) -> Self:
+        """Refuse what `validateSkipNodeOperations` does.
+
+        https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
+        """
+        skipped = self.skip_node_operations
+        if len(skipped) > len(set(skipped)):
+            raise problem("has an operation twice in skipNodeOperations: name each once")
+        if set(skipped) == {"NodePrepareResources"}:
+            raise problem("skips NodePrepareResources without NodeUnprepareResources: add that, or use '*' for both")
         return self
 
     @model_validator(mode="after")
@@ -306,6 +403,14 @@ class DeviceModel(Model):
                 f"{limits.COUNTERS_PER_SET_MAX}"
             )
         for partition in self.partitions:
+            groups = partition.compatibility_groups
+            if groups and not self.counters:
+                raise problem(
+                    f"partition {partition.device_name} has compatibilityGroups, which are for parts that share "
+                    "counters: give the model a counterSet and counters, or leave the groups out"
+                )
+            if len(groups) > len(set(groups)):
+                raise problem(f"partition {partition.device_name} has a compatibility group twice: name each once")
             consumed = partition.consumes_counters or {}
             if unknown := sorted(consumed.keys() - self.counters.keys()):
                 raise problem(

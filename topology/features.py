@@ -113,6 +113,12 @@ FEATURES: Mapping[str, Feature] = {
     "extended resources": Feature("DRAExtendedResource"),
     "gang scheduling": Feature("GangScheduling", since=36, serves=_POD_GROUPS),
     "list attributes": Feature("DRAListTypeAttributes", since=36),
+    # In 1.36 the scheduler finds no constraint about a list satisfied: AllocatorFeatures leaves the gate out in
+    # https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go
+    "list attributes in constraints": Feature("DRAListTypeAttributes", since=37),
+    # In 1.36 their fields are others: nodeAllocatableResourceMappings.
+    "node allocatable resources": Feature("DRANodeAllocatableResources", since=37),
+    "optional node operations": Feature("DRAOptionalNodeOperations", since=37),
     "partitionable devices": Feature("DRAPartitionableDevices"),
     "pod groups": Feature("GenericWorkload", since=36, serves=_POD_GROUPS),
     "prioritized list": Feature("DRAPrioritizedList"),

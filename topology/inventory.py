@@ -30,6 +30,14 @@ class Device:
     consumes_counters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     allow_multiple_allocations: bool = False
     taints: Sequence[DeviceTaint] = field(default_factory=list)
+    compatibility_groups: Sequence[str] = field(default_factory=list)
+    node_allocatable_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_advanced(self) -> bool:
+        """Whether the API allows fewer of its kind in a slice: with counters, taints or lists."""
+        lists = any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())
+        return bool(self.consumes_counters or self.taints or lists)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class DevicePool:
     first_generation: int
     physical_devices: list[PhysicalDevice]
     sorted_by_name: bool = False
+    skip_node_operations: Sequence[str] = ()
 
     @property
     def devices(self) -> list[Device]:
@@ -73,6 +82,7 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
             first[driver].first_generation,
             physical,
             first[driver].sorted_by_name,
+            first[driver].skip_node_operations,
         )
         for driver, physical in by_driver.items()
     ]
@@ -181,6 +191,10 @@ def _device(model: DeviceModel, values: Values) -> Device:
         {key: _attribute(attribute, values) for key, attribute in model.attributes.items()},
         {key: capacity.model_dump(by_alias=True, exclude_none=True) for key, capacity in model.capacity.items()},
         allow_multiple_allocations=model.allow_multiple_allocations,
+        node_allocatable_resources={
+            name: entry.model_dump(by_alias=True, exclude_none=True)
+            for name, entry in model.node_allocatable_resources.items()
+        },
     )
 
 
@@ -192,11 +206,15 @@ def _identity(values: Values, name: str) -> Values:
 
 def _attribute(attribute: DeviceAttribute, values: Values) -> dict[str, Any]:
     ((kind, value),) = attribute.model_dump(by_alias=True, exclude_unset=True).items()
+    if attribute.is_list:
+        return {kind: [_filled(kind.removesuffix("s"), item, values) for item in value]}
+    return {kind: _filled(kind, value, values)}
+
+
+def _filled(kind: str, value: Any, values: Values) -> Any:
     if kind == "int":
-        value = int(fill(str(value), values))
-    elif kind == "string":
-        value = fill(value, values)
-    return {kind: value}
+        return int(fill(str(value), values))
+    return fill(value, values) if kind == "string" else value
 
 
 def _quantities(capacity: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -227,7 +245,9 @@ def _partition(
     )
     taken = partition.consumes_counters
     consumed = {name: counters if taken is None else taken for name, counters in counter_sets.items()}
-    return replace(_device(part, values), consumes_counters=consumed)
+    return replace(
+        _device(part, values), consumes_counters=consumed, compatibility_groups=partition.compatibility_groups
+    )
 
 
 def _dynamic_mig(model: DeviceModel, whole: Device) -> PhysicalDevice:

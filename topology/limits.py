@@ -3,6 +3,7 @@
 # https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go
 ALLOCATION_RESULTS_MAX = 32  # AllocationResultsMaxSize: devices of one claim
 DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX = 32  # ResourceSliceMaxAttributesAndCapacitiesPerDevice
+DEVICE_ATTRIBUTE_VALUES_MAX = 48  # ResourceSliceMaxAttributeValuesPerDevice: lists count as many as they have
 DEVICE_ATTRIBUTE_VALUE_MAX = 64  # DeviceAttributeMaxValueLength, bytes of a string or version
 DEVICE_DOMAIN_MAX = 63  # DeviceMaxDomainLength: the domain in an attribute's or capacity's name
 DEVICE_ID_MAX = 32  # DeviceMaxIDLength: the C identifier in an attribute's or capacity's name
@@ -14,10 +15,12 @@ SLICE_ADVANCED_DEVICES_MAX = 64  # ResourceSliceMaxDevicesWithAdvancedFeatures: 
 SLICE_COUNTER_SETS_MAX = 8  # ResourceSliceMaxCounterSets
 SLICE_COUNTERS_MAX = 32  # ResourceSliceMaxSharedCounters: of all counter sets of a slice, in Kubernetes 1.34 alone
 COUNTERS_PER_SET_MAX = 32  # ResourceSliceMaxCountersPerCounterSet
+COMPATIBILITY_GROUPS_MAX = 2  # DeviceCompatibilityGroupsMaxSize
 REQUEST_POLICY_VALUES_MAX = 10  # CapacityRequestPolicyDiscreteMaxOptions
 DEVICE_CONFIG_MAX = 32  # DeviceConfigMaxSize: configurations of one claim
 OPAQUE_PARAMETERS_MAX = 10 * 1024  # OpaqueParametersMaxLength, bytes of JSON
 DEVICE_TOLERATIONS_MAX = 16  # DeviceTolerationsMaxLength
+DERIVED_ATTRIBUTES_MAX = 32  # DeviceDerivedAttributesMaxSize: of one request
 FIRST_AVAILABLE_MAX = 8  # FirstAvailableDeviceRequestMaxSize
 CLAIM_CONSUMERS_MAX = 256  # ResourceClaimReservedForMaxSize: pods that share one claim
 DEVICE_CONSTRAINTS_MAX = 32  # DeviceConstraintsMaxSize: constraints of one claim

@@ -2,6 +2,7 @@
 
 from topology.configuration import NodePool
 from topology.devices import Taint
+from topology.features import FEATURES
 from topology.inventory import host_of, stable_uuid
 from topology.manifests import Manifest, given
 from topology.placeholders import fill
@@ -45,6 +46,23 @@ def node(pool: NodePool, name: str) -> Manifest:
             "phase": "Running",
         },
     }
+
+
+def declared_features(pool: NodePool) -> list[str]:
+    """Return the features that the pool's nodes declare: what it says, or else what its devices need of them.
+
+    Kubelets declare what their gates turn on, and fake nodes have no kubelet. The API server looks at it when slices
+    with node allocatable resources are made, and the scheduler for operations that are skipped:
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go
+    """
+    if pool.declared_features is not None:
+        return sorted(pool.declared_features)
+    models = [devices.model for devices in pool.all_devices()]
+    needed = {
+        "node allocatable resources": any(model.node_allocatable_resources for model in models),
+        "optional node operations": any(model.skip_node_operations for model in models),
+    }
+    return [FEATURES[feature].gate for feature, used in needed.items() if used]
 
 
 def node_capacity(pool: NodePool) -> dict[str, str]:

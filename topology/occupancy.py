@@ -18,9 +18,10 @@ PoolName = tuple[str, str]
 class Occupancy(NamedTuple):
     """How many devices a pool has; how many of them claims hold; which ones a claim could still get.
 
-    A device whose counters are used up by others is neither allocated nor available, nor is one whose taints keep
-    claims away, whether they tolerate them or not. `fits` is for devices that share counters: how many of each kind,
-    such as a MIG profile, could be had if no other kind were asked for.
+    A device whose counters are used up by others is neither allocated nor available, nor is one whose compatibility
+    groups are not those of others that are allocated, nor one whose taints keep claims away, whether they tolerate them
+    or not. `fits` is for devices that share counters: how many of each kind, such as a MIG profile, could be had if no
+    other kind were asked for.
     """
 
     devices: int
@@ -93,12 +94,13 @@ def _occupancy(specs: list[Object], allocated: set[str], rules: Sequence[DeviceT
         if device["name"] not in allocated
         and not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in taints[device["name"]])
         and all(left.get(counter, Decimal(0)) >= value for counter, value in _consumed(device).items())
+        and _goes_with(device, held)
     ]
     return Occupancy(
         len(devices),
         len(held),
         frozenset(device["name"] for device in free),
-        _fits(free, left) if left else {},
+        _fits(free, left, held) if left else {},
         taints,
     )
 
@@ -111,14 +113,39 @@ def _taints(device: Object, rules: Sequence[DeviceTaintRule]) -> list[str]:
     return sorted(f"{key}{'=' if value else ''}{value}:{effect}" for key, value, effect in taints)
 
 
-def _fits(free: list[Object], left: Mapping[Counter, Decimal]) -> dict[str, int]:
+def _goes_with(device: Object, others: Sequence[Object]) -> bool:
+    return all(
+        go_together(
+            [
+                other.get("compatibilityGroups", [])
+                for one in (device, *others)
+                for other in one.get("consumesCounters", [])
+                if other["counterSet"] == own["counterSet"]
+            ]
+        )
+        for own in device.get("consumesCounters", [])
+    )
+
+
+def go_together(groups: Sequence[Iterable[str]]) -> bool:
+    """Tell whether devices with such compatibility groups may be allocated together on one counter set.
+
+    https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/structured/internal/experimental/compatibility_groups.go
+    """
+    return not any(groups) or bool(set.intersection(*map(set, groups)))
+
+
+def _fits(free: list[Object], left: Mapping[Counter, Decimal], held: Sequence[Object]) -> dict[str, int]:
     """Take of each kind as many as possible, in order; kinds differ in how much they take, not in what of."""
     fits: dict[str, int] = {}
     for kind in sorted({_kind(device) for device in free}):
         rest = dict(left)
+        taken = list(held)
         for device in (device for device in free if _kind(device) == kind):
             consumed = _consumed(device)
-            if all(rest.get(counter, Decimal(0)) >= value for counter, value in consumed.items()):
+            enough = all(rest.get(counter, Decimal(0)) >= value for counter, value in consumed.items())
+            if enough and _goes_with(device, taken):
+                taken.append(device)
                 rest |= {counter: rest[counter] - value for counter, value in consumed.items()}
                 fits[kind] = fits.get(kind, 0) + 1
     return fits

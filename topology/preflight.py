@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from topology import limits, mig, nodes
+from topology.allocation import values_of
 from topology.configuration import Devices, NodePool, Topology
 from topology.devices import DeviceModel
 from topology.features import FEATURES, gate_problems, lacking
@@ -133,7 +134,7 @@ def _devices(devices: Devices, pool: NodePool, path: str) -> Iterator[Problem]:
 
 def _placeholders(model: DeviceModel) -> set[str]:
     attributes = [model.attributes, *(partition.attributes for partition in model.partitions)]
-    texts = [attribute.string for some in attributes for attribute in some.values()]
+    texts: list[str | None] = [text for some in attributes for attribute in some.values() for text in attribute.texts]
     texts += [model.device_name, model.counter_set, *(partition.device_name for partition in model.partitions)]
     return {name for text in texts for name in used_in(text or "")}
 
@@ -194,13 +195,13 @@ def _device_pool(pool: DevicePool, path: str, node: str) -> Iterator[Problem]:
                 told.add(message)
                 yield Problem(path, f"device {device.name}: {message}")
     for physical in pool.physical_devices:
-        advanced = any(device.consumes_counters for device in physical.devices)
+        advanced = any(device.is_advanced for device in physical.devices)
         most = limits.SLICE_ADVANCED_DEVICES_MAX if advanced else limits.SLICE_DEVICES_MAX
         if len(physical.devices) > most:
             yield Problem(
                 path,
                 f"has {len(physical.devices)} partitions of one device; the Kubernetes API allows a ResourceSlice "
-                f"{most} devices{' that consume counters' if advanced else ''}: leave some out",
+                f"{most} devices{' with counters, taints or lists' if advanced else ''}: leave some out",
             )
             return
 
@@ -234,11 +235,17 @@ def _device(device: Device, driver: str) -> Iterator[str]:
         for name in entries:
             if f"{driver}/{name}" in entries:
                 yield f"{kind}.{name} and {kind}.{driver}/{name} are one name to the scheduler: leave one out"
-    for name, value in device.attributes.items():
-        text = str(value.get("string", "")).encode()
-        if len(text) > limits.DEVICE_ATTRIBUTE_VALUE_MAX:
+    values = sum(len(values_of(attribute)) for attribute in device.attributes.values())
+    if values > limits.DEVICE_ATTRIBUTE_VALUES_MAX:
+        yield (
+            f"has {values} values of attributes; the Kubernetes API allows a device "
+            f"{limits.DEVICE_ATTRIBUTE_VALUES_MAX}, those in lists included: leave some out"
+        )
+    for name, attribute in device.attributes.items():
+        length = max(len(str(value).encode()) for _, value in values_of(attribute))
+        if length > limits.DEVICE_ATTRIBUTE_VALUE_MAX:
             most = limits.DEVICE_ATTRIBUTE_VALUE_MAX
-            yield f"attributes.{name} has {len(text)} bytes; the Kubernetes API allows a string {most}"
+            yield f"attributes.{name} has {length} bytes; the Kubernetes API allows a string {most}"
 
 
 def _slices(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Problem]:
@@ -276,6 +283,14 @@ def _counters_mixed_up(pool: NodePool, path: str, minor: int) -> Iterator[Proble
 
 
 def _node(pool: NodePool, path: str, name: str) -> Iterator[Problem]:
+    gate = FEATURES["node allocatable resources"].gate
+    maps = any(devices.model.node_allocatable_resources for devices in pool.all_devices())
+    if maps and gate not in nodes.declared_features(pool):
+        yield Problem(
+            f"{path}.declaredFeatures",
+            f"has to have {gate}, without which the API server refuses devices with nodeAllocatableResources: add it, "
+            "or leave declaredFeatures out",
+        )
     node = nodes.node(pool, name)
     for key, value in node["metadata"]["labels"].items():
         if not is_label_value(value):

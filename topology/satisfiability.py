@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from topology.devices import Taint
 from topology.inventory import DevicePool, device_pools
 from topology.problems import Problem
 from topology.quantities import number
+from topology.uses import has_list_attributes
 from topology.values import suggestion
 from topology.workloads import Claim, ClaimSpec, DeviceRequest, DeviceSelection, Toleration, Workload
 
@@ -42,6 +44,14 @@ class _Selector(NamedTuple):
     expression: str
 
 
+class _Derived(NamedTuple):
+    """The CEL expression of an attribute called `name`, and the key where it is."""
+
+    path: str
+    expression: str
+    name: str
+
+
 @dataclass(frozen=True)
 class _Alternative:
     """What would satisfy a request: `count` devices (None: all of a node) that every selector lets through."""
@@ -51,6 +61,7 @@ class _Alternative:
     count: int | None
     selectors: list[_Selector]
     amounts: Mapping[str, str]
+    derived: Sequence[_Derived] = ()
 
 
 class _Request(NamedTuple):
@@ -113,7 +124,11 @@ class _Stack:
         own = [_Selector(f"{path}.selectors[{place}]", text) for place, text in enumerate(selection.selectors)]
         name = str(getattr(selection, "device_class", ""))
         count = selection.count if selection.allocation_mode == "ExactCount" else None
-        return _Alternative(path, name, count, [*self.classes[name], *own], selection.capacity)
+        derived = [
+            _Derived(f"{path}.derivedAttributes[{place}].expression", attribute.expression, attribute.name)
+            for place, attribute in enumerate(selection.derived_attributes)
+        ]
+        return _Alternative(path, name, count, [*self.classes[name], *own], selection.capacity, derived)
 
 
 def _paths(request: DeviceRequest, path: str) -> list[str]:
@@ -123,12 +138,13 @@ def _paths(request: DeviceRequest, path: str) -> list[str]:
 def unsatisfiable_claims(topology: Topology) -> Iterator[Problem]:
     """Yield selectors that are wrong, and requests and claims that no node of the stack can satisfy."""
     stack = _Stack(topology)
-    found = [problem for selectors in stack.classes.values() for problem in _compiled(selectors)]
+    lists = has_list_attributes(topology)
+    found = [problem for selectors in stack.classes.values() for problem in _compiled(selectors, lists)]
     for path, spec in _specs(topology):
         for request in stack.requests("", spec, path):
             for alternative in request.alternatives:
                 own = [one for one in alternative.selectors if one.path.startswith(alternative.path)]
-                found += _compiled(own)
+                found += _compiled([*own, *alternative.derived], lists)
     if found:
         yield from found
         return
@@ -172,7 +188,7 @@ def _differing(one: Sequence[DevicePool], other: Sequence[DevicePool]) -> set[st
 
 
 def _texts(request: DeviceRequest) -> list[str]:
-    return [text for alternative in request.alternatives() for text in alternative.selectors]
+    return [text for alternative in request.alternatives() for text in alternative.expressions]
 
 
 def _specs(topology: Topology) -> Iterator[tuple[str, ClaimSpec]]:
@@ -183,10 +199,11 @@ def _specs(topology: Topology) -> Iterator[tuple[str, ClaimSpec]]:
             yield f"workloads[{index}].claims[{place}]", claim
 
 
-def _compiled(selectors: Sequence[_Selector]) -> Iterator[Problem]:
+def _compiled(selectors: Sequence[_Selector | _Derived], list_attributes: bool) -> Iterator[Problem]:
     for selector in selectors:
+        compile_it = cel.compile_derived if isinstance(selector, _Derived) else cel.compile_selector
         try:
-            cel.compile_selector(selector.expression)
+            compile_it(selector.expression, list_attributes=list_attributes)
         except cel.UncheckedError:
             continue  # Kubernetes can, we cannot: left to the scheduler.
         except cel.CelError as error:
@@ -225,6 +242,8 @@ class _Pod:
         except _Aborted as aborted:
             yield aborted.problem
             return
+        except cel.UncheckedError:
+            return  # A derived attribute that Kubernetes can tell, and we cannot.
         found += self._constraints_about_nothing() if not found else []
         yield from found
         if found:
@@ -400,7 +419,7 @@ class _Pod:
         key = (node.names[0], wanted.path, wanted.device_class)
         if key not in self._known:
             self._known[key] = [
-                candidate
+                _with_derived(wanted.derived, candidate, node.pool)
                 for candidate in node.candidates()
                 if all(_matches(selector, candidate, node.pool) for selector in wanted.selectors)
                 and has_capacity(candidate.device, wanted.amounts)
@@ -453,19 +472,42 @@ class _Aborted(Exception):
 
 
 def _matches(selector: _Selector, candidate: Candidate, pool: NodePool) -> bool:
-    driver, device = candidate
     try:
-        return cel.compile_selector(selector.expression).matches(
-            cel.Device(driver, device.attributes, device.capacity, device.allow_multiple_allocations)
-        )
+        with _aborting(selector.path, candidate, pool):
+            return cel.compile_selector(selector.expression, list_attributes=True).matches(_as_cel_device(candidate))
     except cel.UncheckedError:
         return True
+
+
+def _with_derived(derived: Sequence[_Derived], candidate: Candidate, pool: NodePool) -> Candidate:
+    """Give the device what a request derives for it; that stands for an attribute of the device of the same name."""
+    attributes = dict(candidate.device.attributes)
+    for entry in derived:
+        with _aborting(entry.path, candidate, pool):
+            compiled = cel.compile_derived(entry.expression, list_attributes=True)
+            attributes[entry.name] = compiled.attribute(_as_cel_device(candidate))
+    return candidate._replace(device=replace(candidate.device, attributes=attributes)) if derived else candidate
+
+
+def _as_cel_device(candidate: Candidate) -> cel.Device:
+    driver, device = candidate
+    return cel.Device(driver, device.attributes, device.capacity, device.allow_multiple_allocations)
+
+
+@contextmanager
+def _aborting(path: str, candidate: Candidate, pool: NodePool) -> Iterator[None]:
+    """Have what the scheduler gives up at say where it is: the expression at `path`, evaluated for the device."""
+    device = candidate.device
+    try:
+        yield
+    except cel.UncheckedError:
+        raise
     except cel.CelError as error:
         if error.missing is None:
-            raise _Aborted(Problem(selector.path, f"{error}, for device {device.name} of pool {pool.name}")) from None
+            raise _Aborted(Problem(path, f"{error}, for device {device.name} of pool {pool.name}")) from None
         raise _Aborted(
             Problem(
-                selector.path,
+                path,
                 f"names {error.missing}, which device {device.name} of pool {pool.name} does not have"
                 f"{_hint(error.missing, candidate)}",
             )

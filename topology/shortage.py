@@ -77,6 +77,6 @@ def _matches(expressions: Sequence[str], driver: str, device: Mapping[str, Any])
         device.get("allowMultipleAllocations", False),
     )
     try:
-        return all(cel.compile_selector(expression).matches(facts) for expression in expressions)
+        return all(cel.compile_selector(expression, list_attributes=True).matches(facts) for expression in expressions)
     except cel.CelError:
         return False

@@ -9,6 +9,7 @@ from typing import Any
 from topology import limits
 from topology.configuration import NodePool
 from topology.inventory import Device, DevicePool, PhysicalDevice, device_pools
+from topology.manifests import given
 from topology.placeholders import fill
 from topology.taints import taint
 
@@ -83,6 +84,7 @@ def _resource_slice(pool: DevicePool, node: str, ordinal: int, content: _Content
         ]
     if content.devices or not content.counter_sets:
         spec["devices"] = [_device(device) for device in content.devices]
+    spec |= given(skipNodeOperations=pool.skip_node_operations)
     name = fill(pool.slice_name, {"node": node, "driver": pool.driver, "suffix": _suffix(pool.driver, node, ordinal)})
     return {
         "apiVersion": "resource.k8s.io/v1",
@@ -138,7 +140,7 @@ def _device_slices(group: Iterable[PhysicalDevice], together: bool) -> Iterator[
 
 def _fits(content: _Content, physical: PhysicalDevice) -> bool:
     devices = content.devices + physical.devices
-    advanced = any(device.consumes_counters or device.taints for device in devices)
+    advanced = any(device.is_advanced for device in devices)
     most = limits.SLICE_ADVANCED_DEVICES_MAX if advanced else limits.SLICE_DEVICES_MAX
     # Of these there are several only where they are in one slice with the devices.
     sets = {**content.counter_sets, **physical.counter_sets}
@@ -154,11 +156,13 @@ def _device(device: Device) -> Manifest:
         manifest["capacity"] = device.capacity
     if device.allow_multiple_allocations:
         manifest["allowMultipleAllocations"] = True
+    manifest |= given(nodeAllocatableResources=device.node_allocatable_resources)
     if device.taints:
         manifest["taints"] = [taint(entry) for entry in device.taints]
     if device.consumes_counters:
         manifest["consumesCounters"] = [
             {"counterSet": counter_set, "counters": _counters(counters)}
+            | given(compatibilityGroups=device.compatibility_groups)
             for counter_set, counters in device.consumes_counters.items()
         ]
     return manifest

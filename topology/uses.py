@@ -1,10 +1,13 @@
 """What of DRA a stack uses, and what its cluster therefore has to be told."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Set
 
 from topology.configuration import Cluster, Devices, Topology
 from topology.features import FEATURES, gates_for, runtime_config_for
 from topology.workloads import ClaimSpec, Workload
+
+_INCLUDES = re.compile(r"\.\s*includes\s*\(")
 
 
 def features_used(topology: Topology) -> dict[str, str]:
@@ -33,10 +36,18 @@ def apis_needed(cluster: Cluster, features: Iterable[str]) -> dict[str, bool]:
     return runtime_config_for(turned_on.union(features), cluster.served_resource_api, cluster.minor)
 
 
+def has_list_attributes(topology: Topology) -> bool:
+    """Tell whether the API server knows lists in CEL: because the stack uses them, or their gate is set."""
+    gate = FEATURES["list attributes"].gate
+    return topology.cluster.kube_feature_gates.get(gate, False) or "list attributes" in features_used(topology)
+
+
 def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
     for index, device_class in enumerate(topology.device_classes):
         if device_class.extended_resource_name:
             yield "extended resources", f"deviceClasses[{index}].extendedResourceName"
+        if _ask_for_lists(device_class.selectors):
+            yield "list attributes", f"deviceClasses[{index}].selectors"
     for index, pool in enumerate(topology.node_pools):
         for devices in pool.all_devices():
             yield from ((feature, f"nodePools[{index}]") for feature in _of_devices(devices))
@@ -45,11 +56,12 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
     if topology.device_taint_rules:
         yield "device taints", "deviceTaintRules"
         yield "device taint rules", "deviceTaintRules"
+    lists = {name for pool in topology.node_pools for devices in pool.all_devices() for name in _lists(devices)}
     for index, shared in enumerate(topology.claims):
-        yield from ((feature, f"claims[{index}]") for feature in _of_claim(shared))
+        yield from ((feature, f"claims[{index}]") for feature in _of_claim(shared, lists))
     for index, workload in enumerate(topology.workloads):
         for place, claim in enumerate(workload.claims):
-            yield from ((feature, f"workloads[{index}].claims[{place}]") for feature in _of_claim(claim))
+            yield from ((feature, f"workloads[{index}].claims[{place}]") for feature in _of_claim(claim, lists))
         if workload.extended_resources:
             yield "extended resources", f"workloads[{index}].containers"
         yield from _of_pod_group(workload, f"workloads[{index}].podGroup")
@@ -58,10 +70,27 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
 def _of_devices(devices: Devices) -> Iterator[str]:
     if consumes_counters(devices):
         yield "partitionable devices"
+    if any(partition.compatibility_groups for partition in devices.model.partitions):
+        yield "compatibility groups"
+    if devices.model.node_allocatable_resources:
+        yield "node allocatable resources"
+    if devices.model.skip_node_operations:
+        yield "optional node operations"
     if devices.model.allow_multiple_allocations or any(
         partition.allow_multiple_allocations for partition in devices.model.partitions
     ):
         yield "consumable capacity"
+    if any(_lists(devices)):
+        yield "list attributes"
+
+
+def _lists(devices: Devices) -> Iterator[str]:
+    """Yield the full names of the attributes that are lists."""
+    model = devices.merged
+    for attributes in (model.attributes, *(partition.attributes for partition in model.partitions)):
+        for name, attribute in attributes.items():
+            if attribute.is_list:
+                yield name if "/" in name else f"{model.driver}/{name}"
 
 
 def consumes_counters(devices: Devices) -> bool:
@@ -78,14 +107,25 @@ def _of_pod_group(workload: Workload, path: str) -> Iterator[tuple[str, str]]:
             yield "workload resource claims", f"{path}.claims"
 
 
-def _of_claim(claim: ClaimSpec) -> Iterator[str]:
+def _of_claim(claim: ClaimSpec, lists: Set[str]) -> Iterator[str]:
     selections = [selection for request in claim.requests for selection in request.alternatives()]
     distinct = any(constraint.distinct_attribute for constraint in claim.constraints)
     if distinct or any(selection.capacity for selection in selections):
         yield "consumable capacity"
+    if any(selection.derived_attributes for selection in selections):
+        yield "derived attributes"
     if any(selection.tolerations for selection in selections):
         yield "device taints"
     if any(request.first_available for request in claim.requests):
         yield "prioritized list"
     if any(request.admin_access for request in claim.requests):
         yield "admin access"
+    if any(_ask_for_lists(selection.expressions) for selection in selections):
+        yield "list attributes"
+    if any({constraint.match_attribute, constraint.distinct_attribute} & lists for constraint in claim.constraints):
+        yield "list attributes in constraints"
+
+
+def _ask_for_lists(expressions: Iterable[str]) -> bool:
+    """Tell whether CEL expressions use the function that comes with list attributes."""
+    return any(_INCLUDES.search(expression) for expression in expressions)

@@ -77,10 +77,18 @@ def _check_toleration(toleration: DeviceToleration | Toleration) -> None:
         raise problem("has tolerationSeconds, which need effect: NoExecute")
 
 
+class DerivedAttribute(Model):
+    """An attribute that constraints find in each device of a request: what a CEL expression gives for the device."""
+
+    name: FullyQualifiedName
+    expression: CelExpression
+
+
 class DeviceSelection(Model):
     """`count` devices of a class for which every CEL selector is true, or `All` of a node.
 
     `capacity` is how much it takes of devices that several claims may share. `tolerations` are of devices' taints.
+    `derived_attributes` are for the claim's constraints alone.
     """
 
     name: DnsLabel
@@ -89,6 +97,19 @@ class DeviceSelection(Model):
     count: Annotated[int, Field(ge=1, le=limits.ALLOCATION_RESULTS_MAX)] = 1
     capacity: dict[QualifiedName, Quantity] = {}
     tolerations: Annotated[list[DeviceToleration], Field(max_length=limits.DEVICE_TOLERATIONS_MAX)] = []
+    derived_attributes: Annotated[list[DerivedAttribute], Field(max_length=limits.DERIVED_ATTRIBUTES_MAX)] = []
+
+    @property
+    def expressions(self) -> list[str]:
+        """All CEL expressions of the selection."""
+        return [*self.selectors, *(attribute.expression for attribute in self.derived_attributes)]
+
+    @model_validator(mode="after")
+    def _derives_each_once(self) -> Self:
+        names = [attribute.name for attribute in self.derived_attributes]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise problem(f"derives {twice[0]} twice: give each attribute a name of its own")
+        return self
 
     @model_validator(mode="after")
     def _all_has_no_count(self) -> Self:
@@ -193,6 +214,24 @@ class ClaimSpec(Model):
                         f"{key} is about a request {name!r} that the claim does not have{suggestion(name, known)} "
                         f"Its requests are {', '.join(known)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _uses_what_it_derives(self) -> Self:
+        """Refuse what `validateDeviceDerivedAttribute` does.
+
+        https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
+        """
+        for request in self.requests:
+            for selection in request.alternatives():
+                names = {request.name, f"{request.name}/{selection.name}"}
+                used = [entry for entry in self.constraints if not entry.requests or names & set(entry.requests)]
+                for attribute in selection.derived_attributes:
+                    if not any(attribute.name in (entry.match_attribute, entry.distinct_attribute) for entry in used):
+                        raise problem(
+                            f"request {request.name} derives {attribute.name}, which no constraint about it uses: name "
+                            "it in a matchAttribute or distinctAttribute, or leave it out"
+                        )
         return self
 
 

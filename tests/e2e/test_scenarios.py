@@ -14,6 +14,15 @@ from tests.e2e.project import SCENARIOS, Project, processes_of
 from tests.e2e.reader import Object, Reader
 
 VERSIONS = ("1.37.2", "1.36.3")
+SINCE = {
+    "compatibility-groups": "1.37",
+    "derived-attributes": "1.37",
+    "list-attributes": "1.37",
+    "node-allocatable-resources": "1.37",
+    "optional-node-operations": "1.37",
+}
+"""The Kubernetes version that had the feature of a scenario first, where not all of `VERSIONS` have it."""
+CASES = [(version, scenario) for version in VERSIONS for scenario in SCENARIOS if version >= SINCE.get(scenario, "1")]
 KINDS = "pods,resourceclaims,resourceslices,nodes"
 
 
@@ -52,13 +61,13 @@ def devices(*claims: Object) -> list[str]:
     return sorted(device["device"] for claim in claims for device in claim["devices"])
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module")
 def versioned(new_project: Callable[[], Project], request: pytest.FixtureRequest) -> tuple[Project, str]:
     """Return one project for all scenarios of a Kubernetes version."""
     return new_project(), request.param
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(("versioned", "scenario"), CASES, indirect=["versioned"])
 def test_scenario(versioned: tuple[Project, str], scenario: str) -> None:
     project, version = versioned
     project.select(scenario)
@@ -314,15 +323,84 @@ def users(seen: Seen, claim: str) -> list[tuple[str, str]]:
     return [(consumer["resource"], consumer["name"]) for consumer in consumers]
 
 
+def list_attributes(seen: Seen) -> None:
+    assert devices(*seen.of("apart")) == ["nic-0", "nic-2"]
+    (near,) = seen.satisfied("near")
+    assert {device["request"]: device["device"] for device in near["devices"]} == {"gpu": "gpu-2", "nic": "nic-1"}
+    assert (
+        "request nic wants 1 of nic.example.com, but no node has more than 0 free of 2 that match"
+        in (seen.pending("near")["reason"])
+    )
+    assert seen.pool("host")["free"] == 3
+
+
+def derived_attributes(seen: Seen) -> None:
+    (aligned,) = seen.satisfied("aligned")
+    assert {device["request"]: device["device"] for device in aligned["devices"]} == {"gpu": "gpu-1", "nic": "nic-0"}
+    # A GPU and a NIC are free, but not on one node.
+    assert seen.pool("host")["free"] == 2
+    assert seen.pending("aligned")["reason"].endswith("1 cannot allocate all claims.")
+
+
+def compatibility_groups(seen: Seen) -> None:
+    assert devices(*seen.of("mig")) == ["gpu-0-mig-0", "gpu-0-mig-1"]
+    assert devices(*seen.satisfied("vgpu")) == ["gpu-1-vgpu-0", "gpu-1-vgpu-1"]
+    assert "no node has more than 0 free of 4 that match" in seen.pending("vgpu")["reason"]
+    # Of four devices of each GPU two are of the other kind, which is out of reach although there are counters left.
+    assert seen.pool("gpu") == {"name": "gpu", "nodes": 1, "devices": 8, "allocated": 4, "free": 0}
+
+
+def optional_node_operations(seen: Seen) -> None:
+    declared = {
+        node["metadata"]["name"]: node["status"].get("declaredFeatures") for node in seen.reader.by_kind["Node"]
+    }
+    assert declared == {"new-0": ["DRAOptionalNodeOperations"], "old-0": None}
+    (anywhere,) = seen.of("anywhere")
+    assert anywhere["node"] == "new-0"
+    allocation = seen.reader.claim_objects["default", anywhere["name"]]["status"]["allocation"]
+    assert [result["skipNodeOperations"] for result in allocation["devices"]["results"]] == [["*"]]
+    assert "1 cannot allocate all claims" in seen.pending("on-old")["reason"]
+    assert (seen.pool("new")["free"], seen.pool("old")["free"]) == (1, 2)
+
+
+def multiple_allocations_partitionable(seen: Seen) -> None:
+    shares = seen.of("share")
+    assert devices(*shares) == ["gpu-0-partition-0", "gpu-0-partition-0", "gpu-0-partition-1"]
+    assert len({device["shareID"] for claim in shares for device in claim["devices"]}) == 3
+    assert "no node has more than 0 free of 1 that match" in seen.pending("whole")["reason"]
+    pool = seen.pool("gpu")
+    assert pool | {"devices": 5, "allocated": 2, "free": 2, "fits": {"gpu-partition": 2}} == pool
+
+
+def node_allocatable_resources(seen: Seen) -> None:
+    pinned = seen.satisfied("pinned")
+    assert devices(*pinned) == ["cpudevnuma000", "cpudevnuma000"]
+    # The second device is free, but the node's CPUs are not.
+    assert seen.pool("host")["free"] == 1
+    assert seen.pending("pinned")["reason"] == "0/1 nodes are available: 1 Insufficient cpu."
+    counted = {
+        entry["resourceClaimName"]: entry["mapping"]
+        for pod in seen.reader.by_kind["Pod"]
+        for entry in pod["status"].get("nodeAllocatableResourceClaimStatuses", [])
+    }
+    assert counted == {claim["name"]: [{"name": "cpu", "quantity": "6"}] for claim in pinned}
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
     "cel-selector": cel_selector,
+    "compatibility-groups": compatibility_groups,
     "consumable-capacity": consumable_capacity,
+    "derived-attributes": derived_attributes,
     "extended-resource": extended_resource,
     "jobs": jobs,
+    "list-attributes": list_attributes,
     "match-attribute": match_attribute,
+    "multiple-allocations-partitionable": multiple_allocations_partitionable,
+    "node-allocatable-resources": node_allocatable_resources,
     "opaque-config": opaque_config,
+    "optional-node-operations": optional_node_operations,
     "order": order,
     "oversubscribed": oversubscribed,
     "partitionable": partitionable,

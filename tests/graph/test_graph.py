@@ -309,6 +309,18 @@ def test_slices_get_the_generation_from_its_command() -> None:
     assert "Command pool-gpu.example.com" in found.dependencies
 
 
+def test_nodes_are_told_what_they_declare() -> None:
+    gpu = {"driver": "gpu.example.com", "skipNodeOperations": ["*"]}
+    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": gpu}))
+    found = made.resources["Command pool-declared"]
+    assert found.inputs["create"] == found.inputs["update"]
+    assert '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}' in found.inputs["create"]
+    assert found.inputs["environment"]["KWOK_DRA_NODES"] == "pool-0 pool-1"
+    assert {"Node pool-0", "Node pool-1"} <= set(found.dependencies)
+    assert all("Command pool-declared" in entry.dependencies for entry in made.of_kind("ResourceSlice").values())
+    assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
 def test_objects_are_of_the_version_that_is_asked_for(version: str) -> None:
     configuration = stack_configuration("dev")

@@ -87,6 +87,44 @@ def test_constraints(count: int, constraints: list[Constraint], expected: bool) 
     assert satisfiable(wanted(*GPUS, count=count), constraints, [NODE]) is expected
 
 
+def test_a_device_is_the_same_whatever_requests_derive_of_it() -> None:
+    one = wanted(device("gpu-0", a=1, b=1), device("gpu-1", a=2, b=1), request="one")
+    two = wanted(device("gpu-0", a=1, b=1, c=1), device("gpu-1", a=1, b=3), request="two")
+    assert satisfiable(one + two, [same("a")], [NODE]) is True
+    assert satisfiable(one + two, [same("b")], [NODE]) is True
+    assert satisfiable(one + two, [same("a"), same("b")], [NODE]) is False
+
+
+def listed(name: str, *values: int) -> Device:
+    return Device(name, {"list": {"ints": list(values)}}, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "match", "distinct"),
+    [
+        (([0, 1], [1, 2]), True, False),
+        (([0, 1], [2, 3]), False, True),
+        # Each two have one in common, but not all three.
+        (([0, 1], [1, 2], [2, 0]), False, False),
+        (([0, 1], [1, 2], [3, 1]), True, False),
+        (([0, 1], [2], [3, 4]), False, True),
+        # Each can have a value of its own, which is not enough.
+        (([0, 1], [1, 2], [3]), False, False),
+    ],
+)
+def test_constraints_take_lists_for_sets(values: tuple[list[int], ...], match: bool, distinct: bool) -> None:
+    found = [listed(f"gpu-{place}", *some) for place, some in enumerate(values)]
+    wants = wanted(*found, count=len(found))
+    assert satisfiable(wants, [same("list")], [pool(*found)]) is match
+    assert satisfiable(wants, [same("list", distinct=True)], [pool(*found)]) is distinct
+
+
+@pytest.mark.parametrize(("other", "expected"), [({"int": 1}, True), ({"int": 2}, False), ({"bools": [True]}, False)])
+def test_a_value_is_a_list_of_one(other: Mapping[str, Any], expected: bool) -> None:
+    found = [listed("gpu-0", 0, 1), Device("gpu-1", {"list": other}, {})]
+    assert satisfiable(wanted(*found, count=2), [same("list")], [pool(*found)]) is expected
+
+
 def test_a_constraint_joins_requests_for_devices_of_different_drivers() -> None:
     def of(driver: str, number: int) -> Device:
         return Device(f"{driver}-{number}", {"resource.kubernetes.io/pcieRoot": {"string": f"pci0000:0{number}"}}, {})
@@ -102,14 +140,15 @@ def test_a_constraint_joins_requests_for_devices_of_different_drivers() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (f"{DRIVER}/index", (("int", 0),)),
-        (f"{DRIVER}/other", None),
-        ("nic.example.com/index", None),
-        ("x.y/index", (("int", 7),)),
+        (f"{DRIVER}/index", {("int", 0)}),
+        (f"{DRIVER}/other", set()),
+        ("nic.example.com/index", set()),
+        ("x.y/index", {("int", 7)}),
+        ("x.y/list", {("int", 1), ("int", 2)}),
     ],
 )
 def test_attributes_by_their_full_name(name: str, expected: object) -> None:
-    found = Device("gpu-0", {"index": {"int": 0}, "x.y/index": {"int": 7}}, {})
+    found = Device("gpu-0", {"index": {"int": 0}, "x.y/index": {"int": 7}, "x.y/list": {"ints": [1, 2, 1]}}, {})
     assert attribute_of(Candidate(DRIVER, found), name) == expected
 
 

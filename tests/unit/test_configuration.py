@@ -47,7 +47,10 @@ KUBERNETES = (
 )
 RUNTIMES = "use one of 'binary', 'docker', 'podman', 'nerdctl' or 'kind'"
 CLASSES = "Name one of kwok.x-k8s.io, or add the class to kwok-dra:deviceClasses"
-ONE_VALUE = "has to have exactly one of string, int, bool and version, such as {string: gpu}"
+ONE_VALUE = (
+    "has to have exactly one of string, int, bool and version, or of their lists strings, ints, bools and versions, "
+    "such as {string: gpu}"
+)
 INT = "has to be a whole number or {index}, but is"
 MAPPING = "has to be a mapping of keys to values, but is"
 WHOLE = "has to be a whole number, but is"
@@ -293,7 +296,7 @@ def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None
             "capacity",
             keys_of(DeviceModel),
         ),
-        (f"{GPU}.attributes.model.str", "string", "bool, int, string, version"),
+        (f"{GPU}.attributes.model.str", "string", "bool, bools, int, ints, string, strings, version, versions"),
         (
             f"{WORKLOAD}.replica",
             "replicas",
@@ -304,7 +307,8 @@ def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None
         (
             f"{REQUEST}.deviceClassName",
             "deviceClass",
-            "adminAccess, allocationMode, capacity, count, deviceClass, firstAvailable, name, selectors, tolerations",
+            "adminAccess, allocationMode, capacity, count, derivedAttributes, deviceClass, firstAvailable, name, "
+            "selectors, tolerations",
         ),
     ],
 )

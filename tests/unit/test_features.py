@@ -117,6 +117,9 @@ EXPECTED: dict[str, list[Needs]] = {
         told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
     ],
     "list attributes": [36, 36, told("DRAListTypeAttributes"), told("DRAListTypeAttributes")],
+    "list attributes in constraints": [37, 37, 37, told("DRAListTypeAttributes")],
+    "node allocatable resources": [37, 37, 37, told("DRANodeAllocatableResources")],
+    "optional node operations": [37, 37, 37, told("DRAOptionalNodeOperations")],
     "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 2,
     "pod groups": [
         36,

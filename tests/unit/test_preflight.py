@@ -207,8 +207,8 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": parts(65)}),
-        f"{POOL}: has 65 partitions of one device; the Kubernetes API allows a ResourceSlice 64 devices that "
-        "consume counters: leave some out",
+        f"{POOL}: has 65 partitions of one device; the Kubernetes API allows a ResourceSlice 64 devices "
+        "with counters, taints or lists: leave some out",
     ),
     (
         stack({"gpu": gpu(partitions=[{"deviceName": f"gpu-{{index}}-{n}"} for n in range(129)])}),

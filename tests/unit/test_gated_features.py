@@ -1,0 +1,483 @@
+"""Features whose gates are off in Kubernetes: what is rendered, what the cluster needs, what is refused."""
+
+from typing import Any
+
+import pytest
+
+from topology.claims import resource_claim_template
+from topology.configuration import Topology
+from topology.nodes import declared_features
+from topology.occupancy import go_together, occupancy
+from topology.slices import Manifest, resource_slices
+from topology.validation import ConfigurationError, load
+
+Configuration = dict[str, Any]
+
+DRIVER = "gpu.example.com"
+POOL = "nodePools[0]"
+MODEL = f"{POOL}.devices[0].model"
+REQUEST = "workloads[0].claims[0].requests[0]"
+
+
+def gpu(**values: Any) -> Configuration:
+    """Return a device written out in place."""
+    return {"driver": DRIVER, "attributes": {"index": {"int": "{index}"}}} | values
+
+
+def stack(*devices: Configuration, claim: Configuration | None = None, minor: int = 37, **more: Any) -> Configuration:
+    """Return a stack of a node with the devices, and a pod with a claim for one of them."""
+    requests = {"requests": [{"name": "r", "deviceClass": DRIVER}]}
+    return {
+        "cluster": {"name": "c", "kubeVersion": f"1.{minor}.0"},
+        "nodePools": [{"name": "p", "devices": [{"model": model} for model in devices or (gpu(),)]}],
+        "workloads": [{"name": "w", "claims": [{"name": "c"} | requests | (claim or {})]}],
+    } | more
+
+
+def request(**values: Any) -> Configuration:
+    """Return a claim with one request."""
+    return {"requests": [{"name": "r", "deviceClass": DRIVER} | values]}
+
+
+def slices(topology: Topology) -> list[Manifest]:
+    pool = topology.node_pools[0]
+    return resource_slices(pool, "p-0", topology.cluster.minor)
+
+
+def gates(topology: Topology) -> list[str]:
+    """Return the gates that the cluster gets, all of which are to be turned on."""
+    assert all(topology.cluster.kube_feature_gates.values())
+    return sorted(topology.cluster.kube_feature_gates)
+
+
+def problems(configuration: Configuration) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration)
+    return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
+
+
+# List attributes.
+
+LISTS = {
+    "strings": {"strings": ["{device}", "b"]},
+    "versions": {"versions": ["1.0.0"]},
+    "ints": {"ints": ["{index*2+1}", 7]},
+    "bools": {"bools": [True, False]},
+}
+INCLUDES = f"device.attributes['{DRIVER}'].ints.includes(7)"
+
+
+def test_list_attributes() -> None:
+    topology = load(stack(gpu(attributes=LISTS), minor=36))
+    (found,) = slices(topology)
+    assert found["spec"]["devices"][0]["attributes"] == LISTS | {
+        "strings": {"strings": ["gpu-0", "b"]},
+        "ints": {"ints": [1, 7]},
+    }
+    assert gates(topology) == ["DRAListTypeAttributes"]
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        stack(gpu(partitions=[{"deviceName": "part", "attributes": LISTS}])),
+        stack(gpu(attributes=LISTS), claim=request(selectors=[INCLUDES])),
+        stack(claim=request(selectors=[f"device.attributes['{DRIVER}'].index.includes(0)"])),
+        stack(deviceClasses=[{"name": "c", "selectors": ["device.driver.includes('a')"]}]),
+        stack(nodePools=[{"name": "p", "gpu": gpu(), "attributes": {"numbers": {"ints": [1]}}}]),
+    ],
+)
+def test_what_uses_list_attributes(configuration: Configuration) -> None:
+    assert gates(load(configuration)) == ["DRAListTypeAttributes"]
+    assert (
+        "uses list attributes, which Kubernetes 1.35.0 does not have"
+        in problems(configuration | {"cluster": {"name": "c", "kubeVersion": "1.35.0"}})[0]
+    )
+
+
+@pytest.mark.parametrize("constraint", ["matchAttribute", "distinctAttribute"])
+def test_constraints_about_lists_are_newer(constraint: str) -> None:
+    def of(attribute: str, minor: int) -> Configuration:
+        constraints = [{constraint: f"{DRIVER}/{attribute}"}]
+        return stack(gpu(attributes=LISTS | {"one": {"int": 1}}), claim={"constraints": constraints}, minor=minor)
+
+    load(of("ints", 37))
+    load(of("one", 36))
+    assert problems(of("ints", 36)) == [
+        "workloads[0].claims[0]: uses list attributes in constraints, which Kubernetes 1.36.0 does not have: set "
+        "kwok-dra:cluster.kubeVersion to 1.37 or newer"
+    ]
+
+
+def test_selectors_see_lists() -> None:
+    (said,) = problems(stack(gpu(attributes=LISTS), claim=request(selectors=[INCLUDES.replace("7", "8")])))
+    assert said.startswith(f"{REQUEST}: wants 1 device of class {DRIVER} that its selectors let through, but no node")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        (
+            {"a": {"strings": []}},
+            f"{MODEL}.attributes.a.strings: has to have at least 1 entry, but has 0",
+        ),
+        (
+            {"a": {"ints": list(range(40))}, "b": {"ints": list(range(9))}},
+            f"{POOL}: device gpu-0: has 49 values of attributes; the Kubernetes API allows a device 48, those in lists "
+            "included: leave some out",
+        ),
+        (
+            {"a": {"strings": ["a", "b" * 65]}},
+            f"{POOL}: device gpu-0: attributes.a has 65 bytes; the Kubernetes API allows a string 64",
+        ),
+        (
+            {"a": {"strings": ["{pcieRoot}"]}},
+            f"{MODEL}: uses {{pcieRoot}} and so has to say in which slot it is: slot: gpu or slot: nic",
+        ),
+    ],
+)
+def test_limits_of_list_attributes(attributes: Configuration, expected: str) -> None:
+    assert problems(stack(gpu(attributes=attributes))) == [expected]
+
+
+def test_fewer_devices_with_lists_are_in_a_slice() -> None:
+    topology = load(stack(nodePools=[{"name": "p", "gpu": gpu(attributes=LISTS), "gpusPerNode": 65}]))
+    assert [len(found["spec"]["devices"]) for found in slices(topology)] == [64, 1]
+
+
+# Derived attributes.
+
+NUMA = {"attributes": {"index": {"int": "{index}"}, "numa": {"string": "n{index}"}, "ints": {"ints": [0, 1]}}}
+MATCH = {"constraints": [{"matchAttribute": "derived/x"}]}
+
+
+def deriving(*expressions: str, count: int = 1, **claim: Any) -> Configuration:
+    """Return a claim with a request for each of the expressions, which derives `derived/x` by it."""
+    requests = [
+        {"name": f"r{place}", "deviceClass": DRIVER, "count": count, "derivedAttributes": derived("derived/x", text)}
+        for place, text in enumerate(expressions)
+    ]
+    return {"requests": requests} | MATCH | claim
+
+
+def derived(name: str, expression: str) -> list[Configuration]:
+    return [{"name": name, "expression": expression}]
+
+
+def two(claim: Configuration, **more: Any) -> Configuration:
+    """Return a stack of a node with two devices and a claim."""
+    return stack(nodePools=[{"name": "p", "gpu": gpu(**NUMA), "gpusPerNode": 2}], claim=claim, **more)
+
+
+ATTRIBUTES = f"device.attributes['{DRIVER}']"
+NAMES = f"{DRIVER}/index, {DRIVER}/ints, {DRIVER}/numa"
+
+
+def test_derived_attributes() -> None:
+    configuration = stack(claim=deriving("1", "1 + 0")) | {"nodePools": [{"name": "p", "gpu": gpu(), "gpusPerNode": 2}]}
+    topology = load(configuration)
+    assert gates(topology) == ["DRADerivedAttributes"]
+    (first, _) = resource_claim_template(topology.workloads[0], topology.workloads[0].claims[0])["spec"]["spec"][
+        "devices"
+    ]["requests"]
+    assert first["exactly"]["derivedAttributes"] == [{"name": "derived/x", "expression": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("expressions", "count", "fits"),
+    [
+        ((f"{ATTRIBUTES}.index",), 2, False),
+        ((f"{ATTRIBUTES}.index / 2",), 2, True),
+        (("device.driver",), 2, True),
+        ((f"semver('1.0.' + string({ATTRIBUTES}.index))",), 2, False),
+        # Other types are other values, and a list is a set.
+        (("1", "'1'"), 1, False),
+        (("[0, 1]", "1"), 1, True),
+        ((f"{ATTRIBUTES}.ints", "2"), 1, False),
+        ((f"{ATTRIBUTES}.ints.filter(x, x > 1)", "2"), 1, False),
+        # One device for two requests, which derive different things.
+        ((f"{ATTRIBUTES}.index == 0 ? 'a' : 'b'", f"{ATTRIBUTES}.numa == 'n0' ? 'a' : 'c'"), 1, False),
+        ((f"{ATTRIBUTES}.index == 0 ? 'a' : 'b'", f"{ATTRIBUTES}.numa == 'n1' ? 'a' : 'c'"), 1, True),
+    ],
+)
+def test_constraints_about_derived_attributes(expressions: tuple[str, ...], count: int, fits: bool) -> None:
+    configuration = two(deriving(*expressions, count=count))
+    if fits:
+        load(configuration)
+    else:
+        assert problems(configuration)[0].startswith("workloads[0].claims: not even an empty node")
+
+
+def test_derived_attributes_stand_for_those_of_the_device() -> None:
+    name = f"{DRIVER}/index"
+    requests = [{"name": "r", "deviceClass": DRIVER, "count": 2, "derivedAttributes": derived(name, "7")}]
+    load(two({"requests": requests, "constraints": [{"matchAttribute": name}]}))
+    assert problems(two({"requests": requests, "constraints": [{"distinctAttribute": name}]}))
+
+
+def test_a_derived_attribute_that_cannot_be_checked_here_is_left_to_kubernetes() -> None:
+    load(two(deriving("url('https://example.com').getHost()", count=2)))
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        (
+            deriving("1", constraints=[{"matchAttribute": "derived/y"}]),
+            "workloads[0].claims[0]: request r0 derives derived/x, which no constraint about it uses: name it in a "
+            "matchAttribute or distinctAttribute, or leave it out",
+        ),
+        (
+            deriving("1", "1", constraints=[{"matchAttribute": "derived/x", "requests": ["r0"]}]),
+            "workloads[0].claims[0]: request r1 derives derived/x, which no constraint about it uses: name it in a "
+            "matchAttribute or distinctAttribute, or leave it out",
+        ),
+        (
+            request(derivedAttributes=derived("derived/x", "1") * 2) | MATCH,
+            f"{REQUEST}: derives derived/x twice: give each attribute a name of its own",
+        ),
+        (
+            request(derivedAttributes=derived("x", "1")) | MATCH,
+            f"{REQUEST}.derivedAttributes[0].name: 'x' is not a fully qualified attribute name: put the domain before "
+            "it, such as resource.kubernetes.io/pcieRoot",
+        ),
+        (
+            deriving("1.5"),
+            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or bool, "
+            "or a list of these, but evaluates to double",
+        ),
+        (
+            deriving(f"{ATTRIBUTES}.nuna"),
+            f"{REQUEST}.derivedAttributes[0].expression: names {DRIVER}/nuna, which device gpu-0 of pool p does not "
+            f"have; did you mean '{DRIVER}/numa'? The scheduler stops at such a device: check device.driver first, or "
+            f"use .?name.orValue(…). It has {NAMES}",
+        ),
+        (
+            deriving(f"{ATTRIBUTES}.ints.map(x, x == 1 ? dyn('a') : dyn(x))"),
+            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a list of values of one type, but "
+            "evaluates to [0, 'a'], for device gpu-0 of pool p",
+        ),
+        (
+            deriving("dyn(1.5)"),
+            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or true "
+            "or false, but evaluates to 1.5, for device gpu-0 of pool p",
+        ),
+    ],
+)
+def test_what_is_wrong_with_derived_attributes(claim: Configuration, expected: str) -> None:
+    assert problems(two(claim)) == [expected]
+
+
+def test_a_derived_list_needs_list_attributes() -> None:
+    assert problems(stack(claim=deriving("[1]"))) == [
+        f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or bool, but "
+        "evaluates to list<int>"
+    ]
+    load(stack(claim=deriving("[1]"), cluster={"name": "c", "kubeFeatureGates": {"DRAListTypeAttributes": True}}))
+
+
+def test_an_alternative_derives_by_its_full_name() -> None:
+    alternative = {"name": "a", "deviceClass": DRIVER, "derivedAttributes": derived("derived/x", "1")}
+    requests = [{"name": "r", "firstAvailable": [alternative]}]
+    for about in ("r", "r/a"):
+        load(two({"requests": requests, "constraints": [{"matchAttribute": "derived/x", "requests": [about]}]}))
+
+
+# Compatibility groups.
+
+
+def cut(*groups: list[str], counters: int = 9, **more: Any) -> Configuration:
+    """Return a device that is published in parts with such compatibility groups, each of which takes one counter."""
+    partitions = [
+        {"deviceName": f"part-{place}", "consumesCounters": {"memory": 1}, "compatibilityGroups": some}
+        for place, some in enumerate(groups)
+    ]
+    return gpu(counterSet="set-{index}", counters={"memory": counters}, partitions=partitions) | more
+
+
+def test_compatibility_groups() -> None:
+    topology = load(stack(cut(["a"], [], ["b", "c"])))
+    assert gates(topology) == ["DRADeviceCompatibilityGroups"]
+    found = [device["consumesCounters"][0] for device in slices(topology)[1]["spec"]["devices"]]
+    assert [entry.get("compatibilityGroups") for entry in found] == [["a"], None, ["b", "c"]]
+    assert (
+        "uses compatibility groups, which Kubernetes 1.36.0 does not have" in problems(stack(cut(["a"]), minor=36))[0]
+    )
+    assert gates(load(stack(cut([])))) == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "together"),
+    [
+        ([["a"], ["a"]], True),
+        ([["a"], ["b"]], False),
+        ([["a"], []], False),
+        ([[], []], True),
+        ([["a", "b"], ["b", "c"], ["b"]], True),
+        ([["a", "b"], ["b", "c"], ["c", "a"]], False),
+    ],
+)
+def test_parts_that_go_together(groups: list[list[str]], together: bool) -> None:
+    assert go_together(groups) is together
+    everything = stack(cut(*groups), claim=request(count=len(groups)))
+    if together:
+        load(everything)
+    else:
+        assert problems(everything)[0].startswith("workloads[0].claims: not even an empty node of p can satisfy them")
+
+
+def test_parts_of_different_devices_are_never_compared() -> None:
+    other = cut(["b"], deviceName="other-{index}", counterSet="other", attributes={})
+    other["partitions"][0]["deviceName"] = "other-part"
+    load(stack(cut(["a"]), other, claim=request(count=2)))
+
+
+def test_incompatible_parts_are_not_free() -> None:
+    specs = [entry["spec"] for entry in slices(load(stack(cut(["a"], ["b"], ["a", "b"], []))))]
+    name = (DRIVER, "p-0")
+    empty = occupancy([{"spec": spec} for spec in specs], {})[name]
+    assert (empty.free, empty.fits) == (4, {"part": 2})
+    held = occupancy([{"spec": spec} for spec in specs], {name: {"part-0"}})[name]
+    assert (sorted(held.available), held.fits) == (["part-2"], {"part": 1})
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (
+            gpu(partitions=[{"deviceName": "part", "compatibilityGroups": ["a"]}]),
+            f"{MODEL}: partition part has compatibilityGroups, which are for parts that share counters: give the model "
+            "a counterSet and counters, or leave the groups out",
+        ),
+        (cut(["a", "a"]), f"{MODEL}: partition part-0 has a compatibility group twice: name each once"),
+        (
+            cut(["a", "b", "c"]),
+            f"{MODEL}.partitions[0].compatibilityGroups: may have at most 2 entries, but has 3",
+        ),
+    ],
+)
+def test_what_is_wrong_with_compatibility_groups(model: Configuration, expected: str) -> None:
+    assert problems(stack(model)) == [expected]
+
+
+# Optional node operations.
+
+
+def test_optional_node_operations() -> None:
+    topology = load(stack(gpu(skipNodeOperations=["*"]), {"driver": "nic.example.com"}))
+    assert gates(topology) == ["DRAOptionalNodeOperations"]
+    assert [entry["spec"].get("skipNodeOperations") for entry in slices(topology)] == [["*"], None]
+    assert declared_features(topology.node_pools[0]) == ["DRAOptionalNodeOperations"]
+
+
+@pytest.mark.parametrize(("pool", "expected"), [({}, []), ({"declaredFeatures": ["B", "A"]}, ["A", "B"])])
+def test_features_that_nodes_declare(pool: Configuration, expected: list[str]) -> None:
+    topology = load(stack(nodePools=[{"name": "p", "gpu": gpu()} | pool]))
+    assert declared_features(topology.node_pools[0]) == expected
+
+
+def test_an_older_kubelet_declares_nothing() -> None:
+    pool = {"name": "p", "gpu": gpu(skipNodeOperations=["*"]), "declaredFeatures": []}
+    assert declared_features(load(stack(nodePools=[pool])).node_pools[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        (
+            ["NodePrepareResources"],
+            "skips NodePrepareResources without NodeUnprepareResources: add that, or use '*' for both",
+        ),
+        (["*", "*"], "has an operation twice in skipNodeOperations: name each once"),
+    ],
+)
+def test_what_is_wrong_with_skipped_operations(operations: list[str], expected: str) -> None:
+    assert problems(stack(gpu(skipNodeOperations=operations))) == [f"{MODEL}: {expected}"]
+
+
+@pytest.mark.parametrize("operations", [["NodePrepareResources", "NodeUnprepareResources"], ["NodeUnprepareResources"]])
+def test_operations_that_can_be_skipped(operations: list[str]) -> None:
+    load(stack(gpu(skipNodeOperations=operations)))
+
+
+def test_a_feature_is_declared_once() -> None:
+    assert problems(stack(nodePools=[{"name": "p", "gpu": gpu(), "declaredFeatures": ["A", "A"]}])) == [
+        f"{POOL}.declaredFeatures: has A twice: name each once"
+    ]
+
+
+# Node allocatable resources.
+
+BY_CAPACITY = {"mapping": {"capacityKey": "cpu", "capacityMultiplier": 2}}
+BY_DEVICE = {"mapping": {"deviceMultiplier": "1Gi"}, "overhead": {"perPod": "100m", "perContainer": 1}}
+
+
+def mapped(**resources: Any) -> Configuration:
+    """Return a device whose allocations count for such resources of the node."""
+    return gpu(capacity={"cpu": 8}, nodeAllocatableResources=resources)
+
+
+def test_node_allocatable_resources() -> None:
+    topology = load(stack(mapped(cpu=BY_CAPACITY, memory=BY_DEVICE)))
+    (device,) = slices(topology)[0]["spec"]["devices"]
+    assert device["nodeAllocatableResources"] == {
+        "cpu": {"mapping": {"capacityKey": "cpu", "capacityMultiplier": "2"}},
+        "memory": {
+            "mapping": {"deviceMultiplier": "1Gi"},
+            "overhead": {"perPod": "100m", "perContainer": "1"},
+        },
+    }
+    assert gates(topology) == declared_features(topology.node_pools[0]) == ["DRANodeAllocatableResources"]
+    (said,) = problems(stack(mapped(cpu=BY_CAPACITY), minor=36))
+    assert "uses node allocatable resources, which Kubernetes 1.36.0 does not have" in said
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({"cpu": {}}, ".nodeAllocatableResources.cpu: has to have a mapping, an overhead or both"),
+        (
+            {"cpu": {"mapping": {"capacityKey": "cpu"}}},
+            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            "deviceMultiplier",
+        ),
+        (
+            {"cpu": {"mapping": {}}},
+            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            "deviceMultiplier",
+        ),
+        (
+            {"cpu": {"mapping": {"deviceMultiplier": 1} | BY_CAPACITY["mapping"]}},
+            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            "deviceMultiplier",
+        ),
+        (
+            {"cpu": {"mapping": {"deviceMultiplier": 0}}},
+            ".nodeAllocatableResources.cpu.mapping: has to have a multiplier above zero",
+        ),
+        ({"cpu": {"overhead": {}}}, ".nodeAllocatableResources.cpu.overhead: has to have perPod, perContainer or both"),
+        (
+            {"cpu": {"mapping": {"capacityKey": "cores", "capacityMultiplier": 1}}},
+            ": maps cores to cpu, but has no such capacity: it has cpu",
+        ),
+    ],
+)
+def test_what_is_wrong_with_node_allocatable_resources(resources: Configuration, expected: str) -> None:
+    assert problems(stack(mapped(**resources))) == [MODEL + expected]
+
+
+def test_other_resources_and_parts_are_not_mapped() -> None:
+    (said,) = problems(stack(mapped(pods=BY_CAPACITY)))
+    assert "'pods' does not match" in said
+    parts = mapped(cpu=BY_CAPACITY) | {"partitions": [{"deviceName": "part"}]}
+    assert problems(stack(parts)) == [
+        f"{MODEL}: has nodeAllocatableResources, which are for whole devices: leave out partitions and mig"
+    ]
+
+
+def test_nodes_have_to_declare_them() -> None:
+    pool = {"name": "p", "gpu": mapped(cpu=BY_CAPACITY), "declaredFeatures": []}
+    assert problems(stack(nodePools=[pool])) == [
+        f"{POOL}.declaredFeatures: has to have DRANodeAllocatableResources, without which the API server refuses "
+        "devices with nodeAllocatableResources: add it, or leave declaredFeatures out"
+    ]
