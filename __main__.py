@@ -2,17 +2,20 @@
 
 import pulumi
 
-from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, SharedObjects, claim_workloads
+from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, Removals, SharedObjects, claim_workloads
 from components.stack_configuration import load_topology
 
 topology = load_topology()
 
 cluster = KwokCluster(topology.cluster)
+removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]
-shared = SharedObjects(topology, cluster, depends_on=[classes, *pools])
-workloads = claim_workloads(topology, cluster, shared_claims=shared.claims, depends_on=[classes, *pools, shared])
-status = ClaimStatus(topology, cluster, depends_on=[classes, *pools, shared, *workloads])
+shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools])
+workloads = claim_workloads(
+    topology, cluster, shared_claims=shared.claims, depends_on=[removals, classes, *pools, shared]
+)
+status = ClaimStatus(topology, cluster, depends_on=[removals, classes, *pools, shared, *workloads])
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)

@@ -5,6 +5,7 @@ from components.claim_workload import ClaimWorkload, claim_workloads
 from components.device_classes import DeviceClasses
 from components.gpu_node_pool import GpuNodePool
 from components.kwok_cluster import KwokCluster
+from components.removals import Removals
 from components.shared_objects import SharedObjects
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DeviceClasses",
     "GpuNodePool",
     "KwokCluster",
+    "Removals",
     "SharedObjects",
     "claim_workloads",
 ]

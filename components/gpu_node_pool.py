@@ -20,9 +20,7 @@ class GpuNodePool(pulumi.ComponentResource):
     - one `Node` per node of the pool, which KWOK keeps Ready;
     - where nodes declare features of kubelets, a `command.local.Command` that writes these into their status: Pulumi's
       Kubernetes provider knows the Nodes of an older Kubernetes, and leaves the field out;
-    - `ResourceSlices` with the devices of those nodes;
-    - for nodes that a fault says are gone, a `command.local.Command` that deletes them: Pulumi would delete them last,
-      after `ClaimStatus` has waited for what comes of it.
+    - `ResourceSlices` with the devices of those nodes.
     """
 
     nodes: list[KubernetesObject]
@@ -47,8 +45,6 @@ class GpuNodePool(pulumi.ComponentResource):
             depends_on=declaration,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        if gone := pool.gone_nodes():
-            self._create_deletion(pool, gone, cluster)
         self.register_outputs({"nodes": names})
 
     def _create_declaration(self, pool: NodePool, features: list[str], cluster: KwokCluster) -> local.Command:
@@ -71,17 +67,5 @@ class GpuNodePool(pulumi.ComponentResource):
                 depends_on=self.nodes,
                 deleted_with=cluster.command,
                 replacement_trigger=cluster.command.id,
-            ),
-        )
-
-    def _create_deletion(self, pool: NodePool, gone: list[str], cluster: KwokCluster) -> None:
-        delete = "kubectl delete node --ignore-not-found $KWOK_DRA_NODES"
-        local.Command(
-            f"{pool.name}-gone",
-            create=delete,
-            update=delete,
-            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | {"KWOK_DRA_NODES": " ".join(gone)}),
-            opts=pulumi.ResourceOptions(
-                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
             ),
         )

@@ -28,7 +28,7 @@ PATHS = {
 def test_preview_before_anything_exists(project: Project) -> None:
     done = project.run("pulumi", "preview")
     preview = done.stdout + done.stderr
-    assert "16 to create" in preview
+    assert "18 to create" in preview
     assert not project.clusters.exists()
     assert "warning" not in preview.lower()
 
@@ -140,7 +140,7 @@ def test_objects_went_out_as_v1(project: Project) -> None:
 def test_second_up_changes_nothing(project: Project) -> None:
     before = project.outputs()
     said = project.run("pulumi", "up", "--yes", "--expect-no-changes").stdout
-    assert "16 unchanged" in said
+    assert "18 unchanged" in said
     assert project.outputs() == before
 
 

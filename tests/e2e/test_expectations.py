@@ -146,4 +146,22 @@ def test_an_update_that_is_interrupted_while_it_waits(project: Project) -> None:
     assert "error: update canceled" in log.read_text()
     configure(project, *waiting, workload("three", 0), nodes=4)
     settles(project, {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 4})
+
+
+def test_what_goes_leaves_its_devices_to_others_in_the_same_update(project: Project) -> None:
+    """Pulumi itself deletes when everything has been waited for."""
+    configure(project, workload("one", 8, seconds=60), nodes=4)
+    settles(project, {("one", "allocated,reserved"): 8})
+    configure(project, workload("one", 8, seconds=60, kind="Pod"), nodes=4)
+    settles(project, {("one", "allocated,reserved"): 8})
+    configure(project, workload("one", 7, seconds=60, kind="Pod"), workload("two", 1, seconds=60), nodes=4)
+    settles(project, {("one", "allocated,reserved"): 7, ("two", "allocated,reserved"): 1})
+
+
+def test_nodes_that_go_are_drained_first(project: Project) -> None:
+    configure(project, workload("one", 4, seconds=60), nodes=4)
+    settles(project, {("one", "allocated,reserved"): 4})
+    configure(project, workload("one", 4, seconds=60), nodes=2)
+    settles(project, {("one", "allocated,reserved"): 4})
+    assert {claim["node"] for claim in project.outputs()["claims"]} == {"gpu-0", "gpu-1"}
     project.destroy()

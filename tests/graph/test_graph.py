@@ -87,6 +87,8 @@ def test_every_resource_and_its_parent(case: Case, recording: Recording, slices:
         CLUSTER: STACK,
         COMMAND: CLUSTER,
         PROVIDER: CLUSTER,
+        "Removals removals": STACK,
+        "Command removals": "Removals removals",
         "DeviceClasses device-classes": STACK,
         "SharedObjects shared-objects": STACK,
         "ClaimStatus claim-status": STACK,
@@ -108,8 +110,8 @@ def test_every_dependency(case: Case, recording: Recording, slices: dict[str, st
     classes = {f"DeviceClass {name}" for name in case.classes}
     nodes = {f"Node {node}" for names in case.nodes.values() for node in names}
     generations = {node: f"Command {pool}-{DRIVER}" for pool, names in case.nodes.items() for node in names}
-    everything = classes | nodes | set(slices.values()) | set(generations.values())
-    expected = {PROVIDER: {COMMAND}} | {key: {COMMAND} for key in classes | nodes}
+    everything = {"Command removals"} | classes | nodes | set(slices.values()) | set(generations.values())
+    expected = {key: {COMMAND} for key in {PROVIDER, "Command removals"} | classes | nodes}
     expected |= {slice_: {COMMAND, f"Node {node}", generations[node]} for node, slice_ in slices.items()}
     for workload, names in case.templates.items():
         templates = {f"ResourceClaimTemplate {name}" for name in names}
@@ -228,6 +230,7 @@ def test_outputs(case: Case, recording: Recording) -> None:
     expected: dict[str, Any] = {
         STACK: cluster | status,
         CLUSTER: cluster,
+        "Removals removals": {},
         "DeviceClasses device-classes": {"names": case.classes},
         "SharedObjects shared-objects": {"claims": []},
         "ClaimStatus claim-status": status,
@@ -260,7 +263,7 @@ def pools_of(*pools: dict[str, Any], **cluster: Any) -> Configuration:
 def generations(configuration: Configuration) -> dict[str, dict[str, Any]]:
     """Return the inputs of the commands that keep generations."""
     commands = run(configuration).of_kind("Command")
-    return {name: found.inputs for name, found in commands.items() if name != "kwok-dra-dev"}
+    return {name: found.inputs for name, found in commands.items() if name.startswith("pool-")}
 
 
 def test_each_driver_of_a_pool_has_a_generation() -> None:

@@ -1,0 +1,44 @@
+"""What goes before anything is waited for."""
+
+import json
+
+import pulumi
+from pulumi_command import local
+
+from components.kwok_cluster import KwokCluster
+from topology.configuration import Topology
+from topology.removals import removable
+
+
+class Removals(pulumi.ComponentResource):
+    """Deletes the nodes, workloads and taints that a stack has no more.
+
+    It creates a `command.local.Command`, which knows from its output what there was before. Pulumi itself deletes last:
+    after `ClaimStatus` has waited for claims that may need just what the old ones hold, and so maybe never.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        cluster: KwokCluster,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Delete from `cluster` what `topology` had and has no more."""
+        super().__init__("kwok-dra:components:Removals", "removals", None, opts)
+        remove = "exec python3 components/removing.py"
+        lost = [name for pool in topology.node_pools for name in pool.gone_nodes()]
+        environment = {
+            "KWOK_DRA_OBJECTS": json.dumps(removable(topology), separators=(",", ":")),
+            "KWOK_DRA_LOST": json.dumps(lost),
+        }
+        local.Command(
+            "removals",
+            create=remove,
+            update=remove,
+            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
+            logging=local.Logging.STDERR,
+            opts=pulumi.ResourceOptions(
+                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
+            ),
+        )
+        self.register_outputs({})

@@ -1,0 +1,57 @@
+"""Deletes what was part of a stack and is not any more; run as a program. The standard library only.
+
+Environment: KWOK_DRA_OBJECTS, a JSON list of references (API version, kind, namespace, name), and
+PULUMI_COMMAND_STDOUT, what this program printed the last time: the references of then. KWOK_DRA_LOST, a JSON list of
+the nodes that vanish with all on them; from other nodes that go, the pods are taken away first, as one drains a machine
+before it is switched off. And whatever kubectl needs.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+Reference = tuple[str, str, str, str]
+
+
+def main() -> int:
+    """Delete, then print the references."""
+    wanted = os.environ["KWOK_DRA_OBJECTS"]
+    before = _references(os.environ.get("PULUMI_COMMAND_STDOUT") or "[]")
+    gone = sorted(set(before) - set(_references(wanted)), key=before.index)
+    lost = json.loads(os.environ["KWOK_DRA_LOST"])
+    nodes = [name for _, kind, _, name in gone if kind == "Node"]
+    for name in nodes:
+        if name not in lost:
+            _kubectl("pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}", "--wait=false")
+    if gone:
+        _kubectl("--filename", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(gone)}))
+    sys.stdout.write(wanted)
+    return 0
+
+
+def _references(text: str) -> list[Reference]:
+    return [(version, kind, namespace, name) for version, kind, namespace, name in json.loads(text)]
+
+
+def _objects(references: Sequence[Reference]) -> list[dict[str, object]]:
+    return [
+        {
+            "apiVersion": version,
+            "kind": kind,
+            "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        }
+        for version, kind, namespace, name in references
+    ]
+
+
+def _kubectl(*arguments: str, text: str = "") -> None:
+    command = ["kubectl", "delete", "--ignore-not-found", *arguments]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

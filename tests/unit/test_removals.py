@@ -1,0 +1,38 @@
+"""Which objects go before workloads are waited for."""
+
+from topology.removals import removable
+from topology.validation import load
+
+CLAIMS = [{"name": "c", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+
+
+def test_pods_makers_then_taints_then_nodes() -> None:
+    topology = load(
+        {
+            "cluster": {"name": "x"},
+            "nodePools": [
+                {"name": "gpu", "nodes": 3, "gpu": "example-gpu", "faults": [{"nodes": [1], "gone": True}]},
+            ],
+            "deviceTaintRules": [{"name": "broken", "pool": "gpu-2", "taint": {"key": "example.com/broken"}}],
+            "workloads": [
+                {"name": "job", "kind": "Job", "namespace": "a", "claims": CLAIMS},
+                {
+                    "name": "bare",
+                    "kind": "Pod",
+                    "replicas": 2,
+                    "claims": CLAIMS,
+                    "podGroup": {},
+                    "expect": {"allocated": 1, "pending": 1},
+                },
+            ],
+        }
+    )
+    assert removable(topology) == [
+        ("batch/v1", "Job", "a", "job"),
+        ("v1", "Pod", "default", "bare-0"),
+        ("v1", "Pod", "default", "bare-1"),
+        ("scheduling.k8s.io/v1beta1", "PodGroup", "default", "bare"),
+        ("resource.k8s.io/v1", "DeviceTaintRule", "", "broken"),
+        ("v1", "Node", "", "gpu-0"),
+        ("v1", "Node", "", "gpu-2"),
+    ]

@@ -1,0 +1,77 @@
+"""The program that deletes what a stack has no more, with a kubectl that writes down what it is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "components" / "removing.py"
+KUBECTL = """#!/usr/bin/env python3
+import json, os, sys
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(json.dumps([sys.argv[1:], sys.stdin.read()]) + "\\n")
+sys.exit(os.environ.get("FAILS", 0))
+"""
+JOB = ["batch/v1", "Job", "default", "train"]
+NODE = ["v1", "Node", "", "gpu-0"]
+
+Run = Callable[..., tuple[list[Any], subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Return a function that runs the program; it returns kubectl's calls, and what the program said."""
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "calls").touch()
+
+    def program(
+        before: Sequence[Any] | None, wanted: Sequence[Any], lost: Sequence[str] = (), **environment: str
+    ) -> tuple[list[Any], subprocess.CompletedProcess[str]]:
+        variables = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "CALLS": str(tmp_path / "calls"),
+            "KWOK_DRA_OBJECTS": json.dumps(wanted),
+            "KWOK_DRA_LOST": json.dumps(lost),
+        }
+        if before is not None:
+            variables["PULUMI_COMMAND_STDOUT"] = json.dumps(before)
+        command = [sys.executable, "-S", str(PROGRAM)]
+        done = subprocess.run(command, env=variables | environment, capture_output=True, text=True)
+        calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+        return calls, done
+
+    return program
+
+
+@pytest.mark.parametrize("before", [None, [JOB], [JOB, NODE]])
+def test_nothing_is_deleted_that_is_wanted(run: Run, before: Sequence[Any] | None) -> None:
+    calls, done = run(before, [JOB, NODE])
+    assert (calls, json.loads(done.stdout)) == ([], [JOB, NODE])
+
+
+def test_what_is_not_wanted_any_more_is_deleted_in_order(run: Run) -> None:
+    calls, done = run([JOB, NODE], [], lost=["gpu-0"])
+    ((arguments, text),) = calls
+    assert arguments == ["delete", "--ignore-not-found", "--filename", "-"]
+    assert json.loads(text)["items"] == [
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}},
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0"}},
+    ]
+    assert json.loads(done.stdout) == []
+
+
+def test_a_node_that_is_switched_off_is_drained_before(run: Run) -> None:
+    calls, _ = run([NODE], [])
+    assert calls[0][0][-2:] == ["spec.nodeName=gpu-0", "--wait=false"]
+    assert calls[1][0][-1] == "-"
+
+
+def test_a_deletion_that_fails_is_no_success(run: Run) -> None:
+    _, done = run([NODE], [], FAILS="1")
+    assert (done.returncode, done.stdout) == (1, "")
