@@ -64,6 +64,11 @@ def workdir() -> Path:
     return Path(os.environ.get("KWOK_WORKDIR") or PROJECT / ".state" / "kwok").absolute()
 
 
+def kubeconfig(folder: Path, cluster: str) -> Path:
+    """Return the kubeconfig of one cluster, where kwokctl's folder is `folder`."""
+    return folder / "clusters" / cluster / "kubeconfig.yaml"
+
+
 def shared_kubeconfig(folder: Path) -> Path:
     """Return the kubeconfig with a context for each cluster of `folder`; the user's own is never touched."""
     return folder / "kubeconfig"
@@ -170,7 +175,7 @@ class _Cluster:
         self.workdir = folder
         self.name = name
         self.folder = folder / "clusters" / name
-        self.kubeconfig = self.folder / "kubeconfig.yaml"
+        self.kubeconfig = kubeconfig(folder, name)
         self.marker = self.folder / "kwok-dra.json"
         self.owner = os.environ.get("KWOK_DRA_OWNER", "")
 

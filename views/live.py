@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from components import kwokctl
 from topology import snapshot
 from topology.configuration import Topology
 from topology.progress import Object
@@ -34,10 +35,12 @@ def read(stack: str) -> Live:
     Raises:
         NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
     """
-    outputs: dict[str, Any] = _pulumi(stack, "stack", "output", "--json")
-    if "kubeconfigPath" not in outputs:
+    topology = _topology(stack)
+    # Not by the stack's outputs: after an update that failed, when one wants to see why, Pulumi has none.
+    kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
+    if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(_topology(stack), _objects(outputs["kubeconfigPath"], outputs.get("clusterName", stack)))
+    return Live(topology, _objects(str(kubeconfig), topology.cluster.name))
 
 
 def _topology(stack: str) -> Topology:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,10 @@ def test_workloads_that_want_more_than_there_is_together(project: Project) -> No
     assert errors.count(NO_PLACE) == 1
     assert "waiting for " in said.partition("Diagnostics:")[0]
     assert "waiting for " not in errors
+    # Pulumi has no outputs after that, but who looks why sees everything.
+    status = project.run(sys.executable, "-m", "views", "--stack", STACK, "status").stdout
+    assert "Why claims are pending" in status
+    assert NONE_FREE in " ".join(status.split())
 
 
 def test_more_nodes_repair_it(project: Project) -> None:

@@ -1,0 +1,271 @@
+"""A thousand pods, a claim each, that come and go: what the program reads is one truth at any time.
+
+The tests of this file build on each other, in their order.
+"""
+
+import json
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.e2e.project import Project, kill, wait_until
+from tests.e2e.reader import Object, Reader
+from topology import snapshot
+from topology.configuration import Topology
+from topology.status import KINDS, Report, details, report
+from topology.validation import load
+
+STACK = "example-driver"
+WORKLOADS = [f"job-{index}" for index in range(10)]
+PODS = 1000
+BATCH = 40
+READINGS = 12
+DELETE = cycle([("--wait=false",), ("--grace-period=0", "--force", "--wait=false")])
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project]) -> Project:
+    """Return a project whose stack has a GPU for each pod, and a few more."""
+    found = new_project(STACK)
+    claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+    with found.configuration(STACK) as config:
+        config["nodePools"] = [{"name": "gpu", "nodes": 16, "gpu": "example-gpu", "gpusPerNode": 63}]
+        config["workloads"] = [
+            {"name": name, "replicas": 100, "claims": claims, "readyTimeoutSeconds": 900} for name in WORKLOADS
+        ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def topology(project: Project) -> Topology:
+    """Return the stack, as the program has it."""
+    with project.configuration(STACK) as config:
+        return load({"cluster": {"name": f"kwok-dra-{STACK}"}} | config)
+
+
+@pytest.fixture
+def read(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Object]]:
+    """Return a function that reads as the program does for its outputs and views."""
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def objects() -> list[Object]:
+        found = snapshot.read(KINDS)
+        assert found is not None
+        return found
+
+    return objects
+
+
+Read = Callable[[], list[Object]]
+
+
+def test_settled(project: Project, topology: Topology, read: Read) -> None:
+    project.up()
+    reader = Reader(project.get("pods,resourceclaims,nodes,resourceslices"))
+    assert reader.counts() == {name: {"allocated,reserved": 100} for name in WORKLOADS}
+    assert project.outputs()["claims"] == {"counts": reader.counts(), "unsatisfied": []}
+    assert details(topology, read()).claims == reader.claims()
+    assert project.outputs()["leftovers"] == []
+    (pool,) = reader.pools()
+    assert project.outputs()["pools"] == [pool | {"free": 8}]
+
+
+# While pods come and go.
+
+
+class Event(NamedTuple):
+    """An object from some version of the store on, or its end."""
+
+    version: int
+    entry: Object
+    is_deleted: bool
+
+
+class History:
+    """Everything that happened to pods and claims, as the API server's watches tell it."""
+
+    def __init__(self, project: Project) -> None:
+        self.files = [project.folder / f"watch-{kind}" for kind in ("pods", "resourceclaims")]
+        self.processes = [self._watch(project, file) for file in self.files]
+
+    @staticmethod
+    def _watch(project: Project, file: Path) -> subprocess.Popen[bytes]:
+        options = ["--all-namespaces", "--watch", "--output-watch-events", "--output", "json"]
+        command = ["kubectl", "get", file.name.removeprefix("watch-"), *options]
+        with file.open("wb") as output:
+            return subprocess.Popen(command, env=project.environment, stdin=subprocess.DEVNULL, stdout=output)
+
+    def close(self) -> None:
+        """End the watches."""
+        for process in self.processes:
+            kill(process.pid)
+            process.wait()
+
+    def events(self) -> list[Event]:
+        """Return what has happened until now, in order."""
+        events = [event for file in self.files for event in _events(file.read_text())]
+        return sorted(events, key=lambda event: event.version)
+
+
+def _events(text: str) -> Iterator[Event]:
+    decoder = json.JSONDecoder()
+    place = 0
+    while (place := text.find("{", place)) >= 0:
+        try:
+            event, place = decoder.raw_decode(text, place)
+        except json.JSONDecodeError:
+            return  # what is not written to its end yet
+        for entry in event["object"].get("items", [event["object"]]):  # it begins with the list of what there is
+            yield Event(int(entry["metadata"]["resourceVersion"]), entry, event["type"] == "DELETED")
+
+
+class Reading(NamedTuple):
+    """What the program reads between two versions of the store."""
+
+    begin: int
+    end: int
+    claims: list[Object]
+    report: Report
+
+
+def version(project: Project) -> int:
+    """Return the version that the store has now."""
+    return int(project.kubectl("get", "--raw", "/api/v1/pods?limit=1")["metadata"]["resourceVersion"])
+
+
+@contextmanager
+def deletions(project: Project, batches: int) -> Iterator[threading.Thread]:
+    """Delete pods in batches meanwhile, of all workloads and some without mercy."""
+    names = [pod["metadata"]["name"] for pod in project.get("pods")]
+    taken = [names[place::batches][:BATCH] for place in range(batches)]
+
+    def delete() -> None:
+        for batch in taken:
+            project.run("kubectl", "delete", "pods", "--ignore-not-found", *next(DELETE), *batch)
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    yield thread
+    thread.join()
+
+
+def test_each_reading_is_how_it_was_at_one_moment(project: Project, topology: Topology, read: Read) -> None:
+    history = History(project)
+    try:
+        readings: list[Reading] = []
+        with deletions(project, batches=24) as thread:
+            while thread.is_alive() or len(readings) < READINGS:
+                begin = version(project)
+                objects = read()
+                found = Reading(begin, version(project), details(topology, objects).claims, report(topology, objects))
+                readings.append(found)
+        wait_until(lambda: history.events()[-1].version >= readings[-1].end or not thread.is_alive())
+        events = history.events()
+    finally:
+        history.close()
+    assert any(reading.claims != readings[0].claims for reading in readings)
+    for reading in readings[:READINGS]:
+        check(reading)
+        claims = [without_reason(claim) for claim in reading.claims]
+        assert claims in states(events, reading), "at no moment it was like this"
+
+
+def check(reading: Reading) -> None:
+    """Check that nothing contradicts itself."""
+    devices = Counter((device["pool"], device["device"]) for claim in reading.claims for device in claim["devices"])
+    assert not [device for device, claims in devices.items() if claims > 1]
+    assert len({claim["pod"] for claim in reading.claims}) == len(reading.claims)
+    assert not [claim for claim in reading.claims if claim["state"] == "pending" and claim["node"]]
+    assert [entry for entry in reading.report.leftovers if entry["why"] == "duplicate"] == []
+
+
+def without_reason(claim: Object) -> Object:
+    """Leave out what only the program says."""
+    return {key: value for key, value in claim.items() if key != "reason"}
+
+
+def states(events: Sequence[Event], reading: Reading) -> Iterator[list[Object]]:
+    """Go through how the claims of pods stood, from the begin of a reading to its end."""
+    there: dict[str, Object] = {}
+    before = [event for event in events if event.version <= reading.begin]
+    for event in before:
+        apply(there, event)
+    yield claims_without_reasons(there)
+    for event in events[len(before) :]:
+        if event.version > reading.end:
+            return
+        apply(there, event)
+        yield claims_without_reasons(there)
+
+
+def apply(there: dict[str, Object], event: Event) -> None:
+    """Let an event happen."""
+    uid = event.entry["metadata"]["uid"]
+    if event.is_deleted:
+        there.pop(uid, None)
+    else:
+        there[uid] = event.entry
+
+
+def claims_without_reasons(there: Mapping[str, Object]) -> list[Object]:
+    """Return what an independent reader sees."""
+    return Reader(there.values()).claims()
+
+
+def test_an_update_while_pods_come_and_go(project: Project, topology: Topology, read: Read) -> None:
+    """It waits until all is as expected, and says so of the very moment at which it is."""
+    with deletions(project, batches=8) as thread:
+        project.up()
+    assert not thread.is_alive()
+    project.up()
+    reader = Reader(project.get("pods,resourceclaims"))
+    assert reader.counts() == {name: {"allocated,reserved": 100} for name in WORKLOADS}
+    assert project.outputs()["claims"] == {"counts": reader.counts(), "unsatisfied": []}
+    assert details(topology, read()).claims == reader.claims()
+
+
+def test_a_duplicate_is_a_leftover(project: Project, topology: Topology, read: Read) -> None:
+    """The controller of the control plane may make a claim twice; here we do."""
+    pod = project.get("pods")[0]
+    owner = {key: pod["metadata"][key] for key in ("name", "uid")} | {"apiVersion": "v1", "kind": "Pod"}
+    duplicate = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {
+            "name": "made-twice",
+            "annotations": {"resource.kubernetes.io/pod-claim-name": "gpu"},
+            "ownerReferences": [owner | {"controller": True, "blockOwnerDeletion": True}],
+        },
+        "spec": {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu.example.com"}}]}},
+    }
+    file = project.folder / "duplicate.json"
+    file.write_text(json.dumps(duplicate))
+    before = details(topology, read()).claims
+    project.run("kubectl", "create", "--filename", str(file))
+    objects = read()
+    assert details(topology, objects).claims == before
+    found = {"name": "made-twice", "namespace": "default", "state": "pending", "why": "duplicate"}
+    assert report(topology, objects).leftovers == [found]
+    project.run("kubectl", "delete", "resourceclaim", "made-twice")
+    assert report(topology, read()).leftovers == []
+
+
+def test_a_claim_that_is_deleted_by_hand(project: Project, topology: Topology, read: Read) -> None:
+    """It stays as long as its pod has it."""
+    claim = details(topology, read()).claims[0]
+    project.run("kubectl", "delete", "resourceclaim", claim["name"], "--wait=false")
+    found = details(topology, read()).claims
+    assert found[0] == claim | {"state": "deleted,allocated,reserved"}
+    assert found == Reader(project.get("pods,resourceclaims")).claims()
+    project.run("kubectl", "delete", "pod", claim["pod"])
+    project.up()
+    assert project.outputs()["claims"]["counts"] == {name: {"allocated,reserved": 100} for name in WORKLOADS}
+    project.destroy()
