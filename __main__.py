@@ -4,10 +4,11 @@ import pulumi
 
 from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, Removals, SharedObjects, claim_workloads
 from components.stack_configuration import load_topology
+from topology.taints import stages_for
 
 topology = load_topology()
 
-cluster = KwokCluster(topology.cluster)
+cluster = KwokCluster(topology.cluster, stages_for(topology))
 removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]

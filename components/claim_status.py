@@ -10,7 +10,7 @@ from pulumi_command import local
 from components.kwok_cluster import KwokCluster
 from components.waiting import UNREACHABLE as UNREACHABLE_OUTPUT
 from topology.configuration import Topology
-from topology.status import KINDS, UNREACHABLE, Report, expectation, not_ready, report, unfit
+from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
 
 
 class ClaimStatus(pulumi.ComponentResource):
@@ -45,7 +45,7 @@ class ClaimStatus(pulumi.ComponentResource):
         waits = not pulumi.runtime.is_dry_run()
         environment = {
             "KWOK_DRA_EXPECTED": json.dumps([expectation(workload) for workload in topology.workloads if waits]),
-            "KWOK_DRA_KINDS": ",".join(KINDS),
+            "KWOK_DRA_KINDS": ",".join(kinds(topology)),
             "KWOK_DRA_UNFIT": json.dumps(unfit(topology)),
             "KWOK_DRA_NOT_READY": json.dumps(not_ready(topology) if waits else None),
         }

@@ -11,6 +11,7 @@ from components.kwok_cluster import KwokCluster
 from components.resource_slices import ResourceSlices
 from topology import nodes
 from topology.configuration import NodePool
+from topology.stages import ATTACH_FAILED
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -20,7 +21,9 @@ class GpuNodePool(pulumi.ComponentResource):
     - one `Node` per node of the pool, which KWOK keeps Ready;
     - where nodes declare features of kubelets, a `command.local.Command` that writes these into their status: Pulumi's
       Kubernetes provider knows the Nodes of an older Kubernetes, and leaves the field out;
-    - `ResourceSlices` with the devices of those nodes.
+    - `ResourceSlices` with the devices of those nodes;
+    - for devices that have to be attached, a `command.local.Command` that takes away the taints that KWOK has given to
+      those that failed, when others are to fail.
     """
 
     nodes: list[KubernetesObject]
@@ -45,6 +48,8 @@ class GpuNodePool(pulumi.ComponentResource):
             depends_on=declaration,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        if any(devices.model.binding_conditions for devices in pool.all_devices()):
+            self._create_repair(pool, cluster)
         self.register_outputs({"nodes": names})
 
     def _create_declaration(self, pool: NodePool, features: list[str], cluster: KwokCluster) -> local.Command:
@@ -65,6 +70,24 @@ class GpuNodePool(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=self.nodes,
+                deleted_with=cluster.command,
+                replacement_trigger=cluster.command.id,
+            ),
+        )
+
+    def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
+        labels = ",".join(f"{key}={value}" for key, value in ATTACH_FAILED.items())
+        failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
+        local.Command(
+            f"{pool.name}-attached",
+            create="true",
+            update=f"kubectl delete devicetaintrules --selector {labels}",
+            environment=cluster.kubectl_environment.apply(
+                lambda kubectl: kubectl | {"KWOK_DRA_FAULTS": json.dumps(failing)}
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=self.slices.slices,
                 deleted_with=cluster.command,
                 replacement_trigger=cluster.command.id,
             ),

@@ -11,7 +11,6 @@ from pulumi_command import local
 from components import kwokctl
 from topology.cluster import kwokctl_configuration
 from topology.configuration import Cluster
-from topology.stages import stages
 
 
 class KwokCluster(pulumi.ComponentResource):
@@ -45,13 +44,13 @@ class KwokCluster(pulumi.ComponentResource):
     command: local.Command
     provider: kubernetes.Provider
 
-    def __init__(self, cluster: Cluster, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the cluster that `cluster` describes."""
+    def __init__(self, cluster: Cluster, stages: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        """Create the cluster that `cluster` describes, whose KWOK plays the `stages` (YAML) besides its own."""
         _check_programs(cluster)
         super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
         self.minor = cluster.minor
         self.resource_api = cluster.served_resource_api
-        self.command = self._create_command(cluster)
+        self.command = self._create_command(cluster, stages)
         made = self.command.stdout.apply(json.loads)
         self.cluster_name = pulumi.Output.from_input(cluster.name)
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
@@ -68,7 +67,7 @@ class KwokCluster(pulumi.ComponentResource):
             }
         )
 
-    def _create_command(self, cluster: Cluster) -> local.Command:
+    def _create_command(self, cluster: Cluster, stages: str) -> local.Command:
         return local.Command(
             cluster.name,
             create="exec python3 components/kwokctl.py create",
@@ -78,7 +77,7 @@ class KwokCluster(pulumi.ComponentResource):
                 "KWOK_DRA_CLUSTER": cluster.name,
                 "KWOK_DRA_OWNER": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
                 "KWOK_DRA_KWOKCTL_CONFIG": kwokctl_configuration(cluster),
-                "KWOK_DRA_STAGES": stages(),
+                "KWOK_DRA_STAGES": stages,
                 "KWOK_DRA_KUBE_VERSION": cluster.kube_version,
                 "KWOK_DRA_APISERVER_PORT": str(cluster.kube_apiserver_port or ""),
                 "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),

@@ -316,8 +316,10 @@ class DeviceModel(Model):
     be cut into. `partitions` are for other drivers' devices that are published in parts instead of the whole, with the
     `counters` that the parts share, if they do. `sorted_by_name` says that the driver lists its devices by name, not by
     number. `node_allocatable_resources` say what allocations count for on the node, by its resource.
-    `skip_node_operations` says which calls of kubelets the driver does without. `slice_name` may use
-    `{suffix}`, five characters that stay the same for the same slice.
+    `skip_node_operations` says which calls of kubelets the driver does without. `slice_name` may use `{suffix}`, five
+    characters that stay the same for the same slice. A pod with such a device is bound to its node when all of the
+    `binding_conditions` are true of the device, which KWOK sees to, and not if one of the `binding_failure_conditions`
+    is. `binds_to_node` says that an allocation is for the node of the pod alone.
     `sources` say where the values are from, `unverified` which of them, by their path, nobody published, and why.
     """
 
@@ -332,6 +334,9 @@ class DeviceModel(Model):
     capacity: Capacity = {}
     allow_multiple_allocations: bool = False
     node_allocatable_resources: dict[NodeAllocatableName, NodeAllocatableResource] = {}
+    binds_to_node: bool = False
+    binding_conditions: Annotated[list[LabelKey], Field(max_length=limits.BINDING_CONDITIONS_MAX)] = []
+    binding_failure_conditions: Annotated[list[LabelKey], Field(max_length=limits.BINDING_FAILURE_CONDITIONS_MAX)] = []
     sorted_by_name: bool = False
     skip_node_operations: list[Literal["NodePrepareResources", "NodeUnprepareResources", "*"]] = []
     slot: Literal["gpu", "nic"] | None = None
@@ -377,6 +382,17 @@ class DeviceModel(Model):
             raise problem("has an operation twice in skipNodeOperations: name each once")
         if set(skipped) == {"NodePrepareResources"}:
             raise problem("skips NodePrepareResources without NodeUnprepareResources: add that, or use '*' for both")
+        return self
+
+    @model_validator(mode="after")
+    def _binding_conditions_fit(self) -> Self:
+        # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go,
+        # validateDeviceBindingParameters
+        if bool(self.binding_conditions) != bool(self.binding_failure_conditions):
+            raise problem("has to have both bindingConditions and bindingFailureConditions, or neither")
+        conditions = [*self.binding_conditions, *self.binding_failure_conditions]
+        if twice := [name for index, name in enumerate(conditions) if name in conditions[:index]]:
+            raise problem(f"has the condition {twice[0]} twice in bindingConditions and bindingFailureConditions")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from topology.configuration import Devices, NodePool
 from topology.devices import DeviceAttribute, DeviceModel, Host, MigProfile, Partition, Slot
 from topology.faults import DeviceTaint, Fault
 from topology.placeholders import fill
+from topology.stages import ATTACH_FAILS
 
 Values = dict[str, object]
 PCI_DOMAINS_PER_HOST = 0x1000
@@ -32,6 +33,9 @@ class Device:
     taints: Sequence[DeviceTaint] = field(default_factory=list)
     compatibility_groups: Sequence[str] = field(default_factory=list)
     node_allocatable_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    binds_to_node: bool = False
+    binding_conditions: Sequence[str] = ()
+    binding_failure_conditions: Sequence[str] = ()
 
     @property
     def is_advanced(self) -> bool:
@@ -73,7 +77,7 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     faults = pool.faults_on(node)
     for devices, place, values in _places(pool, node):
         first.setdefault(devices.model.driver, devices.model)
-        physical = _with_faults(_physical_device(devices, place, values), faults)
+        physical = _with_faults(_bound(_physical_device(devices, place, values), devices.model), faults)
         by_driver.setdefault(devices.model.driver, []).append(physical)
     return [
         DevicePool(
@@ -88,18 +92,36 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     ]
 
 
+def _bound(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
+    """Give all devices what the scheduler waits for before it binds a pod that has them."""
+    return replace(
+        physical,
+        devices=[
+            replace(
+                device,
+                binds_to_node=model.binds_to_node,
+                binding_conditions=model.binding_conditions,
+                binding_failure_conditions=model.binding_failure_conditions,
+            )
+            for device in physical.devices
+        ],
+    )
+
+
 def _with_faults(physical: PhysicalDevice, faults: Sequence[Fault]) -> PhysicalDevice:
     if not faults:
         return physical
     devices = [
         device for device in physical.devices if not any(fault.gone and fault.is_of(device.name) for fault in faults)
     ]
-    return replace(physical, devices=[_tainted(device, faults) for device in devices])
+    return replace(physical, devices=[_faulty(device, faults) for device in devices])
 
 
-def _tainted(device: Device, faults: Sequence[Fault]) -> Device:
+def _faulty(device: Device, faults: Sequence[Fault]) -> Device:
     taints = [fault.taint for fault in faults if fault.taint and fault.is_of(device.name)]
-    return replace(device, taints=taints)
+    fails = any(fault.attach_fails and fault.is_of(device.name) for fault in faults)
+    failures = [*device.binding_failure_conditions, *([ATTACH_FAILS] if fails else [])]
+    return replace(device, taints=taints, binding_failure_conditions=failures)
 
 
 def host_of(pool: NodePool) -> Host | None:

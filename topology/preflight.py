@@ -30,6 +30,7 @@ def problems(topology: Topology) -> list[Problem]:
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
         found += _faults(pool, f"nodePools[{index}]", topology.cluster.runtime)
+        found += _bindings(pool, f"nodePools[{index}]", topology.cluster.runtime)
     return found or list(unsatisfiable_claims(topology))
 
 
@@ -105,10 +106,32 @@ def _faults(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
         key = f"{path}.faults[{index}]"
         if fault.not_ready and runtime != "binary":
             yield Problem(f"{key}.notReady", f"needs cluster.runtime: binary, but it is {runtime}: leave it out")
+        if fault.attach_fails:
+            yield from _attachable(pool, f"{key}.attachFails")
         for node in fault.nodes or []:
             if node >= pool.nodes:
                 there = f"here there are 0 to {pool.nodes - 1}" if pool.nodes else "the pool has none"
                 yield Problem(f"{key}.nodes", f"there is no node {node}: {there}")
+
+
+def _bindings(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
+    for key, devices in zip(_paths(pool, path), pool.all_devices(), strict=True):
+        if devices.model.binding_conditions and runtime != "binary":
+            yield Problem(
+                key, f"has bindingConditions, which need cluster.runtime: binary, but it is {runtime}: leave them out"
+            )
+
+
+def _attachable(pool: NodePool, path: str) -> Iterator[Problem]:
+    models = [devices.model for devices in pool.all_devices()]
+    most = limits.BINDING_FAILURE_CONDITIONS_MAX
+    if not any(model.binding_conditions for model in models):
+        yield Problem(path, "is about devices with bindingConditions, which the pool has none of: leave it out")
+    elif any(len(model.binding_failure_conditions) == most for model in models):
+        yield Problem(
+            path,
+            f"adds a condition to bindingFailureConditions, of which the Kubernetes API allows {most}: leave one out",
+        )
 
 
 def _paths(pool: NodePool, path: str) -> list[str]:

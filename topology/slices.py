@@ -159,6 +159,11 @@ def _device(device: Device) -> Manifest:
     manifest |= given(nodeAllocatableResources=device.node_allocatable_resources)
     if device.taints:
         manifest["taints"] = [taint(entry) for entry in device.taints]
+    manifest |= given(
+        bindsToNode=device.binds_to_node,
+        bindingConditions=list(device.binding_conditions),
+        bindingFailureConditions=list(device.binding_failure_conditions),
+    )
     if device.consumes_counters:
         manifest["consumesCounters"] = [
             {"counterSet": counter_set, "counters": _counters(counters)}

@@ -23,6 +23,8 @@ AT_ONCE = 4
 def read(kinds: Sequence[str], *options: str) -> list[dict[str, Any]] | None:
     """Return all objects of `kinds`, read by kubectl with `options`, or None if the cluster does not answer.
 
+    A kind that is not one of `LISTS` is given as `<kind>=<path of its list>`.
+
     `kubectl get pods,resourceclaims` reads kind after kind, and while pods come and go it finds pods whose claims are
     gone by then, and claims whose pods were not there yet. So the first list tells the version of the whole store, and
     the others are read as they were at that version; all kinds of a cluster that kwokctl makes are in one etcd.
@@ -36,11 +38,17 @@ def read(kinds: Sequence[str], *options: str) -> list[dict[str, Any]] | None:
         lists = [first, *threads.map(lambda kind: _list(kind, query, options), kinds[1:])]
     if None in lists:
         return None
-    return [_object(kind, entry) for kind, found in zip(kinds, lists, strict=True) if found for entry in found["items"]]
+    return [
+        _object(kind.partition("=")[0], entry)
+        for kind, found in zip(kinds, lists, strict=True)
+        if found
+        for entry in found["items"]
+    ]
 
 
 def _list(kind: str, query: str, options: Sequence[str]) -> dict[str, Any] | None:
-    command = ["kubectl", "get", "--raw", LISTS[kind] + query, "--request-timeout", "60s", *options]
+    name, _, path = kind.partition("=")
+    command = ["kubectl", "get", "--raw", (path or LISTS[name]) + query, "--request-timeout", "60s", *options]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     return found

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 from topology import progress
 from topology.configuration import NodePool, Topology
 from topology.disruption import evicting_nodes
-from topology.manifests import given
+from topology.faults import DeviceTaintRule
+from topology.features import served
+from topology.manifests import RESOURCE_API_VERSION, given
 from topology.occupancy import Occupancy, PoolName, occupancy
 from topology.progress import Expected, Key, Object, Unfit, key
 from topology.shortage import Shortage
+from topology.uses import features_used
 from topology.workloads import Workload
 
 CLAIMS_LISTED_MAX = 100
@@ -18,6 +21,14 @@ CLAIMS_LISTED_MAX = 100
 
 KINDS = ("Deployment", "DeviceClass", "Job", "Node", "Pod", "ResourceClaim", "ResourceSlice")
 """The objects that `report` reads."""
+
+
+def kinds(topology: Topology) -> list[str]:
+    """Return what `snapshot.read` has to read of a stack for its report: not every cluster has taint rules."""
+    if "device taint rules" not in features_used(topology):
+        return list(KINDS)
+    version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
+    return [*KINDS, f"DeviceTaintRule=/apis/{version}/devicetaintrules"]
 
 
 class Report(NamedTuple):
@@ -87,7 +98,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     live_claims = {key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
     slices = _of_kind(objects, "ResourceSlice")
     lost = _not_ready_nodes(objects)
-    pools = occupancy(slices, _allocated_by_pool(objects), topology.device_taint_rules, lost)
+    pools = occupancy(slices, _allocated_by_pool(objects), list(_taint_rules(objects)), lost)
     shortage = Shortage(objects, pools)
     live = progress.of_workloads(objects)
     claims = [
@@ -161,6 +172,13 @@ def _claims_of(
         yield entry
 
 
+def _taint_rules(objects: Iterable[Object]) -> Iterator[DeviceTaintRule]:
+    for entry in _of_kind(objects, "DeviceTaintRule"):
+        taint = {name: value for name, value in entry["spec"]["taint"].items() if name != "timeAdded"}
+        values = {"name": entry["metadata"]["name"], "taint": taint} | (entry["spec"].get("deviceSelector") or {})
+        yield DeviceTaintRule.model_validate(values)
+
+
 def _not_ready_nodes(objects: Iterable[Object]) -> set[str]:
     return {node["metadata"]["name"] for node in _of_kind(objects, "Node") if progress.is_not_ready(node)}
 
@@ -185,10 +203,23 @@ def _devices(claim: Object) -> list[dict[str, Any]]:
     keys = ("request", "driver", "pool", "device")
     more = ("adminAccess", "shareID", "consumedCapacity")
     devices = [
-        {name: result[name] for name in keys} | {name: result[name] for name in more if result.get(name)}
+        {name: result[name] for name in keys}
+        | {name: result[name] for name in more if result.get(name)}
+        | given(conditions=_conditions(claim, result))
         for result in results
     ]
     return sorted(devices, key=lambda device: [str(device.get(name)) for name in (*keys, "shareID")])
+
+
+def _conditions(claim: Object, result: Object) -> dict[str, str]:
+    """Return the status of each condition that the claim has about an allocated device."""
+    names = ("driver", "pool", "device", "shareID")
+    return {
+        condition["type"]: condition["status"]
+        for device in claim["status"].get("devices") or []
+        if all(device.get(name) == result.get(name) for name in names)
+        for condition in sorted(device.get("conditions") or [], key=lambda condition: str(condition["type"]))
+    }
 
 
 def _health(device: Mapping[str, Any], pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:

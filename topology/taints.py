@@ -4,6 +4,7 @@ from topology.configuration import Topology
 from topology.faults import DeviceTaint, DeviceTaintRule
 from topology.features import served
 from topology.manifests import RESOURCE_API_VERSION, Manifest, given
+from topology.stages import stages
 
 
 def taint(configuration: DeviceTaint) -> Manifest:
@@ -13,8 +14,19 @@ def taint(configuration: DeviceTaint) -> Manifest:
 
 def device_taint_rules(topology: Topology) -> list[Manifest]:
     """Render the DeviceTaintRules in the version that the control plane reads them in."""
-    version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
+    version = rule_version(topology.cluster.minor)
     return [_device_taint_rule(rule, version) for rule in topology.device_taint_rules]
+
+
+def stages_for(topology: Topology) -> str:
+    """Render the Stages that KWOK plays for a stack besides its own, in YAML."""
+    attached = any(devices.model.binding_conditions for pool in topology.node_pools for devices in pool.all_devices())
+    return stages(rule_version(topology.cluster.minor) if attached else None)
+
+
+def rule_version(minor: int) -> str:
+    """Return the group version of DeviceTaintRules in Kubernetes 1.`minor`."""
+    return served("device taint rules", minor) or RESOURCE_API_VERSION
 
 
 def _device_taint_rule(rule: DeviceTaintRule, version: str) -> Manifest:

@@ -68,6 +68,11 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
 
 
 def _of_devices(devices: Devices) -> Iterator[str]:
+    if devices.model.binding_conditions:
+        yield "binding conditions"
+        # What fails to be attached gets a taint.
+        yield "device taints"
+        yield "device taint rules"
     if consumes_counters(devices):
         yield "partitionable devices"
     if any(partition.compatibility_groups for partition in devices.model.partitions):

@@ -14,7 +14,7 @@ from topology import snapshot
 from topology.configuration import Topology
 from topology.progress import Object
 from topology.stack import raw_configuration
-from topology.status import KINDS
+from topology.status import kinds
 from topology.validation import ConfigurationError, load
 
 
@@ -23,7 +23,7 @@ class NothingToShowError(Exception):
 
 
 class Live(NamedTuple):
-    """A stack as it is configured, and the objects of all `KINDS` in its cluster."""
+    """A stack as it is configured, and the objects in its cluster that say how it stands."""
 
     topology: Topology
     objects: Sequence[Object]
@@ -40,7 +40,7 @@ def read(stack: str) -> Live:
     kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(str(kubeconfig), topology.cluster.name))
+    return Live(topology, _objects(topology, str(kubeconfig)))
 
 
 def _topology(stack: str) -> Topology:
@@ -60,8 +60,9 @@ def _pulumi(stack: str, *arguments: str) -> Any:
     raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
 
 
-def _objects(kubeconfig: str, cluster: str) -> Sequence[Object]:
-    objects = snapshot.read(KINDS, "--kubeconfig", kubeconfig)
+def _objects(topology: Topology, kubeconfig: str) -> Sequence[Object]:
+    cluster = topology.cluster.name
+    objects = snapshot.read(kinds(topology), "--kubeconfig", kubeconfig)
     if objects is None:
         raise NothingToShowError(
             f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "

@@ -19,6 +19,7 @@ TOOLS = ROOT / ".tools"
 SCENARIOS = (
     "admin-access",
     "all-devices",
+    "binding-conditions",
     "cel-selector",
     "compatibility-groups",
     "consumable-capacity",

@@ -43,7 +43,7 @@ class Reader:
             "podPhase": pod["status"]["phase"],
             "node": pod["spec"].get("nodeName", ""),
             "state": "released" if done else _state(claim),
-            "devices": [] if done else sorted(map(_device, _results(claim)), key=_place),
+            "devices": [] if done else sorted((_device(result, claim) for result in _results(claim)), key=_place),
         }
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -115,8 +115,15 @@ def _results(claim: Object) -> list[Object]:
     return results
 
 
-def _device(result: Object) -> Object:
-    return {key: result[key] for key in RESULT_KEYS if key in result}
+def _device(result: Object, claim: Object) -> Object:
+    found = {key: result[key] for key in RESULT_KEYS if key in result}
+    conditions = {
+        condition["type"]: condition["status"]
+        for told in claim["status"].get("devices", [])
+        if (told["driver"], told["pool"], told["device"]) == (result["driver"], result["pool"], result["device"])
+        for condition in told["conditions"]
+    }
+    return found | ({"conditions": conditions} if conditions else {})
 
 
 def _place(device: Object) -> tuple[str, ...]:
