@@ -1,8 +1,8 @@
-"""Compose the stack: cluster, device classes, node pools, workloads, and the answer."""
+"""Compose the stack: cluster, device classes, node pools, workloads and manifests, and the answer."""
 
 import pulumi
 
-from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, Removals, SharedObjects, claim_workloads
+from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, Removals, SharedObjects, apply_all
 from components.stack_configuration import load_topology
 from topology.taints import stages_for
 
@@ -13,10 +13,8 @@ removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]
 shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools])
-workloads = claim_workloads(
-    topology, cluster, shared_claims=shared.claims, depends_on=[removals, classes, *pools, shared]
-)
-status = ClaimStatus(topology, cluster, depends_on=[removals, classes, *pools, shared, *workloads])
+applied = apply_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, shared])
+status = ClaimStatus(topology, cluster, depends_on=[removals, classes, *pools, shared, *applied])
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)

@@ -1,7 +1,9 @@
 """The Pulumi components of which a stack is composed."""
 
+from components.applied import apply_all
+from components.applied_manifests import AppliedManifests
 from components.claim_status import ClaimStatus
-from components.claim_workload import ClaimWorkload, claim_workloads
+from components.claim_workload import ClaimWorkload
 from components.device_classes import DeviceClasses
 from components.gpu_node_pool import GpuNodePool
 from components.kwok_cluster import KwokCluster
@@ -9,6 +11,7 @@ from components.removals import Removals
 from components.shared_objects import SharedObjects
 
 __all__ = [
+    "AppliedManifests",
     "ClaimStatus",
     "ClaimWorkload",
     "DeviceClasses",
@@ -16,5 +19,5 @@ __all__ = [
     "KwokCluster",
     "Removals",
     "SharedObjects",
-    "claim_workloads",
+    "apply_all",
 ]

@@ -16,8 +16,9 @@ from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, 
 class ClaimStatus(pulumi.ComponentResource):
     """The live status of claims and pools, read with kubectl after the workloads, on every run and without a resource.
 
-    An update waits until every workload stands as it expects, each for its `readyTimeoutSeconds`; a preview tells what
-    is there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
+    An update waits until every workload, manifests included, stands as it expects, each for its `readyTimeoutSeconds`;
+    a preview tells what is there. A cluster that cannot be reached, in a preview say, gives an empty report that says
+    so.
 
     Raises:
         pulumi.RunError: a workload does not stand as expected in time, and why; or the cluster does not answer.
@@ -44,7 +45,7 @@ class ClaimStatus(pulumi.ComponentResource):
         super().__init__("kwok-dra:components:ClaimStatus", "claim-status", None, opts)
         waits = not pulumi.runtime.is_dry_run()
         environment = {
-            "KWOK_DRA_EXPECTED": json.dumps([expectation(workload) for workload in topology.workloads if waits]),
+            "KWOK_DRA_EXPECTED": json.dumps([expectation(entry) for entry in topology.applied if waits]),
             "KWOK_DRA_KINDS": ",".join(kinds(topology)),
             "KWOK_DRA_UNFIT": json.dumps(unfit(topology)),
             "KWOK_DRA_NOT_READY": json.dumps(not_ready(topology) if waits else None),

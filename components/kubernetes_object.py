@@ -22,14 +22,32 @@ REPLACE_ON_CHANGES = {
     "ResourceClaimTemplate": ["spec"],
 }
 
+MAKES_PODS = {"Deployment", "Job", "Pod"}
+"""The kinds of workloads."""
+
 # Pulumi waits ten minutes for these to be ready, and warns while they are not. Whether claims are satisfied is the
 # business of `ClaimStatus`, so here it is enough that the object exists. (`pulumi.com/skipAwait` would skip waiting for
-# deletion too, and a replacement would then meet its predecessor.)
-AWAITED_BY_PULUMI = {"Deployment", "Job", "Pod"}
-WAIT_FOR = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+# deletion too, and a replacement would then meet its predecessor.) For a CRD it does not wait, so that objects of the
+# kind might come too early.
+# https://github.com/pulumi/pulumi-kubernetes/blob/master/provider/pkg/await/awaiters.go
+_IT_IS_THERE = "jsonpath={.metadata.uid}"
+WAIT_FOR = {
+    "CustomResourceDefinition": "condition=Established",
+    "DaemonSet": _IT_IS_THERE,
+    "Deployment": _IT_IS_THERE,
+    "Ingress": _IT_IS_THERE,
+    "Job": _IT_IS_THERE,
+    "PersistentVolume": _IT_IS_THERE,
+    "PersistentVolumeClaim": _IT_IS_THERE,
+    "Pod": _IT_IS_THERE,
+    "ReplicationController": _IT_IS_THERE,
+    "ResourceQuota": _IT_IS_THERE,
+    "Service": _IT_IS_THERE,
+    "StatefulSet": _IT_IS_THERE,
+}
 
 # What has claims made for it.
-HOLDERS = AWAITED_BY_PULUMI | {"PodGroup"}
+HOLDERS = MAKES_PODS | {"PodGroup"}
 
 
 # The node lifecycle controller adds taints to a Node's own, which are one field to server-side apply: without force the
@@ -41,8 +59,8 @@ class KubernetesObject(pulumi.CustomResource):
     """The object `manifest`, as it is on the wire, in `cluster`.
 
     It is handed over untyped, so that every kind, version and field works that the API server knows, a Node's status
-    included; of resource.k8s.io in the version that the cluster is configured for. It goes away with its cluster, and
-    what the API does not let change is replaced: deleted, then created.
+    included; of resource.k8s.io in the version that the cluster is configured for, unless it is to stay `as_written`.
+    It goes away with its cluster, and what the API does not let change is replaced: deleted, then created.
     """
 
     def __init__(
@@ -50,15 +68,16 @@ class KubernetesObject(pulumi.CustomResource):
         manifest: Manifest,
         cluster: KwokCluster,
         *,
+        as_written: bool = False,
         parent: pulumi.Resource,
         depends_on: Sequence[pulumi.Resource] = (),
         replace_with: Sequence[pulumi.Resource] = (),
     ) -> None:
         """Create the object after `depends_on`, and replace it whenever one of `replace_with` is replaced."""
-        manifest = convert(manifest, cluster.resource_api)
+        manifest = manifest if as_written else convert(manifest, cluster.resource_api)
         super().__init__(
             _type_token(manifest),
-            _resource_name(manifest),
+            _resource_name(manifest, as_written),
             _annotated(manifest),
             pulumi.ResourceOptions(
                 parent=parent,
@@ -86,15 +105,15 @@ class KubernetesObject(pulumi.CustomResource):
         return pulumi.Output(set(), uid.future(), uid.is_known(), uid.is_secret())
 
 
-def _resource_name(manifest: Manifest) -> str:
+def _resource_name(manifest: Manifest, as_written: bool) -> str:
     """Return the name by which Pulumi knows the object: claims of several namespaces may have the same name.
 
-    What holds devices keeps its name when it moves to another namespace, and so is replaced: else its new pods would
-    wait for the devices of the old ones, which stay until the end of the update.
+    What holds devices for a workload keeps its name when it moves to another namespace, and so is replaced: else its
+    new pods would wait for the devices of the old ones, which stay until the end of the update.
     """
     name = str(manifest["metadata"]["name"])
     namespace = manifest["metadata"].get("namespace", DEFAULT_NAMESPACE)
-    if namespace == DEFAULT_NAMESPACE or manifest["kind"] in HOLDERS:
+    if namespace == DEFAULT_NAMESPACE or (manifest["kind"] in HOLDERS and not as_written):
         return name
     return f"{namespace}/{name}"
 
@@ -118,10 +137,12 @@ def _in_other_versions(manifest: Manifest) -> list[Manifest]:
 
 def _annotated(manifest: Manifest) -> Manifest:
     """Return the object with what Pulumi's provider has to know about it."""
-    annotations = WAIT_FOR if manifest["kind"] in AWAITED_BY_PULUMI else {}
+    annotations = {}
+    if manifest["kind"] in WAIT_FOR:
+        annotations = {"pulumi.com/waitFor": WAIT_FOR[manifest["kind"]]}
     if manifest["kind"] == "Node" and manifest["spec"].get("taints"):
         annotations = FORCE
     if not annotations:
         return manifest
     metadata = manifest["metadata"]
-    return manifest | {"metadata": metadata | {"annotations": metadata.get("annotations", {}) | annotations}}
+    return manifest | {"metadata": metadata | {"annotations": annotations | (metadata.get("annotations") or {})}}

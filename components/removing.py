@@ -49,8 +49,11 @@ def _objects(references: Sequence[Reference]) -> list[dict[str, object]]:
 def _kubectl(*arguments: str, text: str = "") -> None:
     command = ["kubectl", "delete", "--ignore-not-found", *arguments]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr.strip())
+    # An object whose kind is gone is gone too.
+    gone = ("no matches for kind", "ensure CRDs are installed first")
+    errors = [line for line in done.stderr.splitlines() if not any(words in line for words in gone)]
+    if done.returncode and (errors or not done.stderr):
+        sys.exit("\n".join(errors) or f"kubectl delete exited with {done.returncode}")
 
 
 if __name__ == "__main__":

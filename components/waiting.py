@@ -19,14 +19,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology import snapshot
 from topology.progress import (
-    KINDS,
     Expected,
+    Live,
     Standing,
     Unfit,
     is_not_ready,
     is_refused,
-    of_workloads,
-    pods_of,
+    kinds,
     reasons,
     refusal,
     standing,
@@ -42,17 +41,17 @@ NODES_SECONDS = 30
 
 def main() -> int:
     """Wait, then print."""
-    expected = [Expected(*entry) for entry in json.loads(os.environ["KWOK_DRA_EXPECTED"])]
+    expected = [Expected.from_json(entry) for entry in json.loads(os.environ["KWOK_DRA_EXPECTED"])]
     unfit = Unfit(*json.loads(os.environ.get("KWOK_DRA_UNFIT", "[]")))
     strict = bool(os.environ.get("KWOK_DRA_STRICT"))
     begin = time.monotonic()
     late = wait(expected, unfit, begin, quiet=strict)
-    if kinds := os.environ.get("KWOK_DRA_KINDS"):
-        objects = read_with_nodes(kinds.split(","), json.loads(os.environ.get("KWOK_DRA_NOT_READY", "null")))
-        while objects and not late and _not_as_expected(expected, unfit, objects):
+    if printed := os.environ.get("KWOK_DRA_KINDS"):
+        objects = read_with_nodes(printed.split(","), json.loads(os.environ.get("KWOK_DRA_NOT_READY", "null")))
+        while objects and not late and _not_as_expected(expected, unfit, Live(objects)):
             # Pods have gone since then, and others are to come in their place.
             late = wait(expected, unfit, begin, quiet=strict)
-            objects = snapshot.read(kinds.split(","))
+            objects = snapshot.read(printed.split(","))
         sys.stdout.write(UNREACHABLE if objects is None else json.dumps({"items": objects}))
     if late and strict:
         print("\n".join([*late, "what comes after it is not made"]), file=sys.stderr)
@@ -66,11 +65,12 @@ def wait(expected: list[Expected], unfit: Unfit, begin: float, *, quiet: bool) -
     told = ""
     while expected:
         asked = time.monotonic()
-        objects = snapshot.read(KINDS)
-        found = _not_as_expected(expected, unfit, objects or [])
+        objects = snapshot.read(kinds(maker for entry in expected for maker in entry.makers))
+        live = Live(objects or [])
+        found = _not_as_expected(expected, unfit, live)
         for entry in [entry for entry in found if asked - begin > entry.seconds or objects is None]:
             stands = found.pop(entry)
-            late += [f"workload {entry.workload}: {UNANSWERED}"] if objects is None else _late(entry, stands, objects)
+            late += [f"workload {entry.workload}: {UNANSWERED}"] if objects is None else _late(entry, stands, live)
         expected = list(found)
         if expected:
             if not quiet and told != (told := _awaited(found)):
@@ -80,13 +80,13 @@ def wait(expected: list[Expected], unfit: Unfit, begin: float, *, quiet: bool) -
     return late
 
 
-def read_with_nodes(kinds: Sequence[str], not_ready: list[str] | None) -> list[Any] | None:
+def read_with_nodes(printed: Sequence[str], not_ready: list[str] | None) -> list[Any] | None:
     """Read the objects when just the given nodes are not ready: KWOK gets to know of a change like everybody else.
 
     It ends without that after a while; None stands for whatever there is.
     """
     end = time.monotonic() + NODES_SECONDS
-    while (objects := snapshot.read(kinds)) and not_ready is not None and not _stand(objects, not_ready):
+    while (objects := snapshot.read(printed)) and not_ready is not None and not _stand(objects, not_ready):
         if time.monotonic() > end:
             break
         time.sleep(FEWEST_SECONDS_BETWEEN_READS)
@@ -98,22 +98,21 @@ def _stand(objects: Sequence[Any], not_ready: list[str]) -> bool:
     return all(is_not_ready(node) == (node["metadata"]["name"] in not_ready) for node in nodes)
 
 
-def _not_as_expected(expected: Sequence[Expected], unfit: Unfit, objects: Sequence[Any]) -> dict[Expected, Standing]:
-    live = of_workloads(objects)
-    found = {entry: standing(entry, live.get((entry.namespace, entry.workload), []), unfit) for entry in expected}
+def _not_as_expected(expected: Sequence[Expected], unfit: Unfit, live: Live) -> dict[Expected, Standing]:
+    found = {entry: standing(entry, live, unfit) for entry in expected}
     return {entry: stands for entry, stands in found.items() if not stands.meets(entry)}
 
 
-def _late(expected: Expected, found: Standing, objects: Sequence[Any]) -> list[str]:
-    pods = pods_of(expected.workload, expected.namespace, objects)
+def _late(expected: Expected, found: Standing, live: Live) -> list[str]:
+    pods = live.pods_of(expected.makers)
     refused = [(pod["metadata"]["name"], refusal(pod)) for pod in pods if is_refused(pod)]
-    return [*unmet(expected, found, objects), *reasons(refused)]
+    return [*unmet(expected, found, live), *reasons(refused)]
 
 
 def _awaited(found: Mapping[Expected, Standing]) -> str:
     lines = [
         f"{entry.workload} ({stands.allocated} claims are allocated and {stands.pending} pending, "
-        f"to be {entry.allocated} and {entry.pending})"
+        f"to be {'all' if entry.allocated is None else entry.allocated} and {entry.pending})"
         for entry, stands in list(found.items())[:WORKLOADS_TOLD_MAX]
     ]
     more = len(found) - len(lines)

@@ -22,6 +22,7 @@ from topology.api_versions import RESOURCE_API_VERSIONS
 from topology.devices import Attributes, DeviceClass, DeviceModel, NamedDeviceModel, NamedHost, Taint
 from topology.faults import DeviceTaintRule, Fault
 from topology.model import Model
+from topology.user_manifests import Manifests
 from topology.values import (
     ApiName,
     DnsLabel,
@@ -203,7 +204,7 @@ class NodePool(Model):
 
 
 class Topology(Model):
-    """A whole stack: one cluster, its device classes, node pools, shared claims and workloads.
+    """A whole stack: one cluster, its device classes, node pools, shared claims, workloads and manifests.
 
     `catalogue` names YAML files beside the stack with further hosts, models and drivers. `device_classes` go over those
     that the charts of the pools' drivers ship; `validation.load` adds the latter.
@@ -216,3 +217,9 @@ class Topology(Model):
     device_taint_rules: list[DeviceTaintRule] = []
     claims: list[SharedClaim] = []
     workloads: list[Workload] = []
+    manifests: list[Manifests] = []
+
+    @property
+    def applied(self) -> list[Workload | Manifests]:
+        """What may make pods: in the outputs, a manifest's are of the workload of its name."""
+        return [*self.workloads, *self.manifests]

@@ -2,6 +2,7 @@
 
 from topology.configuration import Topology
 from topology.manifests import Manifest
+from topology.user_manifests import Manifests, namespace_of
 from topology.workloads import DEFAULT_NAMESPACE, ClaimSpec
 
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/registry/resource/utils.go
@@ -29,15 +30,39 @@ def namespaces(topology: Topology) -> list[Manifest]:
 
 
 def service_accounts(topology: Topology) -> list[Manifest]:
-    """Render the service account of each namespace that has bare pods.
+    """Render the service account of each namespace that has bare pods, but for those that manifests make.
 
     The controller manager makes the same one, but maybe after the pods, which the API server then refuses. Who makes
     pods for a Deployment or a Job tries again.
     """
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
-        for name in sorted({workload.namespace for workload in topology.workloads if workload.kind == "Pod"})
-    ]
+    used = {workload.namespace for workload in topology.workloads if workload.kind == "Pod"}
+    return [_service_account(name) for name in sorted(used | _with_bare_pods(topology) - _made_by_manifests(topology))]
+
+
+def service_accounts_of(manifests: Manifests, topology: Topology) -> list[Manifest]:
+    """Render those of the namespaces that these manifests make."""
+    own = {entry["metadata"]["name"] for entry in manifests.objects() if entry["kind"] == "Namespace"}
+    return [_service_account(name) for name in sorted(own & _with_bare_pods(topology))]
+
+
+def _service_account(namespace: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+
+
+def _with_bare_pods(topology: Topology) -> set[str]:
+    """Name the namespaces of the bare pods of manifests, unless these bring the service account with them."""
+    objects = [entry for manifests in topology.manifests for entry in manifests.objects()]
+    there = {
+        namespace_of(entry)
+        for entry in objects
+        if entry["kind"] == "ServiceAccount" and entry["metadata"]["name"] == "default"
+    }
+    return {namespace_of(entry) for entry in objects if entry["kind"] == "Pod"} - there
+
+
+def _made_by_manifests(topology: Topology) -> set[str]:
+    objects = [entry for manifests in topology.manifests for entry in manifests.objects()]
+    return {entry["metadata"]["name"] for entry in objects if entry["kind"] == "Namespace"}
 
 
 def has_admin_access(claim: ClaimSpec) -> bool:

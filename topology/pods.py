@@ -10,7 +10,7 @@ def workload_objects(workload: Workload) -> list[Manifest]:
     """Render what makes the pods of `workload`."""
     metadata = {"name": workload.name, "namespace": workload.namespace}
     if workload.kind == "Pod":
-        return [_pod(workload, f"{workload.name}-{index}") for index in range(workload.replicas)]
+        return [_pod(workload, name) for name in workload.pod_names()]
     if workload.kind == "Job":
         return [{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": _job_spec(workload)}]
     return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": _deployment_spec(workload)}]

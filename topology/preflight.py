@@ -9,12 +9,13 @@ from topology.configuration import Devices, NodePool, Topology
 from topology.devices import DeviceModel
 from topology.features import FEATURES, gate_problems, lacking
 from topology.inventory import Device, DevicePool, device_pools, host_of, mig_profiles_on
+from topology.manifest_preflight import manifest_problems, misshapen_manifests
 from topology.placeholders import ADDRESS_PLACEHOLDERS, fill, used_in
 from topology.problems import Problem
 from topology.quantities import number
 from topology.satisfiability import unsatisfiable_claims
 from topology.slices import SLICES_MAX, resource_slices
-from topology.uses import apis_needed, completed, consumes_counters, features_used
+from topology.uses import apis_needed, apis_written, completed, consumes_counters, features_used
 from topology.values import is_dns_label, is_dns_subdomain, is_label_value, suggestion
 
 FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER = 37
@@ -26,7 +27,9 @@ https://github.com/kubernetes/kubernetes/pull/140435
 
 def problems(topology: Topology) -> list[Problem]:
     """Return what is wrong with a topology whose parts are valid by themselves."""
-    found = [*_versions(topology), *_containers(topology)]
+    if misshapen := list(misshapen_manifests(topology)):
+        return misshapen
+    found = [*_versions(topology), *_containers(topology), *manifest_problems(topology)]
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
         found += _faults(pool, f"nodePools[{index}]", topology.cluster.runtime)
@@ -58,6 +61,7 @@ def _versions(topology: Topology) -> Iterator[Problem]:
         yield Problem(f"cluster.kubeFeatureGates.{gate}", message)
     users = dict.fromkeys(apis_needed(cluster, there), "a feature that is used or turned on")
     users |= {f"resource.k8s.io/{cluster.served_resource_api}": "cluster.resourceApi"}
+    users |= apis_written(topology)
     users |= {"resource.k8s.io/v1": "the scheduler"}
     for api, user in users.items():
         if cluster.kube_runtime_config.get(api) is False:

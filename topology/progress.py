@@ -8,8 +8,8 @@ Object = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
-KINDS = ("Pod", "ResourceClaim", "Deployment", "Job")
-"""The objects that `standing` looks at."""
+Maker = tuple[str, str, str]
+"""What makes pods, bare ones being made by themselves: kind, namespace and name."""
 
 PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:")
 """With these the scheduler goes on about preemption, which moves no devices."""
@@ -24,15 +24,25 @@ REASONS_TOLD_MAX = 5
 
 
 class Expected(NamedTuple):
-    """What a workload is to come to: so many claims allocated and so many pending, within `seconds`."""
+    """What a workload is to come to: so many claims allocated and so many pending, within `seconds`.
 
+    Without `allocated`, all that are not pending; without `pods`, as many as the `makers` are to make. `key` is where
+    it is configured.
+    """
+
+    key: str
     workload: str
-    namespace: str
-    kind: str
-    pods: int
-    allocated: int
+    makers: Sequence[Maker]
+    allocated: int | None
     pending: int
     seconds: int
+    pods: int | None = None
+
+    @classmethod
+    def from_json(cls, entry: Sequence[Any]) -> "Expected":
+        """Read what `json.dumps` makes of one."""
+        key, workload, makers, *rest = entry
+        return cls(key, workload, tuple((kind, namespace, name) for kind, namespace, name in makers), *rest)
 
 
 class Unfit(NamedTuple):
@@ -97,7 +107,8 @@ class Standing(NamedTuple):
     """How it stands: its pods; claims that are allocated and those that are not; whether anything is still to come.
 
     Settled it is when every pod runs (of a job: has run, and given back its claims) or was refused by the scheduler,
-    and when its controller has seen its newest version and left no pod of an older one.
+    and when what makes them is there, has seen its newest version, and has made as many as it wants, none of them of
+    an older version.
     """
 
     pods: int
@@ -107,11 +118,8 @@ class Standing(NamedTuple):
 
     def meets(self, expected: Expected) -> bool:
         """Tell whether all that was expected holds, and will."""
-        return self.settled and (self.pods, self.allocated, self.pending) == (
-            expected.pods,
-            expected.allocated,
-            expected.pending,
-        )
+        allocated = expected.allocated in (None, self.allocated)
+        return self.settled and allocated and self.pending == expected.pending
 
 
 def key(entry: Object) -> Key:
@@ -119,35 +127,56 @@ def key(entry: Object) -> Key:
     return entry["metadata"].get("namespace", ""), entry["metadata"]["name"]
 
 
-def pods_of(workload: str, namespace: str, objects: Iterable[Object]) -> list[Object]:
-    """Return the workload's pods, without those that are on their way out."""
-    return [
-        entry
-        for entry in objects
-        if entry["kind"] == "Pod"
-        and key(entry)[0] == namespace
-        and entry["metadata"].get("labels", {}).get("app") == workload
-        and "deletionTimestamp" not in entry["metadata"]
-        and entry["status"].get("phase") != "Failed"
-    ]
+def kinds(makers: Iterable[Maker]) -> list[str]:
+    """Return the kinds of objects of which `Live` has to know to tell how the `makers` stand."""
+    found = {kind for kind, _, _ in makers}
+    return ["Pod", "ResourceClaim", *sorted((found | ({"Job"} if "CronJob" in found else set())) - {"Pod"})]
 
 
-def of_workloads(objects: Sequence[Object]) -> dict[Key, list[Object]]:
-    """Sort live objects by namespace and workload: of each its controller, its pods and the claims that they use.
+class Live:
+    """Live objects, and which of the pods were made by what."""
 
-    To go through all objects once per workload would take seconds in a large fleet.
-    """
-    claims = {key(entry): entry for entry in objects if entry["kind"] == "ResourceClaim"}
-    found: dict[Key, list[Object]] = {}
-    for entry in objects:
+    def __init__(self, objects: Sequence[Object]) -> None:
+        """Sort the `objects`, among them all of the `kinds` that matter."""
+        self.claims = {key(entry): entry for entry in objects if entry["kind"] == "ResourceClaim"}
+        self.by_name: dict[Maker, Object] = {(entry["kind"], *key(entry)): entry for entry in objects}
+        self._pods: dict[Maker, list[Object]] = {}
+        for pod in objects:
+            if pod["kind"] == "Pod" and _stays(pod):
+                for maker in self._makers(pod):
+                    self._pods.setdefault(maker, []).append(pod)
+
+    def pods_of(self, makers: Iterable[Maker]) -> list[Object]:
+        """Return the pods that were made by one of these, however indirectly; without those that are on their way out.
+
+        This alone is what decides whose a pod is.
+        """
+        found = {key(pod): pod for maker in makers for pod in self._pods.get(maker, [])}
+        return list(found.values())
+
+    def _makers(self, entry: Object) -> Iterator[Maker]:
+        """Yield an object, what made it, and what made that, as far as that is there."""
         namespace, name = key(entry)
-        if entry["kind"] == "Pod":
-            used = [claims.get((namespace, claim)) for claim in claim_names(entry).values()]
-            workload = namespace, entry["metadata"].get("labels", {}).get("app", "")
-            found.setdefault(workload, []).extend([entry, *(claim for claim in used if claim)])
-        elif entry["kind"] in ("Deployment", "Job"):
-            found.setdefault((namespace, name), []).append(entry)
-    return found
+        yield entry["kind"], namespace, name
+        for owner in _owners(entry):
+            maker = (owner["kind"], namespace, owner["name"])
+            yield from self._makers(self.by_name[maker]) if maker in self.by_name else [maker]
+            if deployment := _deployment(entry, owner):
+                yield "Deployment", namespace, deployment
+
+
+def _deployment(pod: Object, owner: Object) -> str:
+    """Return the Deployment of a pod, told from how that names its ReplicaSets, which so need not be read.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/deployment/sync.go, getNewReplicaSet
+    """
+    suffix = f"-{pod['metadata'].get('labels', {}).get('pod-template-hash', '')}"
+    name = str(owner["name"])
+    return name.removesuffix(suffix) if owner["kind"] == "ReplicaSet" and name.endswith(suffix) else ""
+
+
+def _stays(pod: Object) -> bool:
+    return "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") != "Failed"
 
 
 def claim_names(pod: Object) -> dict[str, str]:
@@ -226,43 +255,43 @@ def is_allocated(claim: Object) -> bool:
     return bool(claim.get("status", {}).get("allocation"))
 
 
-def standing(expected: Expected, objects: Sequence[Object], unfit: Unfit = FIT) -> Standing:
-    """Return how a workload stands, told from live objects of `KINDS`."""
-    claims = {key(entry): entry for entry in objects if entry["kind"] == "ResourceClaim"}
-    pods = pods_of(expected.workload, expected.namespace, objects)
+def standing(expected: Expected, live: Live, unfit: Unfit = FIT) -> Standing:
+    """Return how a workload stands."""
+    pods = live.pods_of(expected.makers)
     allocated = pending = 0
-    settled = _is_settled(expected, pods, objects)
+    settled = all(_has_settled(maker, live) for maker in expected.makers)
     for pod in pods:
         names = claim_names(pod).values()
-        used = [claims.get((expected.namespace, name), {}) for name in names]
+        used = [live.claims.get((key(pod)[0], name), {}) for name in names]
         given = [
             is_done(pod) or is_allocated(claim) or has_without_claim(pod, name)
             for name, claim in zip(names, used, strict=True)
         ]
         allocated += sum(given)
         pending += len(given) - sum(given)
-        there = _has_arrived(expected, pod, used) or (is_refused(pod) and not all(given))
+        there = _has_arrived(pod, used) or (is_refused(pod) and not all(given))
         settled = settled and there and not unfit.holds(pod, used, expected.seconds)
     return Standing(len(pods), allocated, pending, settled)
 
 
-def unmet(expected: Expected, found: Standing, objects: Iterable[Object]) -> Iterator[str]:
+def unmet(expected: Expected, found: Standing, live: Live) -> Iterator[str]:
     """Say, in one line or two, how a workload stands that is not as expected when its time is up."""
+    pods = found.pods if expected.pods is None else expected.pods
     if expected.pending:
         claims = found.allocated + found.pending
+        wanted = "all" if expected.allocated is None else expected.allocated
         yield (
             f"workload {expected.workload}: {found.allocated} of {claims} claims are allocated and {found.pending} "
-            f"pending after {expected.seconds} s, but it expects {expected.allocated} allocated and {expected.pending} "
-            "pending (kwok-dra:workloads expect, readyTimeoutSeconds)"
+            f"pending after {expected.seconds} s, but it expects {wanted} allocated and {expected.pending} pending "
+            f"(kwok-dra:{expected.key} expect, readyTimeoutSeconds)"
         )
     else:
-        pods = pods_of(expected.workload, expected.namespace, objects)
-        running = sum(pod["status"].get("phase") in READY_PHASES for pod in pods)
+        running = sum(pod["status"].get("phase") in READY_PHASES for pod in live.pods_of(expected.makers))
         yield (
-            f"workload {expected.workload}: {running} of {expected.pods} pods run after {expected.seconds} s "
-            "(kwok-dra:workloads readyTimeoutSeconds)"
+            f"workload {expected.workload}: {running} of {pods} pods run after {expected.seconds} s "
+            f"(kwok-dra:{expected.key} readyTimeoutSeconds)"
         )
-    if found.pods > expected.pods or found._replace(settled=True).meets(expected):
+    if found.pods > pods or found._replace(settled=True).meets(expected):
         yield "  but pods are still to change: older ones are to go, or some cannot stay on their node or device"
 
 
@@ -280,11 +309,16 @@ def _listed(pods: Sequence[str]) -> str:
     return f"pod{'s' if len(pods) > 1 else ''} {names}{f' and {more} more' if more > 0 else ''}"
 
 
-def _has_arrived(expected: Expected, pod: Object, claims: Iterable[Object]) -> bool:
+def _has_arrived(pod: Object, claims: Iterable[Object]) -> bool:
     """Tell whether the pod runs; one of a job has to have run to its end, and given back its claims."""
-    if expected.kind != "Job":
+    if not any(owner["kind"] == "Job" for owner in _owners(pod)):
         return pod["status"].get("phase") in READY_PHASES
     return is_done(pod) and not any(_is_reserved_for(claim, pod) for claim in claims)
+
+
+def _owners(entry: Object) -> Sequence[Object]:
+    owners: Sequence[Object] = entry["metadata"].get("ownerReferences") or []
+    return owners
 
 
 def _is_reserved_for(claim: Object, pod: Object) -> bool:
@@ -296,18 +330,47 @@ def _consumers(claim: Object) -> Sequence[Object]:
     return consumers
 
 
-def _is_settled(expected: Expected, pods: Sequence[Object], objects: Iterable[Object]) -> bool:
-    if expected.kind == "Pod":
-        return True
-    name = (expected.namespace, expected.workload)
-    controllers = [entry for entry in objects if entry["kind"] == expected.kind and key(entry) == name]
-    return any(_has_settled(controller, pods) for controller in controllers)
+def _has_settled(maker: Maker, live: Live) -> bool:
+    """Tell whether what makes pods is there, and all that it is to make, but for what comes when that is done."""
+    controller = live.by_name.get(maker)
+    if controller is None:
+        return False
+    pods = live.pods_of([maker])
+    match controller["kind"]:
+        case "Pod":
+            return bool(pods)
+        case "CronJob":
+            return True
+        case "Job":
+            uid = controller["metadata"]["uid"]
+            ours = all(uid in {owner["uid"] for owner in _owners(pod)} for pod in pods)
+            return ours and len(pods) == _wanted_by_job(controller["spec"], pods)
+    seen = controller["status"].get("observedGeneration") == controller["metadata"]["generation"]
+    return seen and _updated(controller, pods) == len(pods) == _wanted(controller, pods)
 
 
-def _has_settled(controller: Object, pods: Sequence[Object]) -> bool:
-    if controller["kind"] == "Job":
-        uid = controller["metadata"]["uid"]
-        return all(uid in {owner["uid"] for owner in pod["metadata"].get("ownerReferences", [])} for pod in pods)
-    status = controller["status"]
-    seen = status.get("observedGeneration") == controller["metadata"]["generation"]
-    return bool(seen and len(pods) == status.get("updatedReplicas", 0))
+def _updated(controller: Object, pods: Sequence[Object]) -> int:
+    """Return how many pods are of the newest version; all, where older ones are to stay."""
+    strategy = controller["spec"].get("updateStrategy") or {}
+    stay = strategy.get("type") == "OnDelete" or (strategy.get("rollingUpdate") or {}).get("partition")
+    counts = {"DaemonSet": "updatedNumberScheduled", "Deployment": "updatedReplicas", "StatefulSet": "updatedReplicas"}
+    name = counts.get(controller["kind"])
+    return len(pods) if stay or name is None else int(controller["status"].get(name, 0))
+
+
+def _wanted(controller: Object, pods: Sequence[Object]) -> int:
+    if controller["kind"] == "DaemonSet":
+        return int(controller["status"].get("desiredNumberScheduled", 0))
+    replicas = int(controller["spec"]["replicas"])
+    if controller["kind"] == "StatefulSet" and controller["spec"].get("podManagementPolicy") != "Parallel":
+        # The next one is made when those before it run.
+        return min(replicas, 1 + sum(pod["status"].get("phase") in READY_PHASES for pod in pods))
+    return replicas
+
+
+def _wanted_by_job(spec: Mapping[str, Any], pods: Sequence[Object]) -> int:
+    """Return how many pods a job has or had, those that wait for places among them."""
+    if spec.get("suspend"):
+        return 0
+    at_once = int(spec.get("parallelism", 1))
+    return min(int(spec.get("completions", at_once)), at_once + sum(map(is_done, pods)))

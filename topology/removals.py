@@ -9,11 +9,16 @@ Reference = tuple[str, str, str, str]
 
 
 def removable(topology: Topology) -> list[Reference]:
-    """Return the objects that hold devices or keep them from others as long as they are there, pods' makers first."""
+    """Return the objects that hold devices or keep them from others as long as they are there, pods' makers first.
+
+    Of manifests these are all objects: what they are for, nobody knows.
+    """
     manifests: list[Manifest] = []
     for workload in topology.workloads:
         manifests += pods.workload_objects(workload)
         manifests += pod_groups.pod_groups(workload, topology.cluster.minor)
+    for entry in topology.manifests:
+        manifests += reversed(entry.objects())
     manifests += taints.device_taint_rules(topology)
     return [
         *(reference(manifest) for manifest in manifests),

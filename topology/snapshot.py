@@ -7,13 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LISTS = {
+    "CronJob": "/apis/batch/v1/cronjobs",
+    "DaemonSet": "/apis/apps/v1/daemonsets",
     "Deployment": "/apis/apps/v1/deployments",
     "DeviceClass": "/apis/resource.k8s.io/v1/deviceclasses",
     "Job": "/apis/batch/v1/jobs",
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
+    "ReplicaSet": "/apis/apps/v1/replicasets",
+    "ReplicationController": "/api/v1/replicationcontrollers",
     "ResourceClaim": "/apis/resource.k8s.io/v1/resourceclaims",
     "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
+    "StatefulSet": "/apis/apps/v1/statefulsets",
 }
 """Where the API server lists the objects of each kind."""
 

@@ -11,24 +11,26 @@ from topology.faults import DeviceTaintRule
 from topology.features import served
 from topology.manifests import RESOURCE_API_VERSION, given
 from topology.occupancy import Occupancy, PoolName, occupancy
-from topology.progress import Expected, Key, Object, Unfit, key
+from topology.progress import Expected, Key, Live, Object, Unfit, key
 from topology.shortage import Shortage
+from topology.user_manifests import Manifests
 from topology.uses import features_used
 from topology.workloads import Workload
 
 CLAIMS_LISTED_MAX = 100
 """Past this many claims, `claims` gives way to counts and lists only unsatisfied ones, at most this many."""
 
-KINDS = ("Deployment", "DeviceClass", "Job", "Node", "Pod", "ResourceClaim", "ResourceSlice")
-"""The objects that `report` reads."""
+OTHER_KINDS = ("DeviceClass", "Node", "ResourceSlice")
+"""What `report` reads besides workloads, pods and claims."""
 
 
 def kinds(topology: Topology) -> list[str]:
     """Return what `snapshot.read` has to read of a stack for its report: not every cluster has taint rules."""
-    if "device taint rules" not in features_used(topology):
-        return list(KINDS)
-    version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
-    return [*KINDS, f"DeviceTaintRule=/apis/{version}/devicetaintrules"]
+    found = [*progress.kinds(maker for applied in topology.applied for maker in applied.makers()), *OTHER_KINDS]
+    if "device taint rules" in features_used(topology):
+        version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
+        found.append(f"DeviceTaintRule=/apis/{version}/devicetaintrules")
+    return found
 
 
 class Report(NamedTuple):
@@ -46,16 +48,16 @@ class Report(NamedTuple):
 UNREACHABLE = Report([], [], [], "the cluster cannot be reached", [])
 
 
-def expectation(workload: Workload) -> Expected:
-    """Return what a workload is to come to."""
+def expectation(applied: Workload | Manifests) -> Expected:
+    """Return what a workload, or what is in manifests, is to come to."""
     return Expected(
-        workload.name,
-        workload.namespace,
-        workload.kind,
-        workload.replicas,
-        workload.expected_allocated,
-        workload.expected_pending,
-        workload.ready_timeout_seconds,
+        "workloads" if isinstance(applied, Workload) else "manifests",
+        applied.name,
+        applied.makers(),
+        applied.expected_allocated,
+        applied.expected_pending,
+        applied.ready_timeout_seconds,
+        applied.replicas if isinstance(applied, Workload) else None,
     )
 
 
@@ -95,19 +97,16 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
 
     Claims are found from the pods: the controller may make a claim twice, and only the pod says which one it uses.
     """
-    live_claims = {key(claim): claim for claim in _of_kind(objects, "ResourceClaim")}
+    live = Live(objects)
     slices = _of_kind(objects, "ResourceSlice")
     lost = _not_ready_nodes(objects)
     pools = occupancy(slices, _allocated_by_pool(objects), list(_taint_rules(objects)), lost)
     shortage = Shortage(objects, pools)
-    live = progress.of_workloads(objects)
     claims = [
         entry
-        for workload in topology.workloads
-        for pod in progress.pods_of(
-            workload.name, workload.namespace, live.get((workload.namespace, workload.name), [])
-        )
-        for entry in _claims_of(workload.name, pod, live_claims, pools, shortage, lost)
+        for applied in topology.applied
+        for pod in live.pods_of(applied.makers())
+        for entry in _claims_of(applied.name, pod, live.claims, pools, shortage, lost)
     ]
     return Details(sorted(claims, key=lambda entry: (entry["workload"], entry["pod"], entry["name"])), pools)
 
@@ -118,20 +117,14 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
     lost = _not_ready_nodes(objects)
     listed = [_pool(pool, nodes, lost, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
-    live = progress.of_workloads(objects)
+    live = Live(objects)
     evicting = unfit(topology)
     return Report(
         _listed(claims),
         listed,
         sorted(_leftovers(objects), key=lambda entry: (entry["namespace"], entry["name"])),
         _summary(claims, listed),
-        [
-            line
-            for workload in topology.workloads
-            for line in _unexpected(
-                expectation(workload), live.get((workload.namespace, workload.name), []), evicting, claims
-            )
-        ],
+        [line for applied in topology.applied for line in _unexpected(expectation(applied), live, evicting, claims)],
     )
 
 
@@ -324,8 +317,8 @@ def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, An
 
 def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
     satisfied = sum(1 for claim in claims if "reason" not in claim)
-    running = len({claim["pod"] for claim in claims if claim["podPhase"] in progress.READY_PHASES})
-    pods = len({claim["pod"] for claim in claims})
+    running = len({_pod_of(claim) for claim in claims if claim["podPhase"] in progress.READY_PHASES})
+    pods = len({_pod_of(claim) for claim in claims})
     devices = sum(pool["devices"] for pool in pools)
     allocated = sum(pool["allocated"] for pool in pools)
     return (
@@ -334,12 +327,23 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
     )
 
 
-def _unexpected(
-    expected: Expected, objects: Sequence[Object], evicting: Unfit, claims: list[dict[str, Any]]
-) -> Iterator[str]:
-    found = progress.standing(expected, objects, evicting)
+def _pod_of(claim: Mapping[str, Any]) -> Key:
+    return claim["namespace"], claim["pod"]
+
+
+def _unexpected(expected: Expected, live: Live, evicting: Unfit, claims: list[dict[str, Any]]) -> Iterator[str]:
+    found = progress.standing(expected, live, evicting)
     if found.meets(expected):
         return
-    yield from progress.unmet(expected, found, objects)
-    unsatisfied = [claim for claim in claims if claim["workload"] == expected.workload and "reason" in claim]
-    yield from progress.reasons((claim["pod"], claim["reason"]) for claim in unsatisfied)
+    yield from progress.unmet(expected, found, live)
+    yield from progress.reasons(_refusals(expected, live, claims))
+
+
+def _refusals(expected: Expected, live: Live, claims: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Say why pods are pending: for want of devices, or, those without claims, of anything else."""
+    for claim in claims:
+        if claim["workload"] == expected.workload and "reason" in claim:
+            yield claim["pod"], claim["reason"]
+    for pod in live.pods_of(expected.makers):
+        if progress.is_refused(pod) and not progress.claim_names(pod):
+            yield pod["metadata"]["name"], progress.refusal(pod)

@@ -1,13 +1,41 @@
 """What of DRA a stack uses, and what its cluster therefore has to be told."""
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from typing import Any
 
 from topology.configuration import Cluster, Devices, Topology
 from topology.features import FEATURES, gates_for, runtime_config_for
+from topology.manifests import RESOURCE_API_VERSION, Manifest
+from topology.user_manifests import entries, is_of_resource_api, part, pod_spec
 from topology.workloads import ClaimSpec, Workload
 
 _INCLUDES = re.compile(r"\.\s*includes\s*\(")
+
+_OF_CLAIMS = {
+    "adminAccess": "admin access",
+    "capacity": "consumable capacity",
+    "distinctAttribute": "consumable capacity",
+    "firstAvailable": "prioritized list",
+    "tolerations": "device taints",
+}
+_OF_SLICES = {
+    "allowMultipleAllocations": "consumable capacity",
+    "bindingConditions": "binding conditions",
+    "consumesCounters": "partitionable devices",
+    "sharedCounters": "partitionable devices",
+    "taints": "device taints",
+}
+# The keys of manifests that are about a feature, by kind; `kind` itself for kinds that are.
+_KEYS: Mapping[str, Mapping[str, str]] = {
+    "DeviceClass": {"extendedResourceName": "extended resources"},
+    "DeviceTaintRule": {"kind": "device taint rules", "taint": "device taints"},
+    "ResourceClaim": _OF_CLAIMS,
+    "ResourceClaimTemplate": _OF_CLAIMS,
+    "ResourcePoolStatusRequest": {"kind": "resource pool status"},
+    "ResourceSlice": _OF_SLICES,
+}
+_IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io/"
 
 
 def features_used(topology: Topology) -> dict[str, str]:
@@ -15,14 +43,24 @@ def features_used(topology: Topology) -> dict[str, str]:
     return dict(reversed(list(_uses(topology))))
 
 
-def completed(cluster: Cluster, features: dict[str, str]) -> Cluster:
-    """Return `cluster` with the feature gates and APIs that the `features` need; what the user says goes over them."""
+def apis_written(topology: Topology) -> dict[str, str]:
+    """Return the group versions of resource.k8s.io in which manifests are written, each with the key of a file."""
+    return {
+        document.content["apiVersion"]: f"manifests[{index}].files[{number}]"
+        for index, entry in enumerate(topology.manifests)
+        for number, document in entry.documents()
+        if is_of_resource_api(document.content) and document.content["apiVersion"] != RESOURCE_API_VERSION
+    }
+
+
+def completed(cluster: Cluster, features: dict[str, str], apis: Iterable[str] = ()) -> Cluster:
+    """Return `cluster` with the gates and APIs that the `features` need, and `apis`; what the user says goes over."""
     gates = gates_for(features, cluster.minor)
-    apis = apis_needed(cluster, features)
+    served = dict.fromkeys(sorted(apis), True) | apis_needed(cluster, features)
     return cluster.model_copy(
         update={
             "kube_feature_gates": gates | cluster.kube_feature_gates,
-            "kube_runtime_config": apis | cluster.kube_runtime_config,
+            "kube_runtime_config": served | cluster.kube_runtime_config,
         }
     )
 
@@ -65,6 +103,9 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
         if workload.extended_resources:
             yield "extended resources", f"workloads[{index}].containers"
         yield from _of_pod_group(workload, f"workloads[{index}].podGroup")
+    for index, entry in enumerate(topology.manifests):
+        for number, document in entry.documents():
+            yield from ((feature, f"manifests[{index}].files[{number}]") for feature in _of_manifest(document.content))
 
 
 def _of_devices(devices: Devices) -> Iterator[str]:
@@ -134,3 +175,25 @@ def _of_claim(claim: ClaimSpec, lists: Set[str]) -> Iterator[str]:
 def _ask_for_lists(expressions: Iterable[str]) -> bool:
     """Tell whether CEL expressions use the function that comes with list attributes."""
     return any(_INCLUDES.search(expression) for expression in expressions)
+
+
+def _of_manifest(manifest: Manifest) -> Iterator[str]:
+    if is_of_resource_api(manifest):
+        features = _KEYS.get(manifest["kind"], {})
+        yield from (features[key] for key in _keys(manifest) if key in features)
+    for container in entries(pod_spec(manifest) or {}, "containers"):
+        limits = part(container, "resources", "limits")
+        if isinstance(limits, dict) and any(str(name).startswith(_IMPLICIT_EXTENDED_RESOURCE) for name in limits):
+            yield "extended resources"
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Go through the keys of an object, wherever they are, that hold something; but for what only drivers read."""
+    if isinstance(value, dict):
+        for key, held in value.items():
+            if held and key != "opaque":
+                yield key
+                yield from _keys(held)
+    elif isinstance(value, list):
+        for held in value:
+            yield from _keys(held)

@@ -15,9 +15,10 @@ from pydantic_core import ErrorDetails
 from topology import limits, preflight
 from topology.catalogue import ENTRIES, Catalogue, built_in
 from topology.configuration import Topology
+from topology.files import UnreadableError, content
 from topology.model import Model
 from topology.problems import Problem
-from topology.uses import completed, features_used
+from topology.uses import apis_written, completed, features_used
 from topology.values import suggestion
 from topology.workloads import DEFAULT_NAMESPACE
 
@@ -46,14 +47,15 @@ def load(raw: Mapping[str, object], folder: Path = Path()) -> Topology:
     catalogue, problems = _catalogue(raw, folder)
     problems += _inconsistencies(raw, catalogue)
     try:
-        topology = Topology.model_validate(raw, context=catalogue._asdict())
+        topology = Topology.model_validate(raw, context={**catalogue._asdict(), "folder": folder})
     except ValidationError as error:
         problems += [Problem(_path(details["loc"]), _message(details)) for details in error.errors()]
     else:
         topology = _with_shipped_classes(topology, catalogue)
         problems += [] if problems else preflight.problems(topology)
-        cluster = completed(topology.cluster, features_used(topology))
-        topology = topology.model_copy(update={"cluster": cluster})
+        if not problems:
+            cluster = completed(topology.cluster, features_used(topology), apis_written(topology))
+            topology = topology.model_copy(update={"cluster": cluster})
     if problems:
         raise ConfigurationError(sorted(dict.fromkeys(problems), key=_place))
     return topology
@@ -69,36 +71,27 @@ def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list
             continue  # The models tell.
         try:
             catalogue = catalogue.extended(_read(folder, name))
-        except (OSError, _WrongFileError, ValidationError, yaml.YAMLError) as error:
+        except (UnreadableError, ValidationError, yaml.YAMLError) as error:
             problems += [Problem(f"catalogue[{index}]", message) for message in _messages_of(error, name)]
     return catalogue, problems
 
 
 def _read(folder: Path, name: str) -> dict[str, Any]:
-    file = (folder / name).resolve()
-    if not file.is_relative_to(folder.resolve()):
-        raise _WrongFileError(f"{name!r} is not below the project's folder: put the file beside the stack's")
-    content = yaml.safe_load(file.read_bytes())
+    found = yaml.safe_load(content(folder, name))
     sections = ", ".join(ENTRIES)
-    if not isinstance(content, dict) or not content.keys() & ENTRIES.keys():
-        raise _WrongFileError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
-    if unknown := [key for key in content if key not in ENTRIES and not str(key).startswith("x-")]:
-        raise _WrongFileError(
+    if not isinstance(found, dict) or not found.keys() & ENTRIES.keys():
+        raise UnreadableError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
+    if unknown := [key for key in found if key not in ENTRIES and not str(key).startswith("x-")]:
+        raise UnreadableError(
             f"{name!r} has a key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and keys that "
             "begin with x- for anchors"
         )
-    return content
-
-
-class _WrongFileError(ValueError):
-    pass
+    return found
 
 
 def _messages_of(error: Exception, name: str) -> list[str]:
     if isinstance(error, ValidationError):
         return [f"{name!r}: {_path(details['loc'])}: {_message(details)}" for details in error.errors()]
-    if isinstance(error, OSError):
-        return [f"the file {name!r} cannot be read: {error.strerror}"]
     if isinstance(error, yaml.YAMLError):
         return [f"{name!r} is not YAML: {' '.join(str(error).split())}"]
     return [str(error)]
@@ -115,13 +108,16 @@ def _place(problem: Problem) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", problem.path)]
 
 
+APPLIED = ("workloads", "manifests")
+"""What comes after each other, and what the outputs call a workload."""
+
 # The rules between the parts. They read the raw configuration, so that they hold beside errors elsewhere in it, and
 # leave what has the wrong shape to the models.
 
 
 def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
-    for key in ("deviceClasses", "nodePools", "workloads"):
-        yield from _duplicates(_each("", raw, key), "name")
+    for keys in (["deviceClasses"], ["nodePools"], APPLIED):
+        yield from _duplicates([entry for key in keys for entry in _each("", raw, key)], "name")
     yield from _too_many_nodes(raw)
     names = [entry.get("name") for _, entry in _each("", raw, "deviceClasses")]
     classes = [name for name in names if isinstance(name, str)]
@@ -282,7 +278,7 @@ def _no_shared_claim(name: str, namespace: str, known: list[tuple[str, str]]) ->
 
 def _order(raw: Mapping[str, object]) -> Iterator[Problem]:
     """Yield what of `after` is no order."""
-    workloads = {str(workload.get("name")): (path, workload) for path, workload in _each("", raw, "workloads")}
+    workloads = {str(entry.get("name")): (path, entry) for key in APPLIED for path, entry in _each("", raw, key)}
     predecessors: dict[str, list[str]] = {}
     for name, (path, workload) in workloads.items():
         after = workload.get("after")

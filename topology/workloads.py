@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from topology import limits
 from topology.model import Model
+from topology.progress import Maker
 from topology.values import (
     CelExpression,
     ContainerResourceName,
@@ -328,6 +329,16 @@ class Workload(Model):
     expect: Expectation = Expectation()
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
 
+    def makers(self) -> list[Maker]:
+        """Return what makes the pods."""
+        if self.kind == "Pod":
+            return [(self.kind, self.namespace, name) for name in self.pod_names()]
+        return [(self.kind, self.namespace, self.name)]
+
+    def pod_names(self) -> list[str]:
+        """Return the names of bare pods."""
+        return [f"{self.name}-{index}" for index in range(self.replicas)]
+
     def template_name(self, claim: Claim) -> str:
         """Return the name of the ResourceClaimTemplate of `claim`."""
         return claim.template or f"{self.name}-{claim.name}"
@@ -423,14 +434,27 @@ class Workload(Model):
         return self
 
 
-def in_order(workloads: Sequence[Workload]) -> list[Workload]:
-    """Return the workloads so that each comes after those that it names.
+class Ordered(Protocol):
+    """What can come after others of its kind."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def after(self) -> list[str]:
+        """The names of those that it comes after."""
+
+
+_T = TypeVar("_T", bound=Ordered)
+
+
+def in_order(entries: Sequence[_T]) -> list[_T]:
+    """Return the entries so that each comes after those that it names.
 
     Raises:
         graphlib.CycleError: some come after each other.
     """
-    by_name = {workload.name: workload for workload in workloads}
-    sorter = TopologicalSorter(
-        {workload.name: [name for name in workload.after if name in by_name] for workload in workloads}
-    )
+    by_name = {entry.name: entry for entry in entries}
+    sorter = TopologicalSorter({entry.name: [name for name in entry.after if name in by_name] for entry in entries})
     return [by_name[name] for name in sorter.static_order()]

@@ -27,6 +27,7 @@ SCENARIOS = (
     "extended-resource",
     "jobs",
     "list-attributes",
+    "manifests",
     "match-attribute",
     "multiple-allocations-partitionable",
     "node-allocatable-resources",
@@ -48,6 +49,7 @@ PROGRAM = (
     *(f"Pulumi.{stack}.yaml" for stack in (*STACKS, *SCENARIOS)),
     "__main__.py",
     "components",
+    "manifests",
     "topology",
     "views",
 )

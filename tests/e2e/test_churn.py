@@ -19,7 +19,7 @@ from tests.e2e.project import Project, kill, wait_until
 from tests.e2e.reader import Object, Reader
 from topology import snapshot
 from topology.configuration import Topology
-from topology.status import KINDS, Report, details, report
+from topology.status import Report, details, kinds, report
 from topology.validation import load
 
 STACK = "example-driver"
@@ -51,13 +51,13 @@ def topology(project: Project) -> Topology:
 
 
 @pytest.fixture
-def read(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Object]]:
+def read(project: Project, topology: Topology, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Object]]:
     """Return a function that reads as the program does for its outputs and views."""
     for name, value in project.environment.items():
         monkeypatch.setenv(name, value)
 
     def objects() -> list[Object]:
-        found = snapshot.read(KINDS)
+        found = snapshot.read(kinds(topology))
         assert found is not None
         return found
 

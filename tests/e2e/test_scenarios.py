@@ -77,7 +77,7 @@ def test_scenario(versioned: tuple[Project, str], scenario: str) -> None:
         check_warnings(project.up())
         assert project.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{version}"
         seen = Seen(project)
-        check_expectations(seen, config["workloads"])
+        check_expectations(seen, [*config.get("workloads", []), *config.get("manifests", [])])
         check_outputs(seen)
         FACTS[scenario](seen)
         project.up("--expect-no-changes")
@@ -386,6 +386,21 @@ def node_allocatable_resources(seen: Seen) -> None:
     assert counted == {claim["name"]: [{"name": "cpu", "quantity": "6"}] for claim in pinned}
 
 
+def manifests(seen: Seen) -> None:
+    assert [(claim["namespace"], claim["pod"]) for claim in seen.of("quickstart")] == [
+        ("quickstart", "pod1"),
+        ("quickstart", "pod2"),
+    ]
+    assert len(set(devices(*seen.of("quickstart")))) == 2
+    assert [(claim["podPhase"], claim["state"]) for claim in seen.of("batch")] == [("Succeeded", "released")] * 2
+    # As the files have them, in the version in which they have them.
+    kinds = set(seen.project.resources())
+    assert {f"kubernetes:resource.k8s.io/{version}:ResourceClaimTemplate" for version in ("v1", "v1beta1")} <= kinds
+    pods = {pod["metadata"]["name"]: pod["spec"] for pod in seen.reader.by_kind["Pod"]}
+    assert pods["pod1"]["containers"][0]["command"] == ["bash", "-c", "nvidia-smi -L; sleep infinity"]
+    assert seen.pool("l4")["free"] == 1
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
@@ -396,6 +411,7 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "extended-resource": extended_resource,
     "jobs": jobs,
     "list-attributes": list_attributes,
+    "manifests": manifests,
     "match-attribute": match_attribute,
     "multiple-allocations-partitionable": multiple_allocations_partitionable,
     "node-allocatable-resources": node_allocatable_resources,

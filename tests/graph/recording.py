@@ -75,9 +75,9 @@ def live_objects(made: dict[str, Any]) -> list[dict[str, Any]]:
     spec = made["spec"]
     count = int(spec["replicas"] if made["kind"] == "Deployment" else spec["completions"])
     status = {"observedGeneration": 1, "updatedReplicas": count}
-    owner = {"ownerReferences": [{"kind": made["kind"], "uid": metadata["uid"]}]}
+    owner = {"ownerReferences": [{"kind": made["kind"], "name": metadata["name"], "uid": metadata["uid"]}]}
     return [
-        {"kind": made["kind"], "metadata": metadata, "status": status},
+        {"kind": made["kind"], "metadata": metadata, "spec": spec, "status": status},
         *(
             entry
             for index in range(count)

@@ -11,7 +11,6 @@ from topology import claims, pods
 from topology import nodes as node_objects
 from topology.progress import Expected
 from topology.slices import resource_slices
-from topology.status import KINDS
 from topology.validation import load
 
 CLUSTER = "KwokCluster kwok-dra-dev"
@@ -206,9 +205,16 @@ def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
     assert recording.order[-1] == call["token"] == "command:local:run"
     environment = call["environment"]
     assert environment["KUBECONFIG"] == KUBECONFIG
-    waited_for = [Expected(*entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])]
+    waited_for = [Expected.from_json(entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])]
     assert {entry.workload: entry.seconds for entry in waited_for} == dict.fromkeys(case.templates, 120)
-    assert environment["KWOK_DRA_KINDS"] == ",".join(KINDS)
+    assert environment["KWOK_DRA_KINDS"].split(",") == [
+        "Pod",
+        "ResourceClaim",
+        "Deployment",
+        "DeviceClass",
+        "Node",
+        "ResourceSlice",
+    ]
     assert "KWOK_DRA_STRICT" not in environment
     assert not [workload for workload in case.templates if workload in call["command"]]
     assert call["logging"] == "stderr"

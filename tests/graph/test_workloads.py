@@ -126,8 +126,8 @@ def test_workloads_that_come_after_others() -> None:
     assert environment["KUBECONFIG"] == KUBECONFIG
     assert environment["KWOK_DRA_STRICT"] == "true"
     assert "KWOK_DRA_KINDS" not in environment
-    assert [Expected(*entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])] == [
-        Expected("first", "default", "Deployment", 2, 2, 0, 7)
+    assert [Expected.from_json(entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])] == [
+        Expected("workloads", "first", (("Deployment", "default", "first"),), 2, 0, 7, 2)
     ]
 
 

@@ -40,7 +40,8 @@ def claimed(workload: str, *results: Object, name: str = "x", reason: str = "no 
     status["resourceClaimStatuses"] = [{"name": "c", "resourceClaimName": f"{workload}-{name}-c"}]
     spec = {"resourceClaims": [{"name": "c", "resourceClaimTemplateName": "t"}], "containers": []}
     placed = {"nodeName": results[0]["pool"]} if results else {}
-    pod = live("Pod", f"{workload}-{name}", spec | placed, status, labels={"app": workload})
+    owners = [{"kind": "Deployment", "name": workload}]
+    pod = live("Pod", f"{workload}-{name}", spec | placed, status, ownerReferences=owners)
     return [pod, claim(f"{workload}-{name}-c", *results)]
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tests.e2e.project import SCENARIOS, STACKS
 from tests.unit.conftest import ROOT
-from topology import configuration, devices, faults, placeholders, workloads
+from topology import configuration, devices, faults, placeholders, user_manifests, workloads
 from topology.catalogue import ENTRIES, built_in
 from topology.configuration import Topology
 from topology.devices import DeviceModel
@@ -40,6 +40,7 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "`claims`": workloads.SharedClaim,
     "`workloads`": workloads.Workload,
     "`workloads[].podGroup`": workloads.PodGroup,
+    "`manifests`": user_manifests.Manifests,
     "`workloads[].claims[]`": workloads.Claim,
     "`requests[]`": workloads.DeviceRequest,
     "`firstAvailable[]`": workloads.DeviceSubRequest,
@@ -152,14 +153,14 @@ def test_every_scenario_is_in_the_table_with_its_numbers() -> None:
     assert set(told) == set(SCENARIOS)
     for scenario, row in told.items():
         assert row.pop("what it shows")
-        workloads = loaded(scenario).workloads
-        assert all(workload.expect.model_fields_set for workload in workloads), "each says what it expects"
+        applied = loaded(scenario).applied
+        assert all(entry.expect.model_fields_set for entry in applied), "each says what it expects"
         numbers = numbers_of(scenario)
         assert row == {
             "nodes": numbers["nodes"],
             "devices": numbers["devices"],
-            "allocated": str(sum(workload.expected_allocated for workload in workloads)),
-            "pending": str(sum(workload.expected_pending for workload in workloads)),
+            "allocated": str(sum(entry.expected_allocated or 0 for entry in applied)),
+            "pending": str(sum(entry.expected_pending for entry in applied)),
         }
 
 
@@ -336,6 +337,7 @@ def test_every_placeholder_is_in_the_reference() -> None:
 def test_the_examples_of_the_reference_are_right(tmp_path: Path) -> None:
     files = examples("docs/configuration.md")
     for file, content in files.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(content)
     stacks = [file.split(".")[1] for file in files if file.startswith("Pulumi.")]
     found = {stack: loaded(stack, tmp_path) for stack in stacks}
@@ -389,6 +391,7 @@ REFUSED = [
     refused(constraint={"matchAttribute": "gpu.nvidia.com/pcieRoot"}),
     refused(workload={"replicas": 9}),
     refused(workload={"nodeSelector": {"zone": "a"}}),
+    refused({"taints": [{"key": "gpu"}]}, workloads=[], manifests=[{"name": "m", "files": ["manifests/batch.yaml"]}]),
     refused({"mig": "dynamic"}, cluster={"kubeFeatureGates": {"DRAPartitionableDevices": False}}),
     refused(cluster={"kubeFeatureGates": {"DynamicResourceAllocation": False}}),
     refused(cluster={"kubeFeatureGates": {"DRAListTypeAttributes": True}, "kubeVersion": "1.35.1"}),

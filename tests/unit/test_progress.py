@@ -1,10 +1,11 @@
 """How far a workload has come, told from live objects as kubectl prints them."""
 
+import json
 from typing import Any
 
 import pytest
 
-from topology.progress import FIT, Expected, Standing, Unfit, claim_names, pods_of, standing
+from topology.progress import FIT, Expected, Live, Standing, Unfit, claim_names, standing
 
 Object = dict[str, Any]
 
@@ -21,11 +22,11 @@ def live(kind: str, name: str, **values: Any) -> Object:
 
 
 def pod(name: str, phase: str = "Running", *claims: str, **values: Any) -> Object:
-    """Return a pod of the workload `job` whose claims, called by numbers, are the given ones."""
+    """Return a pod whose claims, called by numbers, are the given ones."""
     statuses = [{"name": str(place), "resourceClaimName": claim} for place, claim in enumerate(claims) if claim]
     entries = [{"name": str(place), "resourceClaimTemplateName": "t"} for place in range(len(claims))]
     place = {} if phase == "Pending" else {"nodeName": "node-0"}
-    metadata = {"labels": {"app": "job"}} | values.pop("metadata", {})
+    metadata = values.pop("metadata", {})
     status = {"phase": phase, "resourceClaimStatuses": statuses} | values.pop("status", {})
     spec = {"containers": CONTAINERS, "resourceClaims": entries} | place | values
     return live("Pod", name, metadata=metadata, spec=spec, status=status)
@@ -52,16 +53,26 @@ def reserved(name: str, pod: str) -> Object:
 def deployment(updated: int = 1, generation: int = 1, observed: int | None = 1) -> Object:
     """Return the deployment of the workload."""
     status = {"observedGeneration": observed, "updatedReplicas": updated} if observed else {}
-    return live("Deployment", "job", metadata={"generation": generation}, status=status)
+    return live("Deployment", "job", metadata={"generation": generation}, spec={"replicas": updated}, status=status)
 
 
-def owned(uid: str) -> Object:
-    """Return the metadata of a pod that a job has made."""
-    return {"ownerReferences": [{"kind": "Job", "uid": uid}]}
+def owned(kind: str = "Deployment", name: str = "job", uid: str = "uid of job") -> Object:
+    """Return the metadata of what a controller has made, the workload's unless it is another one."""
+    return {"ownerReferences": [{"kind": kind, "name": name, "uid": uid}]}
 
 
-def expected(kind: str = "Deployment", pods: int = 1, allocated: int = 1, pending: int = 0) -> Expected:
-    return Expected("job", "n", kind, pods, allocated, pending, 5)
+def by_job(name: str, phase: str = "Succeeded", *claims: str, uid: str = "uid of job", **values: Any) -> Object:
+    """Return a pod that the job of the workload has made."""
+    return pod(name, phase, *claims, metadata=owned("Job", uid=uid), **values)
+
+
+def job(completions: int = 1, **spec: Any) -> Object:
+    """Return the job of the workload."""
+    return live("Job", "job", spec={"completions": completions, "parallelism": completions} | spec)
+
+
+def expected(kind: str = "Deployment", name: str = "job", allocated: int | None = 1, pending: int = 0) -> Expected:
+    return Expected("workloads", "job", [(kind, "n", name)], allocated, pending, 5)
 
 
 HELD = claim("c", "gpu-0")
@@ -71,7 +82,7 @@ FREE = claim("c")
 @pytest.mark.parametrize(
     ("objects", "allocated", "pending", "settled"),
     [
-        ([], 0, 0, True),
+        ([], 0, 0, False),
         ([pod("a", "Running", "c"), HELD], 1, 0, True),
         # Claims are not made yet, or not seen yet.
         ([pod("a", "Pending", "")], 0, 1, False),
@@ -87,31 +98,44 @@ FREE = claim("c")
         ([pod("a", "Succeeded", "c")], 1, 0, True),
         ([pod("a", "Succeeded", "c"), FREE], 1, 0, True),
         # On their way out.
-        ([pod("a", "Failed", "c"), FREE], 0, 0, True),
-        ([pod("a", "Running", "c", metadata={"deletionTimestamp": "now"}), HELD], 0, 0, True),
+        ([pod("a", "Failed", "c"), FREE], 0, 0, False),
+        ([pod("a", "Running", "c", metadata={"deletionTimestamp": "now"}), HELD], 0, 0, False),
         # Not ours.
-        ([pod("a", "Pending", "c", metadata={"namespace": "else"}), FREE], 0, 0, True),
-        ([pod("a", "Pending", "c", metadata={"labels": {"app": "else"}}), FREE], 0, 0, True),
+        ([pod("a", "Pending", "c", metadata={"namespace": "else"}), FREE, pod("a")], 0, 0, True),
+        ([pod("b", "Pending", "c"), FREE, pod("a")], 0, 0, True),
         ([pod("a", "Running", "c"), HELD | {"metadata": {"name": "c", "namespace": "else"}}], 0, 1, True),
     ],
 )
 def test_pods_and_their_claims(objects: list[Object], allocated: int, pending: int, settled: bool) -> None:
-    found = standing(expected("Pod"), objects)
-    assert found == Standing(len(pods_of("job", "n", objects)), allocated, pending, settled)
+    found = standing(expected("Pod", "a"), Live(objects))
+    assert found._replace(pods=0) == Standing(0, allocated, pending, settled)
+    assert found.pods == len(Live(objects).pods_of([("Pod", "n", "a")]))
 
 
 @pytest.mark.parametrize(
-    ("found", "meets"),
+    ("found", "allocated", "meets"),
     [
-        (Standing(2, 1, 1, True), True),
-        (Standing(2, 1, 1, False), False),
-        (Standing(3, 1, 1, True), False),
-        (Standing(2, 2, 0, True), False),
-        (Standing(2, 1, 2, True), False),
+        (Standing(2, 1, 1, True), 1, True),
+        (Standing(2, 1, 1, False), 1, False),
+        (Standing(2, 2, 0, True), 1, False),
+        (Standing(2, 2, 1, True), 1, False),
+        (Standing(2, 1, 2, True), 1, False),
+        (Standing(3, 2, 1, True), None, True),
+        (Standing(3, 2, 0, True), None, False),
     ],
 )
-def test_what_meets_an_expectation(found: Standing, meets: bool) -> None:
-    assert found.meets(expected(pods=2, allocated=1, pending=1)) == meets
+def test_what_meets_an_expectation(found: Standing, allocated: int | None, meets: bool) -> None:
+    assert found.meets(expected(allocated=allocated, pending=1)) == meets
+
+
+def of(kind: str, status: Object, observed: int = 1, **spec: Any) -> Object:
+    """Return a controller called `job`."""
+    return live(kind, "job", spec=spec, status={"observedGeneration": observed} | status)
+
+
+def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
+    """Return pods that a controller called `job` has made."""
+    return [pod(str(place), phase, metadata=owned(kind)) for place in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -120,46 +144,101 @@ def test_what_meets_an_expectation(found: Standing, meets: bool) -> None:
         ("Deployment", [], [], False),
         ("Deployment", [deployment(0, observed=None)], [], False),
         ("Deployment", [deployment(0)], [], True),
-        ("Deployment", [deployment(1)], [pod("a")], True),
+        ("Deployment", [deployment(1)], [pod("a", metadata=owned())], True),
+        # It has not made all of its pods.
+        ("Deployment", [of("Deployment", {"updatedReplicas": 1}, replicas=2)], pods(1, "Deployment"), False),
         # What the status says is about the deployment as it was before the update.
-        ("Deployment", [deployment(1, generation=2)], [pod("a")], False),
-        ("Deployment", [deployment(1, generation=2, observed=2)], [pod("a")], True),
+        ("Deployment", [deployment(1, generation=2)], pods(1, "Deployment"), False),
+        ("Deployment", [deployment(1, generation=2, observed=2)], pods(1, "Deployment"), True),
         # A pod of an older version is there still.
-        ("Deployment", [deployment(1)], [pod("a"), pod("b")], False),
-        ("Deployment", [deployment(0)], [pod("a")], False),
-        ("Deployment", [deployment(1) | {"kind": "Job"}], [pod("a")], False),
+        ("Deployment", [deployment(1)], pods(2, "Deployment"), False),
+        ("Deployment", [deployment(0)], pods(1, "Deployment"), False),
+        ("Deployment", [deployment(1) | {"kind": "Job"}], pods(1, "Deployment"), False),
         ("Deployment", [live("Deployment", "else", status={"observedGeneration": 1})], [], False),
-        ("Job", [], [], False),
-        ("Job", [live("Job", "job")], [], True),
-        ("Job", [live("Job", "job")], [pod("a", "Succeeded", metadata=owned("uid of job"))], True),
-        # It is to run to its end, and its claim to be given back.
-        ("Job", [live("Job", "job")], [pod("a", metadata=owned("uid of job"))], False),
+        ("ReplicaSet", [of("ReplicaSet", {}, replicas=2)], pods(2, "ReplicaSet"), True),
+        ("ReplicaSet", [of("ReplicaSet", {}, replicas=2)], pods(1, "ReplicaSet"), False),
+        ("StatefulSet", [of("StatefulSet", {"updatedReplicas": 2}, replicas=2)], pods(2, "StatefulSet"), True),
+        ("StatefulSet", [of("StatefulSet", {"updatedReplicas": 1}, replicas=2)], pods(2, "StatefulSet"), False),
         (
-            "Job",
-            [live("Job", "job"), reserved("c", "a")],
-            [pod("a", "Succeeded", "c", metadata=owned("uid of job"))],
-            False,
-        ),
-        (
-            "Job",
-            [live("Job", "job"), reserved("c", "b")],
-            [pod("a", "Succeeded", "c", metadata=owned("uid of job"))],
+            "StatefulSet",
+            [of("StatefulSet", {"updatedReplicas": 1}, replicas=2, updateStrategy={"type": "OnDelete"})],
+            pods(2, "StatefulSet"),
             True,
         ),
-        ("Job", [live("Job", "job")], [refused("a", "c", metadata=owned("uid of job"))], True),
-        # A replaced job leaves pods behind for a while.
+        # Its second pod comes when the first one runs.
         (
-            "Job",
-            [live("Job", "job")],
-            [pod("a", "Succeeded", metadata=owned("uid of job")), pod("b", "Succeeded", metadata=owned("x"))],
+            "StatefulSet",
+            [of("StatefulSet", {"updatedReplicas": 1}, replicas=2)],
+            [refused("a", "c", metadata=owned("StatefulSet"))],
+            True,
+        ),
+        (
+            "StatefulSet",
+            [of("StatefulSet", {"updatedReplicas": 1}, replicas=2, podManagementPolicy="Parallel")],
+            [refused("a", "c", metadata=owned("StatefulSet"))],
             False,
         ),
-        ("Job", [live("Job", "job")], [pod("a", "Succeeded")], False),
-        ("Pod", [], [pod("a")], True),
+        (
+            "DaemonSet",
+            [of("DaemonSet", {"desiredNumberScheduled": 1, "updatedNumberScheduled": 1})],
+            pods(1, "DaemonSet"),
+            True,
+        ),
+        ("DaemonSet", [of("DaemonSet", {"desiredNumberScheduled": 1})], pods(1, "DaemonSet"), False),
+        ("DaemonSet", [of("DaemonSet", {"desiredNumberScheduled": 1})], [], False),
+        ("Job", [], [], False),
+        ("Job", [job(0)], [], True),
+        ("Job", [job(1)], [], False),
+        ("Job", [job(1, suspend=True)], [], True),
+        ("Job", [job(1)], [by_job("a")], True),
+        # It is to run to its end, and its claim to be given back.
+        ("Job", [job(1)], [by_job("a", "Running")], False),
+        ("Job", [job(1), reserved("c", "a")], [by_job("a", "Succeeded", "c")], False),
+        ("Job", [job(1), reserved("c", "b")], [by_job("a", "Succeeded", "c")], True),
+        ("Job", [job(1)], [refused("a", "c", metadata=owned("Job"))], True),
+        # The next ones come when those before them are done.
+        ("Job", [job(3, parallelism=1)], [by_job("a"), refused("b", "c", metadata=owned("Job"))], True),
+        ("Job", [job(3, parallelism=1)], [by_job("a"), by_job("b")], False),
+        # A replaced job leaves pods behind for a while.
+        ("Job", [job(2)], [by_job("a"), by_job("b", uid="x")], False),
+        ("CronJob", [live("CronJob", "job")], [], True),
+        ("CronJob", [], [], False),
+        ("Pod", [], [pod("job")], True),
+        ("Pod", [], [pod("a")], False),
     ],
 )
 def test_when_a_controller_is_done(kind: str, controllers: list[Object], pods: list[Object], settled: bool) -> None:
-    assert standing(expected(kind), [*pods, *controllers]).settled == settled
+    assert standing(expected(kind), Live([*pods, *controllers])).settled == settled
+
+
+def test_whose_a_pod_is() -> None:
+    objects = [
+        pod("bare"),
+        pod("adopted", metadata=owned("ReplicaSet", "job-1")),
+        pod("lost", metadata=owned("ReplicaSet", "gone")),
+        pod("timed", metadata=owned("Job", "job-2")),
+        pod("going", metadata=owned("ReplicaSet", "job-1") | {"deletionTimestamp": "now"}),
+        pod("else", metadata=owned("ReplicaSet", "job-1") | {"namespace": "else"}),
+        live("ReplicaSet", "job-1", metadata=owned("Deployment")),
+        live("Job", "job-2", metadata=owned("CronJob")),
+    ]
+
+    def found(*makers: tuple[str, str]) -> list[str]:
+        return [
+            entry["metadata"]["name"] for entry in Live(objects).pods_of([(kind, "n", name) for kind, name in makers])
+        ]
+
+    assert found(("Deployment", "job")) == ["adopted"]
+    assert found(("ReplicaSet", "job-1")) == ["adopted"]
+    assert found(("ReplicaSet", "gone")) == ["lost"]
+    assert found(("CronJob", "job")) == ["timed"]
+    assert found(("Pod", "bare"), ("Deployment", "job"), ("ReplicaSet", "job-1")) == ["bare", "adopted"]
+    assert found(("Job", "job"), ("Deployment", "bare")) == []
+
+
+def test_what_is_expected_survives_json() -> None:
+    entry = expected()._replace(makers=(("Pod", "n", "a"), ("Job", "n", "b")))
+    assert Expected.from_json(json.loads(json.dumps(entry))) == entry
 
 
 MADE = {"extendedResourceClaimStatus": {"resourceClaimName": "e"}}
@@ -181,7 +260,7 @@ MADE = {"extendedResourceClaimStatus": {"resourceClaimName": "e"}}
 def test_extended_resources(found: Object, names: dict[str, str], allocated: int, pending: int) -> None:
     assert claim_names(found).keys() == names.keys()
     assert claim_names(found).get("extended resources") == names.get("extended resources")
-    where = standing(expected("Pod"), [found, HELD])
+    where = standing(expected("Pod", "a"), Live([found, HELD]))
     assert (where.allocated, where.pending) == (allocated, pending)
 
 
@@ -189,7 +268,8 @@ def test_claims_that_the_pod_names_itself() -> None:
     shared = pod("a", resourceClaims=[{"name": "x", "resourceClaimName": "c"}])
     assert claim_names(shared) == {"x": "c"}
     other = shared | {"metadata": shared["metadata"] | {"name": "b"}}
-    assert standing(expected("Pod"), [shared, other, HELD]) == Standing(2, 2, 0, True)
+    both = expected()._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
+    assert standing(both, Live([shared, other, HELD])) == Standing(2, 2, 0, True)
 
 
 def tolerating(seconds: int | None, **values: Any) -> Object:
@@ -218,9 +298,9 @@ def tolerating(seconds: int | None, **values: Any) -> Object:
 )
 def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bool) -> None:
     """They are awaited if they will be evicted within the time that there is: 5 s."""
-    objects = [pod("a", "Running", "c", tolerations=tolerations), HELD]
-    assert standing(expected("Pod"), objects, Unfit(not_ready=["node-0"])).settled == settled
-    assert standing(expected("Pod"), objects, Unfit(not_ready=["node-1"])).settled
+    objects = [pod("job", "Running", "c", tolerations=tolerations), HELD]
+    assert standing(expected("Pod"), Live(objects), Unfit(not_ready=["node-0"])).settled == settled
+    assert standing(expected("Pod"), Live(objects), Unfit(not_ready=["node-1"])).settled
 
 
 @pytest.mark.parametrize(
@@ -246,4 +326,4 @@ def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bo
 )
 def test_pods_that_cannot_stay(unfit: Unfit, result: Object, settled: bool) -> None:
     objects = [pod("a", "Running", "c"), claim("c", "gpu-0", **result)]
-    assert standing(expected("Pod"), objects, unfit).settled == settled
+    assert standing(expected("Pod", "a"), Live(objects), unfit).settled == settled

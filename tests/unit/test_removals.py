@@ -1,5 +1,9 @@
 """Which objects go before workloads are waited for."""
 
+from pathlib import Path
+
+import yaml
+
 from topology.removals import removable
 from topology.validation import load
 
@@ -36,3 +40,14 @@ def test_pods_makers_then_taints_then_nodes() -> None:
         ("v1", "Node", "", "gpu-0"),
         ("v1", "Node", "", "gpu-2"),
     ]
+
+
+def test_what_is_in_manifests_the_other_way_round(tmp_path: Path) -> None:
+    documents = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}},
+    ]
+    (tmp_path / "some.yaml").write_text(yaml.safe_dump_all(documents))
+    raw = {"cluster": {"name": "x"}, "nodePools": [{"name": "gpu", "gpu": "example-gpu", "taints": []}]}
+    topology = load(raw | {"manifests": [{"name": "some", "files": ["some.yaml"]}]}, tmp_path)
+    assert removable(topology)[:2] == [("v1", "Pod", "n", "p"), ("v1", "Namespace", "", "n")]

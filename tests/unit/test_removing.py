@@ -15,7 +15,8 @@ KUBECTL = """#!/usr/bin/env python3
 import json, os, sys
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps([sys.argv[1:], sys.stdin.read()]) + "\\n")
-sys.exit(os.environ.get("FAILS", 0))
+sys.stderr.write(os.environ.get("SAYS", ""))
+sys.exit(int(os.environ.get("FAILS", 0)))
 """
 JOB = ["batch/v1", "Job", "default", "train"]
 NODE = ["v1", "Node", "", "gpu-0"]
@@ -75,3 +76,16 @@ def test_a_node_that_is_switched_off_is_drained_before(run: Run) -> None:
 def test_a_deletion_that_fails_is_no_success(run: Run) -> None:
     _, done = run([NODE], [], FAILS="1")
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ('error: resource mapping not found for name: "x" namespace: "" from "STDIN": no matches for kind "X"', 0),
+        ("The connection to the server 127.0.0.1:1 was refused", 1),
+    ],
+)
+def test_an_object_whose_kind_is_gone_is_gone(run: Run, said: str, code: int) -> None:
+    _, done = run([NODE], [], FAILS="1", SAYS=f"{said}\nensure CRDs are installed first\n")
+    assert done.returncode == code
+    assert done.stderr.strip() == (said if code else "")

@@ -40,7 +40,9 @@ def pod(name: str, node: str = "", app: str = "fake-pod", claim: str | None = No
         "containers": [{"name": "fake-container"}],
         "resourceClaims": [{"name": "gpu0", "resourceClaimTemplateName": "single-gpu"}],
     }
-    return live("Pod", name, spec | ({"nodeName": node} if node else {}), status, labels={"app": app}, **metadata)
+    owners = [{"kind": "Deployment", "name": app, "uid": f"uid of {app}"}]
+    placed = {"nodeName": node} if node else {}
+    return live("Pod", name, spec | placed, status, **{"ownerReferences": owners} | metadata)
 
 
 def claim(name: str, *devices: tuple[str, str], driver: str = DRIVER, **metadata: Any) -> Object:
@@ -53,7 +55,7 @@ def claim(name: str, *devices: tuple[str, str], driver: str = DRIVER, **metadata
 def deployment(name: str, updated: int, generation: int = 1, observed: int = 1) -> Object:
     """Return a deployment, whose controller has `observed` that generation of it, with so many pods of it."""
     status = {"observedGeneration": observed, "updatedReplicas": updated}
-    return live("Deployment", name, status=status, generation=generation)
+    return live("Deployment", name, {"replicas": updated}, status, generation=generation)
 
 
 @pytest.fixture
@@ -446,8 +448,8 @@ def test_shares_of_a_device(topology: Topology) -> None:
 
 def test_a_pod_that_is_done_has_given_its_claim_back(dev: Object) -> None:
     dev["workloads"][0] |= {"kind": "Job", "replicas": 2}
-    job = live("Job", "fake-pod", generation=1)
-    owner: Object = {"ownerReferences": [{"kind": "Job", "uid": "uid of fake-pod"}]}
+    job = live("Job", "fake-pod", {"completions": 2, "parallelism": 2}, generation=1)
+    owner: Object = {"ownerReferences": [{"kind": "Job", "name": "fake-pod", "uid": "uid of fake-pod"}]}
     pods: list[Any] = [
         pod(f"fake-pod-{number}", node="kwok-node-0", claim=f"c-{number}", **owner) for number in range(2)
     ]

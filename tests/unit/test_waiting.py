@@ -12,7 +12,6 @@ import pytest
 from components import waiting
 from tests.unit.conftest import ROOT
 from topology import snapshot
-from topology.progress import KINDS
 
 Object = dict[str, Any]
 
@@ -24,7 +23,7 @@ def pods(*phases: str) -> str:
     items += [
         {
             "kind": "Pod",
-            "metadata": {"name": str(place), "labels": {"app": "job"}},
+            "metadata": {"name": str(place)},
             "spec": {"containers": [], "resourceClaims": [{"name": "c", "resourceClaimName": "c"}]},
             "status": {"phase": phase},
         }
@@ -35,7 +34,7 @@ def pods(*phases: str) -> str:
 
 def expected(count: int = 1, seconds: float = 60, workload: str = "job") -> list[Any]:
     """Return what is expected of so many bare pods, as the environment has it."""
-    return [workload, "", "Pod", count, count, 0, seconds]
+    return ["workloads", workload, [["Pod", "", str(place)] for place in range(count)], count, 0, seconds, count]
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def kubectl(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
 
 
 Run = Callable[..., list[Sequence[str]]]
-READ = KINDS
+READ = ("Pod", "ResourceClaim")
 DOWN = "down"
 
 
@@ -82,16 +81,16 @@ def test_it_waits_until_all_is_as_expected(kubectl: Run, capsys: pytest.CaptureF
 
 def test_it_tells_of_a_few_workloads_what_they_wait_for(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", "c", "d", "e"]
-    kubectl([pods("Running")], *(expected(seconds=0.2, workload=name) for name in names))
-    awaited = ", ".join(f"{name} (0 claims are allocated and 0 pending, to be 1 and 0)" for name in names[:3])
+    kubectl([pods("Pending")], *(expected(seconds=0.2, workload=name) for name in names))
+    awaited = ", ".join(f"{name} (1 claims are allocated and 0 pending, to be 1 and 0)" for name in names[:3])
     assert capsys.readouterr().err == f"waiting for {awaited} and 2 more\n"
 
 
 def test_it_waits_for_every_workload(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    found = kubectl([pods("Running")], expected(), expected(seconds=0.2, workload="other"), status=1, STRICT="true")
+    found = kubectl([pods("Running")], expected(), expected(2, seconds=0.2, workload="other"), status=1, STRICT="true")
     assert len(found) > 1
     assert capsys.readouterr().err == (
-        "workload other: 0 of 1 pods run after 0.2 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "workload other: 1 of 2 pods run after 0.2 s (kwok-dra:workloads readyTimeoutSeconds)\n"
         "what comes after it is not made\n"
     )
 

@@ -1,0 +1,48 @@
+"""What runs in a stack, in its order: workloads, and what is in manifests."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import pulumi
+
+from components.applied_manifests import AppliedManifests
+from components.claim_workload import ClaimWorkload
+from components.kwok_cluster import KwokCluster
+from components.shared_objects import SharedObjects
+from topology import namespaces
+from topology.configuration import Topology
+from topology.status import unfit
+from topology.workloads import Workload, in_order
+
+
+def apply_all(
+    topology: Topology, cluster: KwokCluster, *, shared: SharedObjects, depends_on: Sequence[pulumi.Resource]
+) -> list[ClaimWorkload | AppliedManifests]:
+    """Create all workloads and manifests of `topology` after `depends_on`, each after those that it names."""
+    awaited = {name for entry in topology.applied for name in entry.after}
+    environment = {"KWOK_DRA_UNFIT": json.dumps(unfit(topology)), "KWOK_DRA_STACK": _digest(topology)}
+    claims = {("ResourceClaim", *name): made for name, made in shared.claims.items()}
+    made: dict[str, ClaimWorkload | AppliedManifests] = {}
+    for entry in in_order(topology.applied):
+        earlier = [made[name].settled for name in entry.after]
+        wait = environment if entry.name in awaited else None
+        after = [*depends_on, *(command for command in earlier if command)]
+        if isinstance(entry, Workload):
+            used = [shared.claims[entry.namespace, claim.claim] for claim in entry.claims if claim.claim]
+            made[entry.name] = ClaimWorkload(entry, cluster, shared_claims=used, wait=wait, depends_on=after)
+        else:
+            made[entry.name] = AppliedManifests(
+                entry,
+                cluster,
+                service_accounts=namespaces.service_accounts_of(entry, topology),
+                claims=claims,
+                wait=wait,
+                depends_on=after,
+            )
+    return list(made.values())
+
+
+def _digest(topology: Topology) -> str:
+    """Return a text that is another one whenever something is that decides which claims get devices."""
+    return hashlib.sha256(topology.model_dump_json(exclude={"cluster", "catalogue"}).encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""The user's own manifests."""
+
+from collections.abc import Mapping, MutableMapping, Sequence
+
+import pulumi
+from pulumi_command import local
+
+from components.kubernetes_object import KubernetesObject
+from components.kwok_cluster import KwokCluster
+from components.settled import settled
+from topology.manifests import Manifest
+from topology.status import expectation
+from topology.user_manifests import Manifests, claims_named, is_of_resource_api, namespace_of, pod_spec
+
+ClaimObjects = Mapping[tuple[str, str, str], KubernetesObject]
+"""ResourceClaims and ResourceClaimTemplates by kind, namespace and name."""
+
+
+class AppliedManifests(pulumi.ComponentResource):
+    """The objects of some files.
+
+    It creates
+    - one object after the other: namespaces and CRDs, what makes no pods, what does; each in the order of the files.
+      Pods keep the claims they have when a template changes, so what makes them is replaced together with the templates
+      and claims that they name;
+    - where others come after it, a `command.local.Command` that ends when all stands as expected. It runs again
+      whenever the environment `wait` is another one.
+    """
+
+    objects: list[KubernetesObject]
+    settled: local.Command | None
+
+    def __init__(
+        self,
+        manifests: Manifests,
+        cluster: KwokCluster,
+        *,
+        service_accounts: Sequence[Manifest] = (),
+        claims: MutableMapping[tuple[str, str, str], KubernetesObject],
+        wait: Mapping[str, str] | None = None,
+        depends_on: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Create the objects of `manifests` in `cluster`, after `depends_on`.
+
+        `service_accounts` are those that bare pods need in namespaces that are made here. `claims` are those that there
+        are already, by kind, namespace and name; what is created here is added to them.
+        """
+        super().__init__("kwok-dra:components:AppliedManifests", manifests.name, None, opts)
+        self.objects = []
+        for manifest in manifests.objects(service_accounts):
+            previous = self.objects[-1:]
+            made = KubernetesObject(
+                manifest,
+                cluster,
+                as_written=True,
+                parent=self,
+                depends_on=[*depends_on, *previous],
+                replace_with=_claims_of_pods(manifest, claims),
+            )
+            self.objects.append(made)
+            if is_of_resource_api(manifest, "ResourceClaim", "ResourceClaimTemplate"):
+                claims[manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]] = made
+        self.settled = (
+            settled(expectation(manifests), wait, cluster, parent=self, objects=self.objects) if wait else None
+        )
+        self.register_outputs({"files": [file.name for file in manifests.files]})
+
+
+def _claims_of_pods(manifest: Manifest, claims: ClaimObjects) -> list[KubernetesObject]:
+    names = [(kind, namespace_of(manifest), name) for kind, name in claims_named(pod_spec(manifest) or {})]
+    return [claims[name] for name in dict.fromkeys(names) if name in claims]

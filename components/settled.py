@@ -1,0 +1,37 @@
+"""A command that ends when a workload, or what is in manifests, stands as expected: others come after it."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi_command import local
+
+from components.kubernetes_object import KubernetesObject
+from components.kwok_cluster import KwokCluster
+from topology.progress import Expected
+
+
+def settled(
+    expected: Expected,
+    wait: Mapping[str, str],
+    cluster: KwokCluster,
+    *,
+    parent: pulumi.Resource,
+    objects: Sequence[KubernetesObject],
+) -> local.Command:
+    """Wait for what is `expected` of the `objects`, once more whenever the environment `wait` is another one."""
+    program = "exec python3 components/waiting.py"
+    environment = {"KWOK_DRA_EXPECTED": json.dumps([expected]), "KWOK_DRA_STRICT": "true"} | dict(wait)
+    return local.Command(
+        expected.workload,
+        create=program,
+        update=program,
+        environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
+        logging=local.Logging.NONE,  # the error has all that it says
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=list(objects),
+            deleted_with=cluster.command,
+            replacement_trigger=cluster.command.id,
+        ),
+    )

@@ -1,0 +1,388 @@
+"""The user's own manifests: how files are read, what the cluster needs for them, and what is wrong with them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from topology.configuration import Topology
+from topology.namespaces import service_accounts, service_accounts_of
+from topology.validation import ConfigurationError, load
+
+Object = dict[str, Any]
+FILE = "manifests[0].files[0]"
+
+
+def named(kind: str, name: str, version: str = "v1", **content: Any) -> Object:
+    """Return an object; `namespace` is where it is."""
+    namespace = {"namespace": content.pop("namespace")} if "namespace" in content else {}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | namespace} | content
+
+
+def pod(name: str = "p", template: str = "", claim: str = "", **content: Any) -> Object:
+    """Return a bare pod with a claim."""
+    source = {"resourceClaimTemplateName": template} if template else {"resourceClaimName": claim}
+    claims = {"resourceClaims": [{"name": "c"} | source]} if template or claim else {}
+    spec = {"containers": [{"name": "x"}]} | claims | content.pop("spec", {})
+    return named("Pod", name, spec=spec, **content)
+
+
+def deployment(name: str = "d", **spec: Any) -> Object:
+    return named("Deployment", name, "apps/v1", spec={"template": {"spec": {"containers": [{"name": "x"}]} | spec}})
+
+
+def template(name: str = "t", device_class: str = "gpu", version: str = "v1", **content: Any) -> Object:
+    request = content.pop("request", {"exactly": {"deviceClassName": device_class}})
+    spec = {"spec": {"devices": {"requests": [{"name": "r"} | request]}}}
+    return named("ResourceClaimTemplate", name, f"resource.k8s.io/{version}", spec=spec, **content)
+
+
+def stack(*manifests: Object, **values: Any) -> Object:
+    """Return a stack with a pool and these entries, which have the file `a.yaml` unless they say otherwise."""
+    return {
+        "cluster": {"name": "x"},
+        "deviceClasses": [{"name": "gpu"}],
+        "nodePools": [{"name": "pool", "nodes": 2, "gpu": {"driver": "d"}}],
+        "manifests": [
+            {"name": f"m{index}", "files": [f"{'abc'[index]}.yaml"]} | entry for index, entry in enumerate(manifests)
+        ],
+        **values,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """Return a function that writes a file of objects."""
+
+    def write(name: str, *objects: object) -> Path:
+        (tmp_path / name).write_text(yaml.safe_dump_all(objects) if objects else "")
+        return tmp_path
+
+    return write
+
+
+def test_documents(tmp_path: Path) -> None:
+    """Several to a file, lists among them, some empty; what looks like a date is a text, as it is to Kubernetes."""
+    (tmp_path / "a.yaml").write_text(
+        "# A comment.\n---\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {day: 2026-01-01}}\n---\n"
+        "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret, metadata: {name: b}}]\n"
+    )
+    (tmp_path / "b.yaml").write_text("{apiVersion: v1, kind: Secret, metadata: {name: c}}")
+    (entry,) = load(stack({"files": ["a.yaml", "b.yaml"]}), tmp_path).manifests
+    assert [(number, document.place) for number, document in entry.documents()] == [
+        (0, "document 2"),
+        (0, "document 3, item 1"),
+        (1, "document 1"),
+    ]
+    first, *others = entry.objects()
+    assert first == named("ConfigMap", "a", data={"day": "2026-01-01"})
+    assert [other["metadata"]["name"] for other in others] == ["b", "c"]
+    assert entry.makers() == []
+
+
+def test_order(write: Any) -> None:
+    """Namespaces and definitions first, what makes pods last; else as in the files."""
+    own = named("Job", "own", "batch.example.org/v1")
+    definition = named("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1")
+    folder = write("a.yaml", pod("p", template="t"), own, template(), definition, named("Namespace", "n"))
+    folder = write("b.yaml", deployment(), named("Service", "s"), pod("q", namespace="n"))
+    (entry,) = load(stack({"files": ["a.yaml", "b.yaml"]}), folder).manifests
+    assert [found["metadata"]["name"] for found in entry.objects()] == ["crd", "n", "own", "t", "s", "p", "d", "q"]
+    assert entry.makers() == [("Pod", "default", "p"), ("Deployment", "default", "d"), ("Pod", "n", "q")]
+
+
+def accounts(topology: Topology) -> tuple[list[str], list[list[str]]]:
+    """Return the namespaces of the service accounts that come beforehand, and of those that come with each entry."""
+
+    def names(objects: list[Object]) -> list[str]:
+        return [entry["metadata"]["namespace"] for entry in objects]
+
+    own = [names(service_accounts_of(entry, topology)) for entry in topology.manifests]
+    return names(service_accounts(topology)), own
+
+
+def test_bare_pods_need_the_service_account_of_their_namespace(write: Any) -> None:
+    folder = write("a.yaml", pod(), named("Namespace", "n"), named("Namespace", "m"), pod(namespace="m"))
+    write("b.yaml", pod(namespace="n"), deployment(), pod("kube", namespace="kube-public"))
+    assert accounts(load(stack({}, {"after": ["m0"]}), folder)) == (["default", "kube-public"], [["m", "n"], []])
+    write("a.yaml", named("ServiceAccount", "default"), pod())
+    assert accounts(load(stack({}), folder)) == ([], [[]])
+
+
+TAINTED = named("DeviceTaintRule", "r", "resource.k8s.io/v1beta2", spec={"taint": {"key": "x", "effect": "NoExecute"}})
+SLICE = {"driver": "d", "pool": {"name": "n"}, "nodeName": "n"}
+
+
+def slices(**spec: Any) -> Object:
+    return named("ResourceSlice", "s", "resource.k8s.io/v1", spec=SLICE | spec)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "gates", "apis"),
+    [
+        (template(), [], []),
+        (template(version="v1beta1", request={"deviceClassName": "gpu"}), [], ["v1beta1"]),
+        (template(version="v1beta2"), [], ["v1beta2"]),
+        (
+            template(request={"exactly": {"deviceClassName": "gpu", "tolerations": [{"operator": "Exists"}]}}),
+            ["DRADeviceTaints"],
+            ["v1alpha3"],
+        ),
+        (
+            template(request={"exactly": {"deviceClassName": "gpu", "capacity": {"requests": {"memory": "1Gi"}}}}),
+            ["DRAConsumableCapacity"],
+            [],
+        ),
+        (slices(devices=[{"name": "x", "allowMultipleAllocations": True}]), ["DRAConsumableCapacity"], []),
+        (slices(sharedCounters=[{"name": "x"}]), ["DRAPartitionableDevices"], []),
+        (slices(devices=[{"name": "x", "taints": [{"key": "x"}]}]), ["DRADeviceTaints"], ["v1alpha3"]),
+        (slices(devices=[{"name": "x", "taints": []}]), [], []),
+        (
+            named("DeviceClass", "e", "resource.k8s.io/v1", spec={"extendedResourceName": "example.com/x"}),
+            ["DRAExtendedResource"],
+            [],
+        ),
+        (
+            pod(
+                spec={
+                    "containers": [
+                        {"name": "x", "resources": {"limits": {"deviceclass.resource.kubernetes.io/gpu": 1}}}
+                    ]
+                }
+            ),
+            ["DRAExtendedResource"],
+            [],
+        ),
+        (named("Taints", "t", "example.org/v1", spec={"taints": ["x"], "tolerations": ["x"]}), [], []),
+    ],
+)
+def test_gates_and_apis(manifest: Object, gates: list[str], apis: list[str], write: Any) -> None:
+    """What Kubernetes 1.34 has to be told for a manifest; later it is on by default."""
+    cluster = load(stack({}, cluster={"name": "x", "kubeVersion": "1.34.0"}), write("a.yaml", manifest)).cluster
+    assert [gate for gate in cluster.kube_feature_gates if gate != "DynamicResourceAllocation"] == gates
+    assert list(cluster.kube_runtime_config) == [f"resource.k8s.io/{version}" for version in apis]
+
+
+def test_rules_of_device_taints_are_served(write: Any) -> None:
+    cluster = load(stack({}, cluster={"name": "x", "kubeVersion": "1.36.3"}), write("a.yaml", TAINTED)).cluster
+    assert cluster.kube_feature_gates == {"DRADeviceTaintRules": True}
+    assert cluster.kube_runtime_config == {"resource.k8s.io/v1beta2": True}
+
+
+def problems(configuration: Object, folder: Path) -> list[str]:
+    """Return what is wrong, as `key: message`."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration, folder)
+    return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the file 'a.yaml' cannot be read: No such file or directory"),
+        ("", "'a.yaml' has no Kubernetes object in it: leave it out"),
+        ("a: [", "'a.yaml' is not YAML: while parsing a flow node"),
+        ("- x", "document 1: is no Kubernetes object, which is a mapping with apiVersion, kind and metadata"),
+        ("a: b", "document 1: has no apiVersion and no kind, which every Kubernetes object needs"),
+        ("---\n{apiVersion: v1, kind: Pod}", "document 1: Pod has no metadata.name, a text"),
+        ("{apiVersion: v1, kind: Pod, metadata: {name: 5}}", "document 1: Pod has no metadata.name, a text"),
+        (
+            "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {generateName: x}}]}",
+            "document 1, item 1: Pod has a generateName, but the stack has to know its objects by their names: give it "
+            "a metadata.name instead",
+        ),
+    ],
+)
+def test_files_and_documents_that_are_wrong(content: str | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "a.yaml").write_text(content)
+    (found,) = problems(stack({}), tmp_path)
+    assert found.startswith(f"{FILE}: {message}")
+
+
+def test_files_elsewhere(write: Any, tmp_path: Path) -> None:
+    write("a.yaml", deployment())
+    (tmp_path / "folder").mkdir()
+    found = problems(stack({"files": ["../a.yaml", 5]}), tmp_path / "folder")
+    assert found == [
+        f"{FILE}: '../a.yaml' is not below the project's folder: put the file beside the stack's",
+        "manifests[0].files[1]: has to be the path of a file, but is 5",
+    ]
+
+
+WORKLOAD = {"name": "w", "claims": [{"name": "c", "requests": [{"name": "r", "deviceClass": "gpu"}]}]}
+TAKEN = "is made by the stack already, for"
+OUT = "leave it out of the file, or out there"
+KEPT_OFF = (
+    "document 1: pods of Pod p may not run on any node of pool, which have the taint gpu=x:NoSchedule: give them the "
+    "toleration {key: gpu, operator: Exists}, or set taints: [] for a pool, under kwok-dra:nodePools"
+)
+
+
+@pytest.mark.parametrize(
+    ("objects", "values", "message"),
+    [
+        (
+            [pod(), pod()],
+            {},
+            "document 2: Pod p is in manifests[0].files[0], document 1 already: leave one of them out",
+        ),
+        ([pod(), pod(namespace="default")], {}, "document 2: Pod p is in manifests[0].files[0], document 1 already"),
+        ([named("Node", "pool-1")], {}, f"document 1: Node pool-1 {TAKEN} nodePools[0]: {OUT}"),
+        (
+            [named("DeviceClass", "gpu", "resource.k8s.io/v1")],
+            {},
+            f"document 1: DeviceClass gpu {TAKEN} the drivers of its devices, or deviceClasses: {OUT}",
+        ),
+        (
+            [named("Deployment", "w", "apps/v1")],
+            {"workloads": [WORKLOAD]},
+            f"document 1: Deployment w {TAKEN} workloads[0]",
+        ),
+        ([pod("w-0")], {"workloads": [WORKLOAD | {"kind": "Pod"}]}, f"document 1: Pod w-0 {TAKEN} workloads[0]"),
+        ([template("w-c")], {"workloads": [WORKLOAD]}, f"document 1: ResourceClaimTemplate w-c {TAKEN} workloads[0]"),
+        (
+            [named("Namespace", "n")],
+            {"workloads": [WORKLOAD | {"namespace": "n"}]},
+            f"document 1: Namespace n {TAKEN} a workload or claim in it: {OUT}",
+        ),
+        (
+            [pod(namespace="wok"), named("Namespace", "work")],
+            {},
+            "document 1: Pod wok/p is in a namespace that nobody makes; did you mean 'work'? Add a Namespace wok to "
+            "the files, or use one of default, kube-node-lease, kube-public, kube-system, work",
+        ),
+        (
+            [template(device_class="gpx")],
+            {},
+            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there; did you mean 'gpu'? "
+            "Name one of gpu, or add the class to a file or to kwok-dra:deviceClasses",
+        ),
+        (
+            [template(version="v1beta1", request={"deviceClassName": "gpx"})],
+            {},
+            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there",
+        ),
+        (
+            [template(request={"firstAvailable": [{"name": "a", "deviceClassName": "gpx"}]})],
+            {},
+            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there",
+        ),
+        (
+            [template(request={"exactly": {"deviceClassName": "gpu", "selectors": [{"cel": {"expression": "x ="}}]}})],
+            {},
+            "document 1: ResourceClaimTemplate t has a selector 'x =' that is wrong: ",
+        ),
+        (
+            [template(version="v1alpha1")],
+            {},
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1alpha1, which Kubernetes has no more, or not "
+            "yet: use one of v1, v1beta2, v1beta1, v1alpha3",
+        ),
+        (
+            [template("single-gpu"), pod(template="single-gpus")],
+            {},
+            "document 2: pods of Pod p name a ResourceClaimTemplate 'single-gpus' that is not there in namespace "
+            "default; did you mean 'single-gpu'? Add it to the files, in that namespace, or name one of single-gpu",
+        ),
+        (
+            [named("Namespace", "n"), template(), pod(template="t", namespace="n")],
+            {},
+            "document 3: pods of Pod n/p name a ResourceClaimTemplate 't' that is not there in namespace n. Add it to "
+            "the files, in that namespace, or name one of those that there are",
+        ),
+        (
+            [named("CronJob", "j", "batch/v1", spec={"jobTemplate": {"spec": {"template": pod(claim="one")}}})],
+            {},
+            "document 1: pods of CronJob j name a ResourceClaim 'one' that is not there in namespace default",
+        ),
+        (
+            [pod()],
+            {"nodePools": [{"name": "pool", "gpu": {"driver": "d"}, "taints": [{"key": "gpu", "value": "x"}]}]},
+            KEPT_OFF,
+        ),
+        (
+            [pod(spec={"tolerations": [{"key": "gpu", "value": "y"}, {"key": "other", "operator": "Exists"}]})],
+            {"nodePools": [{"name": "pool", "gpu": {"driver": "d"}, "taints": [{"key": "gpu", "value": "x"}]}]},
+            KEPT_OFF,
+        ),
+        (
+            [pod()],
+            {"nodePools": []},
+            "document 1: there are no nodes for the pods of Pod p: add a pool to kwok-dra:nodePools",
+        ),
+        (
+            [template(version="v1beta1", request={"deviceClassName": "gpu"})],
+            {"cluster": {"name": "x", "kubeRuntimeConfig": {"resource.k8s.io/v1beta1": False}}},
+            None,
+        ),
+    ],
+)
+def test_objects_that_are_wrong(objects: list[Object], values: Object, message: str | None, write: Any) -> None:
+    (found,) = problems(stack({}, **values), write("a.yaml", *objects))
+    if message is None:
+        assert found == (
+            "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: has to be served for manifests[0].files[0]: leave it "
+            "out, or set it to true"
+        )
+    else:
+        assert found.startswith(f"{FILE}: {message}")
+
+
+TAINTED_POOL = {"nodePools": [{"name": "pool", "gpu": {"driver": "d"}, "taints": [{"key": "gpu", "value": "x"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("objects", "values"),
+    [
+        ([pod(spec={"tolerations": [{"operator": "Exists"}]})], TAINTED_POOL),
+        ([pod(spec={"tolerations": [{"key": "gpu", "value": "x", "effect": "NoSchedule"}]})], TAINTED_POOL),
+        ([pod(spec={"nodeName": "pool-0"})], TAINTED_POOL),
+        ([pod(), named("Node", "own")], TAINTED_POOL),
+        ([pod()], {"nodePools": [*TAINTED_POOL["nodePools"], {"name": "other", "gpu": {"driver": "d"}}]}),
+        ([pod()], {"nodePools": [TAINTED_POOL["nodePools"][0] | {"taints": []}]}),
+        ([pod(template="w-c")], {"workloads": [WORKLOAD]}),
+        ([template(device_class="own"), named("DeviceClass", "own", "resource.k8s.io/v1beta1")], {}),
+        ([named("Pod", "p"), named("Pod", "p", "example.org/v1"), named("Job", "p", "batch/v1")], {}),
+        ([named("Namespace", "n"), pod(), pod(namespace="n")], {}),
+        (
+            [
+                deployment(resourceClaims="odd", tolerations=5),
+                named("DeviceClass", "odd", "resource.k8s.io/v1", spec=[]),
+            ],
+            {},
+        ),
+    ],
+)
+def test_objects_that_are_right(objects: list[Object], values: Object, write: Any) -> None:
+    assert load(stack({}, **values), write("a.yaml", *objects)).manifests[0].name == "m0"
+
+
+def test_pods_that_are_to_wait_may_be_kept_off(write: Any) -> None:
+    load(stack({"expect": {"pending": 1}}, **TAINTED_POOL), write("a.yaml", pod()))
+
+
+def test_names_and_order(write: Any) -> None:
+    folder = write("a.yaml", deployment())
+    write("b.yaml", deployment("e"))
+    assert problems(stack({"name": "w"}, workloads=[WORKLOAD]), folder) == [
+        "manifests[0].name: 'w' is the name of workloads[0] already: give each its own"
+    ]
+    assert problems(stack({"after": ["x"]}, {"after": ["m0"]}), folder) == [
+        "manifests[0].after[0]: there is no workload 'x'. Name one of m0, m1, or leave it out"
+    ]
+    circle = stack({"after": ["w"]}, workloads=[WORKLOAD | {"after": ["m0"]}])
+    assert problems(circle, folder) == [
+        "workloads: come after each other in a circle, w after m0 after w: take one of these out of its after"
+    ]
+
+
+def test_namespaces_of_other_entries_come_first(write: Any) -> None:
+    folder = write("a.yaml", pod(namespace="n"))
+    write("b.yaml", deployment())
+    write("c.yaml", named("Namespace", "n"))
+    assert problems(stack({"after": ["m1"]}, {}, {}), folder) == [
+        f"{FILE}: document 1: Pod n/p is in a namespace of manifests[2].files[0], which may come later: add after: [m2]"
+    ]
+    load(stack({"after": ["m1"]}, {"after": ["m2"]}, {}), folder)
