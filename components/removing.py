@@ -14,6 +14,9 @@ from collections.abc import Sequence
 
 Reference = tuple[str, str, str, str]
 
+GONE = ("(NotFound)", "no matches for kind", "ensure CRDs are installed first")
+"""What kubectl says of objects that are not there any more, and of those whose kind is not."""
+
 
 def main() -> int:
     """Delete, then print the references."""
@@ -21,14 +24,26 @@ def main() -> int:
     before = _references(os.environ.get("PULUMI_COMMAND_STDOUT") or "[]")
     gone = sorted(set(before) - set(_references(wanted)), key=before.index)
     lost = json.loads(os.environ["KWOK_DRA_LOST"])
-    nodes = [name for _, kind, _, name in gone if kind == "Node"]
-    for name in nodes:
-        if name not in lost:
-            _kubectl("pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}", "--wait=false")
-    if gone:
-        _kubectl("--filename", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(gone)}))
+    _delete([reference for reference in gone if reference[1] != "Node"])
+    nodes = [reference for reference in gone if reference[1] == "Node"]
+    _drain([name for _, _, _, name in nodes if name not in lost])
+    _delete(nodes)
     sys.stdout.write(wanted)
     return 0
+
+
+def _drain(nodes: Sequence[str]) -> None:
+    """Take the pods off nodes, where no new ones can go any more: their controllers make others elsewhere."""
+    for name in nodes:
+        _kubectl("patch", "node", name, "--patch", '{"spec": {"unschedulable": true}}', "--output", "name")
+    for name in nodes:
+        _kubectl("delete", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}", "--timeout", "60s")
+
+
+def _delete(references: Sequence[Reference]) -> None:
+    if references:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(references)})
+        _kubectl("delete", "--ignore-not-found", "--filename", "-", text=text)
 
 
 def _references(text: str) -> list[Reference]:
@@ -47,13 +62,10 @@ def _objects(references: Sequence[Reference]) -> list[dict[str, object]]:
 
 
 def _kubectl(*arguments: str, text: str = "") -> None:
-    command = ["kubectl", "delete", "--ignore-not-found", *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    # An object whose kind is gone is gone too.
-    gone = ("no matches for kind", "ensure CRDs are installed first")
-    errors = [line for line in done.stderr.splitlines() if not any(words in line for words in gone)]
+    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True)
+    errors = [line for line in done.stderr.splitlines() if not any(words in line for words in GONE)]
     if done.returncode and (errors or not done.stderr):
-        sys.exit("\n".join(errors) or f"kubectl delete exited with {done.returncode}")
+        sys.exit("\n".join(errors) or f"kubectl {arguments[0]} exited with {done.returncode}")
 
 
 if __name__ == "__main__":

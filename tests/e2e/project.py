@@ -39,6 +39,7 @@ SCENARIOS = (
     "pod-group",
     "pod-group-claim",
     "prioritized-list",
+    "resource-pool-status",
     "shared-claim",
 )
 """The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""

@@ -267,7 +267,9 @@ def test_a_template_is_replaced_with_what_makes_pods_of_it(manifests: Project) -
 def test_a_removed_entry_takes_its_objects_with_it(manifests: Project) -> None:
     with manifests.configuration("own") as config:
         config["manifests"].pop()
-    assert set(manifests.planned().values()) == {"delete"}
+    planned = manifests.planned()
+    assert planned.pop("command:local:Command removals") == "update"
+    assert set(planned.values()) == {"delete"}
     manifests.up()
     assert "simulations.example.org" not in manifests.run("kubectl", "api-resources", "--output", "name").stdout
     assert manifests.get("services,ingresses,persistentvolumeclaims,persistentvolumes")[1:] == []  # `kubernetes` stays

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.project import SCENARIOS, Project, processes_of
+from tests.e2e.project import SCENARIOS, Project, processes_of, wait_until
 from tests.e2e.reader import Object, Reader
 
 VERSIONS = ("1.37.2", "1.36.3")
@@ -401,6 +401,26 @@ def manifests(seen: Seen) -> None:
     assert seen.pool("l4")["free"] == 1
 
 
+def resource_pool_status(seen: Seen) -> None:
+    wait_until(lambda: "status" in question(seen))
+    (pool,) = question(seen)["status"]["pools"]
+    assert (pool["driver"], pool["poolName"], pool["nodeName"]) == ("gpu.example.com", "gpu-0", "gpu-0")
+    assert seen.pool("gpu") == {
+        "name": "gpu",
+        "nodes": 1,
+        "devices": pool["totalDevices"],
+        "allocated": pool["allocatedDevices"],
+        "free": pool["availableDevices"],
+    }
+    assert (pool["totalDevices"], pool["allocatedDevices"], pool["unavailableDevices"]) == (4, 3, 0)
+
+
+def question(seen: Seen) -> Object:
+    """Return the only ResourcePoolStatusRequest."""
+    (found,) = seen.project.get("resourcepoolstatusrequests")
+    return found
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
@@ -423,5 +443,6 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "pod-group": pod_group,
     "pod-group-claim": pod_group_claim,
     "prioritized-list": prioritized_list,
+    "resource-pool-status": resource_pool_status,
     "shared-claim": shared_claim,
 }

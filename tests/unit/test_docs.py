@@ -171,7 +171,9 @@ def test_every_scenario_has_a_section_with_lines_of_its_configuration() -> None:
     for scenario, text in told.items():
         blocks = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
         assert blocks
-        configuration_lines = "\n".join(map(str.strip, read(f"Pulumi.{scenario}.yaml").splitlines()))
+        stack = read(f"Pulumi.{scenario}.yaml")
+        files = [stack, *map(read, re.findall(r"manifests/[a-z-]+\.yaml", stack))]
+        configuration_lines = "\n".join(map(str.strip, "\n".join(files).splitlines()))
         for block in blocks:
             assert "\n".join(map(str.strip, block.splitlines())) in configuration_lines
 

@@ -58,19 +58,24 @@ def test_nothing_is_deleted_that_is_wanted(run: Run, before: Sequence[Any] | Non
 
 def test_what_is_not_wanted_any_more_is_deleted_in_order(run: Run) -> None:
     calls, done = run([JOB, NODE], [], lost=["gpu-0"])
-    ((arguments, text),) = calls
-    assert arguments == ["delete", "--ignore-not-found", "--filename", "-"]
-    assert json.loads(text)["items"] == [
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}},
-        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0"}},
+    assert [arguments for arguments, _ in calls] == [["delete", "--ignore-not-found", "--filename", "-"]] * 2
+    assert [json.loads(text)["items"] for _, text in calls] == [
+        [{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}}],
+        [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0"}}],
     ]
     assert json.loads(done.stdout) == []
 
 
 def test_a_node_that_is_switched_off_is_drained_before(run: Run) -> None:
-    calls, _ = run([NODE], [])
-    assert calls[0][0][-2:] == ["spec.nodeName=gpu-0", "--wait=false"]
-    assert calls[1][0][-1] == "-"
+    calls, _ = run([NODE, JOB], [])
+    assert [(arguments[0], json.loads(text)["items"][0]["kind"] if text else "") for arguments, text in calls] == [
+        ("delete", "Job"),
+        ("patch", ""),
+        ("delete", ""),
+        ("delete", "Node"),
+    ]
+    assert calls[1][0][1:5] == ["node", "gpu-0", "--patch", '{"spec": {"unschedulable": true}}']
+    assert "spec.nodeName=gpu-0" in calls[2][0]
 
 
 def test_a_deletion_that_fails_is_no_success(run: Run) -> None:
