@@ -11,6 +11,7 @@ COMMAND = "command:local:Command kwok-dra-dev"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment fake-pod"
 NODE = "kubernetes:core/v1:Node kwok-node-0"
 GENERATION = "command:local:Command kwok-node-gpu.kwok.x-k8s"
+REMOVALS = "command:local:Command removals"
 TEMPLATE = "kubernetes:resource.k8s.io/v1:ResourceClaimTemplate single-gpu"
 
 
@@ -171,7 +172,9 @@ def test_claim_requests_replace_template_and_pods(project: Project) -> None:
 def test_a_second_pool_comes_and_goes(project: Project) -> None:
     with project.configuration() as config:
         config["nodePools"].append({"name": "more", "nodes": 2, "gpu": "kwok-l4", "gpusPerNode": 8})
-    assert set(project.planned().values()) == {"create"}
+    planned = project.planned()
+    assert planned.pop(REMOVALS) == "update"
+    assert set(planned.values()) == {"create"}
     project.up()
     assert {node["metadata"]["name"] for node in project.get("nodes")} == {"kwok-node-0", "more-0", "more-1"}
     assert [(pool["name"], pool["devices"]) for pool in project.outputs()["pools"]] == [("kwok-node", 4), ("more", 16)]
