@@ -43,7 +43,7 @@ tools-1.36: tools ## build the control plane of Kubernetes 1.36 too, for tests a
 
 test: tools tools-1.36 venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
 	@$(GO) test -trimpath ./pulumi-resource-command/...
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi_command import local
 
+from components.idle import sleep_until
 from components.kwok_cluster import KwokCluster
 from components.waiting import UNREACHABLE as UNREACHABLE_OUTPUT
 from topology.configuration import Topology
@@ -61,6 +62,7 @@ class ClaimStatus(pulumi.ComponentResource):
         self.pools = status.apply(lambda found: found.pools)
         self.leftovers = status.apply(lambda found: found.leftovers)
         self.summary = status.apply(lambda found: found.summary)
+        sleep_until(self.summary)
         self.register_outputs(
             {"claims": self.claims, "pools": self.pools, "leftovers": self.leftovers, "summary": self.summary}
         )
