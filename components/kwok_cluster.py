@@ -100,6 +100,8 @@ class KwokCluster(pulumi.ComponentResource):
             cluster.name,
             kubeconfig=self.kubeconfig,
             cluster_identifier=cluster.name,
+            # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
+            suppress_deprecation_warnings=True,
             opts=pulumi.ResourceOptions(parent=self, deleted_with=self.command),
         )
 
