@@ -11,7 +11,7 @@ from components.kwok_cluster import KwokCluster
 from components.resource_slices import ResourceSlices
 from topology import nodes
 from topology.configuration import NodePool
-from topology.stages import ATTACH_FAILED
+from topology.stages import ATTACH_FAILS
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -76,15 +76,15 @@ class GpuNodePool(pulumi.ComponentResource):
         )
 
     def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
-        labels = ",".join(f"{key}={value}" for key, value in ATTACH_FAILED.items())
         failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
         local.Command(
             f"{pool.name}-attached",
             create="true",
-            update=f"kubectl delete devicetaintrules --selector {labels}",
+            update=f"kubectl delete devicetaintrules --selector {ATTACH_FAILS}={pool.name} --ignore-not-found",
             environment=cluster.kubectl_environment.apply(
                 lambda kubectl: kubectl | {"KWOK_DRA_FAULTS": json.dumps(failing)}
             ),
+            logging=local.Logging.STDERR,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=self.slices.slices,

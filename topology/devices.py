@@ -334,9 +334,9 @@ class DeviceModel(Model):
     capacity: Capacity = {}
     allow_multiple_allocations: bool = False
     node_allocatable_resources: dict[NodeAllocatableName, NodeAllocatableResource] = {}
-    binds_to_node: bool = False
     binding_conditions: Annotated[list[LabelKey], Field(max_length=limits.BINDING_CONDITIONS_MAX)] = []
     binding_failure_conditions: Annotated[list[LabelKey], Field(max_length=limits.BINDING_FAILURE_CONDITIONS_MAX)] = []
+    binds_to_node: bool = False
     sorted_by_name: bool = False
     skip_node_operations: list[Literal["NodePrepareResources", "NodeUnprepareResources", "*"]] = []
     slot: Literal["gpu", "nic"] | None = None

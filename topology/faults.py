@@ -22,23 +22,23 @@ class Fault(Model):
     """What is wrong with some of a pool's nodes (by number; default: all) and of their devices (by name; default: all).
 
     Either its driver publishes the devices with a `taint`, or they are `gone`: the driver does not publish them any
-    more. Without `devices`, `gone` means that the nodes themselves are not there. Or the nodes are `not_ready`; or the
-    devices cannot be attached, `attach_fails`: then one of their binding failure conditions gets true.
+    more. Without `devices`, `gone` means that the nodes themselves are not there. Or the devices cannot be attached,
+    `attach_fails`: then one of their binding failure conditions gets true. Or the nodes are `not_ready`.
     """
 
     nodes: list[Annotated[int, Field(ge=0)]] | None = None
     devices: Annotated[list[DnsLabel], Field(min_length=1)] | None = None
     taint: DeviceTaint | None = None
     gone: bool = False
-    not_ready: bool = False
     attach_fails: bool = False
+    not_ready: bool = False
 
     @model_validator(mode="after")
     def _either_or(self) -> Self:
-        if [self.taint is not None, self.gone, self.not_ready, self.attach_fails].count(True) != 1:
+        if [self.taint is not None, self.gone, self.attach_fails, self.not_ready].count(True) != 1:
             raise problem(
-                "has to have exactly one of taint, such as {key: example.com/broken}, gone: true, notReady: true and "
-                "attachFails: true"
+                "has to have exactly one of taint, such as {key: example.com/broken}, gone: true, attachFails: true "
+                "and notReady: true"
             )
         if self.not_ready and self.devices is not None:
             raise problem("has devices, but notReady is about whole nodes: leave devices out")

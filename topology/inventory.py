@@ -33,9 +33,9 @@ class Device:
     taints: Sequence[DeviceTaint] = field(default_factory=list)
     compatibility_groups: Sequence[str] = field(default_factory=list)
     node_allocatable_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    binds_to_node: bool = False
     binding_conditions: Sequence[str] = ()
     binding_failure_conditions: Sequence[str] = ()
+    binds_to_node: bool = False
 
     @property
     def is_advanced(self) -> bool:
@@ -99,9 +99,9 @@ def _bound(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
         devices=[
             replace(
                 device,
-                binds_to_node=model.binds_to_node,
                 binding_conditions=model.binding_conditions,
                 binding_failure_conditions=model.binding_failure_conditions,
+                binds_to_node=model.binds_to_node,
             )
             for device in physical.devices
         ],
@@ -119,8 +119,9 @@ def _with_faults(physical: PhysicalDevice, faults: Sequence[Fault]) -> PhysicalD
 
 def _faulty(device: Device, faults: Sequence[Fault]) -> Device:
     taints = [fault.taint for fault in faults if fault.taint and fault.is_of(device.name)]
-    fails = any(fault.attach_fails and fault.is_of(device.name) for fault in faults)
-    failures = [*device.binding_failure_conditions, *([ATTACH_FAILS] if fails else [])]
+    failures = list(device.binding_failure_conditions)
+    if failures and any(fault.attach_fails and fault.is_of(device.name) for fault in faults):
+        failures.append(ATTACH_FAILS)
     return replace(device, taints=taints, binding_failure_conditions=failures)
 
 

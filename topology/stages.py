@@ -14,11 +14,9 @@ NOT_READY = {"kwok-dra/not-ready": "true"}
 
 ATTACH_FAILS = "kwok-dra/attach-fails"
 """The binding failure condition by which KWOK knows a device that is to fail: a Stage sees the claim alone, with what
-its allocation has from the ResourceSlice.
+its allocation has from the ResourceSlice. Also the label of the DeviceTaintRules of devices that have failed, whose
+value is the node pool: the node without its number.
 """
-
-ATTACH_FAILED = {"kwok-dra/fault": "attach-fails"}
-"""The label of the DeviceTaintRules of devices that have failed."""
 
 
 def stages(taint_rules: str | None = None) -> str:
@@ -98,7 +96,8 @@ apiVersion: VERSION
 kind: DeviceTaintRule
 metadata:
   name: {{ printf "attach-failed.%s.%s.%s" $failed.device $failed.pool $failed.driver | Quote }}
-  labels: {kwok-dra/fault: attach-fails}
+  labels:
+    kwok-dra/attach-fails: {{ regexReplaceAll "-[0-9]+$" $failed.pool "" | Quote }}
 spec:
   deviceSelector:
     driver: {{ $failed.driver | Quote }}

@@ -175,3 +175,32 @@ def test_a_node_that_is_gone(fleet: Project) -> None:
     fleet.up()
     assert len(held(fleet)) == 3
     fleet.destroy()
+
+
+@pytest.mark.parametrize("version", ["1.37.2", "1.36.3"])
+def test_a_device_that_cannot_be_attached(new_project: Callable[[], Project], version: str) -> None:
+    """It heals when the fault is taken out; whoever has a device keeps it when there is a fault again."""
+    project = new_project()
+    with project.configuration() as config:
+        config.clear()
+        config["cluster"] = {"kubeVersion": version}
+        config["nodePools"] = [{"name": "node", "gpu": "example-gpu-attached", "gpusPerNode": 2}]
+        one_gpu = {"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}
+        config["workloads"] = [{"name": "job", "replicas": 2, "claims": [one_gpu]}]
+    set_faults(project, {"devices": ["gpu-0"], "attachFails": True}, expect={"allocated": 1, "pending": 1})
+    project.up()
+    assert held(project) == [("node-0", "gpu-1")]
+    assert project.outputs()["pools"][0]["tainted"] == 1
+    project.up("--expect-no-changes")
+    set_faults(project)
+    project.up()
+    both = [("node-0", "gpu-0"), ("node-0", "gpu-1")]
+    assert held(project) == both
+    assert "tainted" not in project.outputs()["pools"][0]
+    assert project.get("devicetaintrules") == []
+    set_faults(project, {"attachFails": True})
+    project.up()
+    assert held(project) == both
+    assert "tainted" not in project.outputs()["pools"][0]
+    project.up("--expect-no-changes")
+    project.destroy()

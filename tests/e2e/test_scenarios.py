@@ -421,9 +421,26 @@ def question(seen: Seen) -> Object:
     return found
 
 
+def binding_conditions(seen: Seen) -> None:
+    training = seen.of("training")
+    assert devices(*training) == ["gpu-1", "gpu-2", "gpu-3"]
+    assert [device["conditions"] for claim in training for device in claim["devices"]] == (
+        [{"BindingConditions": "True"}] * 3
+    )
+    pool = seen.pool("fabric")
+    assert pool | {"devices": 4, "allocated": 3, "free": 0, "tainted": 1} == pool
+    (rule,) = seen.project.get("devicetaintrules")
+    assert rule["spec"]["deviceSelector"] == {"driver": "gpu.example.com", "pool": "fabric-0", "device": "gpu-0"}
+    assert rule["spec"]["taint"]["key"] == "kwok-dra/attach-failed"
+    assert rule["metadata"]["labels"] == {"kwok-dra/attach-fails": "fabric"}
+    said = [event["message"] for event in seen.project.get("events") if event["reason"] == "FailedScheduling"]
+    assert [message for message in said if "device binding failed" in message and "AttachFailed" in message]
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
+    "binding-conditions": binding_conditions,
     "cel-selector": cel_selector,
     "compatibility-groups": compatibility_groups,
     "consumable-capacity": consumable_capacity,

@@ -330,6 +330,38 @@ def test_nodes_are_told_what_they_declare() -> None:
     assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
 
 
+def attached(**pool: Any) -> Recording:
+    """Run a pool of GPUs that have to be attached."""
+    return run(pools_of({"name": "pool", "gpu": "example-gpu-attached"} | pool))
+
+
+def test_taints_of_devices_that_failed_go_when_others_are_to_fail() -> None:
+    found = attached().resources["Command pool-attached"]
+    assert found.inputs["create"] == "true"
+    assert found.inputs["update"] == (
+        "kubectl delete devicetaintrules --selector kwok-dra/attach-fails=pool --ignore-not-found"
+    )
+    assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
+    assert "environment" not in found.replace_on_changes
+    # With the old slice the device would be tried, fail and be tainted again.
+    assert {key for key in found.dependencies if key.startswith("ResourceSlice ")}
+    assert "Command plain-attached" not in run(pools_of({"name": "plain", "gpu": "example-gpu"})).resources
+
+
+@pytest.mark.parametrize(
+    ("change", "changes"),
+    [
+        ({}, False),
+        ({"nodes": 2}, False),
+        ({"faults": [{"devices": ["gpu-0"], "taint": {"key": "a"}}]}, False),
+        ({"faults": [{"devices": ["gpu-0"], "attachFails": True}]}, True),
+    ],
+)
+def test_when_others_are_to_fail(change: dict[str, Any], changes: bool) -> None:
+    before, after = (attached(**pool).resources["Command pool-attached"].inputs for pool in ({}, change))
+    assert (before != after) == changes
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
 def test_objects_are_of_the_version_that_is_asked_for(version: str) -> None:
     configuration = stack_configuration("dev")

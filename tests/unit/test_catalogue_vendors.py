@@ -329,6 +329,16 @@ def test_example_gpu() -> None:
     assert found[7].keys() == {"name", "attributes", "capacity"}
 
 
+def test_example_gpu_attached() -> None:
+    (found,) = devices("gpu.example.com", gpu="example-gpu-attached")
+    # demo/examples/binding-conditions/README.md
+    assert found["bindingConditions"] == ["BindingConditions"]
+    assert found["bindingFailureConditions"] == ["BindingFailureConditions"]
+    assert without_uuid(found) == example_gpu_attributes(0)
+    assert found["capacity"] == {"memory": {"value": "80Gi"}, "compute": {"value": "100"}}
+    assert found.keys() == {"name", "attributes", "capacity", "bindingConditions", "bindingFailureConditions"}
+
+
 def test_example_gpu_partitionable() -> None:
     counters, published = slices(gpu="example-gpu-partitionable", gpusPerNode=2)
     whole = {"memory": {"value": "80Gi"}, "compute": {"value": "100"}}

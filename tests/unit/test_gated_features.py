@@ -481,3 +481,77 @@ def test_nodes_have_to_declare_them() -> None:
         f"{POOL}.declaredFeatures: has to have DRANodeAllocatableResources, without which the API server refuses "
         "devices with nodeAllocatableResources: add it, or leave declaredFeatures out"
     ]
+
+
+# Binding conditions.
+
+
+def attached(conditions: list[str], failures: list[str], **values: Any) -> Configuration:
+    """Return a device that has to be attached."""
+    return gpu(bindingConditions=conditions, bindingFailureConditions=failures, **values)
+
+
+@pytest.mark.parametrize(
+    ("minor", "expected", "served"),
+    [
+        (34, ["DRADeviceBindingConditions", "DRADeviceTaints"], {"resource.k8s.io/v1alpha3": True}),
+        (
+            35,
+            ["DRADeviceBindingConditions", "DRADeviceTaintRules", "DRADeviceTaints"],
+            {"resource.k8s.io/v1alpha3": True},
+        ),
+        (36, ["DRADeviceTaintRules"], {"resource.k8s.io/v1beta2": True}),
+        (37, [], {}),
+    ],
+)
+def test_binding_conditions_need_taint_rules(minor: int, expected: list[str], served: dict[str, bool]) -> None:
+    topology = load(stack(attached(["a"], ["b"]), minor=minor))
+    assert gates(topology) == expected
+    assert topology.cluster.kube_runtime_config == served
+
+
+@pytest.mark.parametrize(
+    ("conditions", "failures", "expected"),
+    [
+        (list("abcd"), list("efgh"), []),
+        (list("abcde"), ["f"], [f"{MODEL}.bindingConditions: may have at most 4 entries, but has 5"]),
+        (["f"], list("abcde"), [f"{MODEL}.bindingFailureConditions: may have at most 4 entries, but has 5"]),
+        (["a"], [], [f"{MODEL}: has to have both bindingConditions and bindingFailureConditions, or neither"]),
+        ([], ["a"], [f"{MODEL}: has to have both bindingConditions and bindingFailureConditions, or neither"]),
+        (
+            ["a", "b"],
+            ["c", "b"],
+            [f"{MODEL}: has the condition b twice in bindingConditions and bindingFailureConditions"],
+        ),
+        (
+            ["a", "a"],
+            ["b"],
+            [f"{MODEL}: has the condition a twice in bindingConditions and bindingFailureConditions"],
+        ),
+    ],
+)
+def test_limits_of_binding_conditions(conditions: list[str], failures: list[str], expected: list[str]) -> None:
+    configuration = stack(attached(conditions, failures))
+    if expected:
+        assert problems(configuration) == expected
+    else:
+        load(configuration)
+
+
+def test_a_fault_adds_a_failure_condition() -> None:
+    def with_failures(names: str) -> Configuration:
+        pool = {"name": "p", "gpu": attached(["x"], list(names)), "faults": [{"attachFails": True}]}
+        return stack(nodePools=[pool])
+
+    load(with_failures("abc"))
+    assert problems(with_failures("abcd")) == [
+        f"{POOL}.faults[0].attachFails: adds a condition to bindingFailureConditions, of which the Kubernetes API "
+        "allows 4: leave one out"
+    ]
+
+
+def test_attaching_needs_the_binary_runtime() -> None:
+    assert problems(stack(attached(["a"], ["b"]), cluster={"name": "c", "runtime": "docker"})) == [
+        f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: leave them "
+        "out"
+    ]

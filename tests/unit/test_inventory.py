@@ -354,3 +354,18 @@ def test_devices_are_plain_data() -> None:
 def test_uuids_of_names() -> None:
     assert stable_uuid("a", 1) == stable_uuid("a", 1) == "773232ab-e934-3f0e-102f-8248423fc6ce"
     assert len({stable_uuid("a", 1), stable_uuid("a", 2), stable_uuid("b", 1), stable_uuid("a")}) == 4
+
+
+def test_devices_that_cannot_be_attached_say_so() -> None:
+    """Of those that have to be attached, on the nodes and among the devices of the fault."""
+    attached = model(bindingConditions=["a"], bindingFailureConditions=["b"])
+    pool: Values = {"gpu": attached, "gpusPerNode": 2, "devices": [{"model": model("nic.example.com")}]}
+
+    def failures(node: str, **fault: Any) -> dict[str, list[list[str]]]:
+        found = devices_of(node, faults=[fault | {"attachFails": True}], **pool)
+        return {driver: [list(device.binding_failure_conditions) for device in some] for driver, some in found.items()}
+
+    fails, sound = ["b", "kwok-dra/attach-fails"], ["b"]
+    assert failures("n-0") == {DRIVER: [fails, fails], "nic.example.com": [[]]}
+    assert failures("n-0", devices=["gpu-1"], nodes=[0])[DRIVER] == [sound, fails]
+    assert failures("n-1", nodes=[0])[DRIVER] == [sound, sound]

@@ -983,8 +983,14 @@ def test_too_hard_a_claim_is_left_to_the_scheduler(monkeypatch: pytest.MonkeyPat
         (
             {"gone": True, "notReady": True},
             "binary",
-            f"{POOL}.faults[0]: has to have exactly one of taint, such as {{key: example.com/broken}}, gone: true and "
-            "notReady: true",
+            f"{POOL}.faults[0]: has to have exactly one of taint, such as {{key: example.com/broken}}, gone: true, "
+            "attachFails: true and notReady: true",
+        ),
+        (
+            {"attachFails": True},
+            "binary",
+            f"{POOL}.faults[0].attachFails: is about devices with bindingConditions, which the pool has none of: leave "
+            "it out",
         ),
     ],
 )

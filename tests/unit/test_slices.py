@@ -101,6 +101,28 @@ def test_in_kubernetes_1_34_counters_are_with_their_devices(pool: Values, expect
             assert {entry["counterSet"] for entry in device.get("consumesCounters", [])} <= sets
 
 
+ATTACHED = gpu(bindingConditions=["a", "b"], bindingFailureConditions=["c"], bindsToNode=True)
+
+
+def test_binding_conditions() -> None:
+    (one,) = slices_of(gpu=ATTACHED)
+    (plain,) = slices_of(gpu=gpu())
+    (device,) = one["spec"]["devices"]
+    assert device == plain["spec"]["devices"][0] | {
+        "bindingConditions": ["a", "b"],
+        "bindingFailureConditions": ["c"],
+        "bindsToNode": True,
+    }
+    assert plain["spec"]["devices"][0].keys() <= {"name", "attributes", "capacity"}
+
+
+def test_all_parts_of_a_device_have_its_binding_conditions() -> None:
+    conditions = {"bindingConditions": ["a"], "bindingFailureConditions": ["c"]}
+    for pool in ({"gpu": parts(2) | conditions}, {"gpu": MIG_GPU | conditions, "mig": "dynamic"}):
+        *_, last = slices_of(**pool)
+        assert [device["bindingConditions"] for device in last["spec"]["devices"]] == [["a"]] * 2
+
+
 def test_the_whole_of_a_slice() -> None:
     device = gpu(allowMultipleAllocations=True, capacity={"memory": {"value": 8, "requestPolicy": {"default": 1}}})
     (one,) = slices_of(gpu=device)

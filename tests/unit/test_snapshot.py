@@ -42,3 +42,10 @@ def test_all_kinds_are_read_as_of_the_version_of_the_first(answers: Path) -> Non
 def test_a_cluster_that_does_not_answer(answers: Path, missing: str) -> None:
     (answers / missing).unlink()
     assert snapshot.read(["Pod", "ResourceClaim"]) is None
+
+
+def test_a_kind_with_its_path(answers: Path) -> None:
+    rule = {"metadata": {"name": "r"}, "spec": {}}
+    (answers / "devicetaintrules").write_text(json.dumps({"metadata": {"resourceVersion": "7"}, "items": [rule]}))
+    _, found = snapshot.read(["Pod", "DeviceTaintRule=/apis/resource.k8s.io/v1/devicetaintrules"]) or []
+    assert found == {"kind": "DeviceTaintRule"} | rule

@@ -1,9 +1,14 @@
 """The Stages that KWOK plays besides its own."""
 
+from typing import Any
+
+import pytest
 import yaml
 
 from components import kwokctl
-from topology.stages import NOT_READY, STAGES_FILE, stages
+from topology.stages import ATTACH_FAILS, NOT_READY, STAGES_FILE, stages
+from topology.taints import stages_for
+from topology.validation import load
 
 
 def test_a_node_is_not_ready_as_long_as_it_has_the_annotation() -> None:
@@ -21,3 +26,51 @@ def test_a_node_is_not_ready_as_long_as_it_has_the_annotation() -> None:
 
 def test_both_sides_mean_the_same_file() -> None:
     assert kwokctl.STAGES_FILE == STAGES_FILE
+
+
+@pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])
+def test_devices_are_attached_where_a_stack_has_such(minor: int, version: str) -> None:
+    def names(model: str) -> list[str]:
+        cluster = {"name": "c", "kubeVersion": f"1.{minor}.0"}
+        topology = load({"cluster": cluster, "nodePools": [{"name": "p", "gpu": model}]})
+        played = list(yaml.safe_load_all(stages_for(topology)))
+        assert played == list(yaml.safe_load_all(stages(f"resource.k8s.io/{version}" if "attached" in model else None)))
+        return [stage["metadata"]["name"] for stage in played]
+
+    assert names("example-gpu") == ["node-not-ready"]
+    assert names("example-gpu-attached") == ["node-not-ready", "claim-attached", "claim-attach-fails"]
+
+
+def attaching() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the specs of the Stages of claims: attached, fails."""
+    _, attached, fails = yaml.safe_load_all(stages("resource.k8s.io/v1"))
+    return attached["spec"], fails["spec"]
+
+
+def test_a_claim_is_attached_or_it_fails_and_only_once() -> None:
+    for spec, operator in zip(attaching(), ("NotIn", "In"), strict=True):
+        assert spec["resourceRef"] == {"apiGroup": "resource.k8s.io/v1", "kind": "ResourceClaim"}
+        binding, failure, told = spec["selector"]["matchExpressions"]
+        assert (binding["key"], binding["operator"]) == (
+            ".status.allocation.devices.results[]?.bindingConditions[]?",
+            "Exists",
+        )
+        assert failure == {
+            "key": ".status.allocation.devices.results[]?.bindingFailureConditions[]?",
+            "operator": operator,
+            "values": [ATTACH_FAILS],
+        }
+        assert told == {"key": ".status.devices[]?", "operator": "DoesNotExist"}
+
+
+def test_a_device_is_tainted_before_it_is_said_to_have_failed() -> None:
+    attached, fails = attaching()
+    (status,) = attached["steps"]
+    rule, same = fails["steps"]
+    assert same == status
+    assert status["patch"]["subresource"] == "status"
+    template = rule["apply"]["template"]
+    assert "apiVersion: resource.k8s.io/v1\nkind: DeviceTaintRule" in template
+    for text in (template, status["patch"]["template"]):
+        assert f'has "{ATTACH_FAILS}" .bindingFailureConditions' in text
+    assert f"{ATTACH_FAILS}: " in template, "the label by which the rules are deleted"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from topology.configuration import Topology
-from topology.status import report
+from topology.status import KINDS, kinds, report
 from topology.validation import load
 
 Object = dict[str, Any]
@@ -623,3 +623,43 @@ def test_expectations(dev: Object, expect: Object, running: int, pending: int, u
         objects.append(pod(f"fake-pod-{number}", node="kwok-node-0" if runs else "", claim=f"c-{number}"))
         objects.append(claim(f"c-{number}", *([("kwok-node-0", "gpu-0")] if runs else [])))
     assert report(load(dev), objects).unexpected == unexpected
+
+
+def test_conditions_of_devices_that_are_attached(topology: Topology, working: list[Object]) -> None:
+    """Those of the same share of the same device only, by name."""
+    *_, held = working
+    condition = {"lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "Attached", "message": ""}
+    mine = {"driver": DRIVER, "pool": "kwok-node-0", "device": "gpu-0"}
+    conditions = [condition | {"type": "b", "status": "False"}, condition | {"type": "a", "status": "True"}]
+    held["status"]["devices"] = [
+        mine | {"device": "gpu-1", "conditions": [condition | {"type": "c", "status": "True"}]},
+        mine | {"shareID": "other", "conditions": [condition | {"type": "d", "status": "True"}]},
+        mine | {"conditions": conditions},
+    ]
+    (found,) = listed(topology, working)
+    assert list(found["devices"][0]["conditions"].items()) == [("a", "True"), ("b", "False")]
+
+
+def test_live_taint_rules_count_whoever_made_them(topology: Topology, working: list[Object]) -> None:
+    taint = {"key": "kwok-dra/attach-failed", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}
+    selector = {"driver": DRIVER, "pool": "kwok-node-0", "device": "gpu-0"}
+    rule = live("DeviceTaintRule", "x", {"taint": taint, "deviceSelector": selector})
+    other = live("DeviceTaintRule", "y", {"taint": taint, "deviceSelector": selector | {"device": "gpu-1"}})
+    found = report(topology, [*working, rule, other])
+    assert found.pools[0]["tainted"] == 1
+    assert listed(topology, [*working, rule])[0]["devices"][0]["taints"] == ["kwok-dra/attach-failed:NoSchedule"]
+    everything = live("DeviceTaintRule", "z", {"taint": taint})
+    assert report(topology, [*working, everything]).pools[0]["tainted"] == 1
+
+
+@pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])
+def test_taint_rules_are_read_where_there_are_such(dev: Object, minor: int, version: str) -> None:
+    """Other clusters do not serve them."""
+    dev["cluster"] = {"name": "c", "kubeVersion": f"1.{minor}.0"}
+    assert kinds(load(dev)) == list(KINDS)
+    dev["deviceTaintRules"] = [{"name": "r", "taint": {"key": "k"}}]
+    path = f"/apis/resource.k8s.io/{version}/devicetaintrules"
+    assert kinds(load(dev)) == [*KINDS, f"DeviceTaintRule={path}"]
+    dev["deviceTaintRules"] = []
+    dev["nodePools"][0]["devices"] = [{"model": "example-gpu-attached"}]
+    assert kinds(load(dev))[len(KINDS) :] == [f"DeviceTaintRule={path}"]
