@@ -7,7 +7,7 @@ from pulumi_command import local
 
 from components.kwok_cluster import KwokCluster
 from topology.configuration import Topology
-from topology.removals import removable
+from topology.removals import folded, removable
 
 
 class Removals(pulumi.ComponentResource):
@@ -28,7 +28,7 @@ class Removals(pulumi.ComponentResource):
         remove = "exec python3 components/removing.py"
         lost = [name for pool in topology.node_pools for name in pool.gone_nodes()]
         environment = {
-            "KWOK_DRA_OBJECTS": json.dumps(removable(topology), separators=(",", ":")),
+            "KWOK_DRA_OBJECTS": json.dumps(folded(removable(topology)), separators=(",", ":")),
             "KWOK_DRA_LOST": json.dumps(lost),
         }
         local.Command(

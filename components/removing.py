@@ -1,9 +1,9 @@
 """Deletes what was part of a stack and is not any more; run as a program. The standard library only.
 
-Environment: KWOK_DRA_OBJECTS, a JSON list of references (API version, kind, namespace, name), and
-PULUMI_COMMAND_STDOUT, what this program printed the last time: the references of then. KWOK_DRA_LOST, a JSON list of
-the nodes that vanish with all on them; from other nodes that go, the pods are taken away first, as one drains a machine
-before it is switched off. And whatever kubectl needs.
+Environment: KWOK_DRA_OBJECTS, a JSON list of references (API version, kind, namespace, name; or the name's beginning,
+its first number and how many there are), and PULUMI_COMMAND_STDOUT, what this program printed the last time: the
+references of then. KWOK_DRA_LOST, a JSON list of the nodes that vanish with all on them; from other nodes that go, the
+pods are taken away first, as one drains a machine before it is switched off. And whatever kubectl needs.
 """
 
 import json
@@ -47,7 +47,14 @@ def _delete(references: Sequence[Reference]) -> None:
 
 
 def _references(text: str) -> list[Reference]:
-    return [(version, kind, namespace, name) for version, kind, namespace, name in json.loads(text)]
+    return [reference for entry in json.loads(text) for reference in _unfolded(*entry)]
+
+
+def _unfolded(
+    version: str, kind: str, namespace: str, name: str, first: int | None = None, count: int = 0
+) -> list[Reference]:
+    names = [name] if first is None else [f"{name}{number}" for number in range(first, first + count)]
+    return [(version, kind, namespace, name) for name in names]
 
 
 def _objects(references: Sequence[Reference]) -> list[dict[str, object]]:

@@ -45,6 +45,9 @@ CLUSTER_PODS_MAX = 150_000
 # Ours, and far beyond any server: what one node may have of one device model.
 NODE_DEVICES_MAX = 4_096
 
+# Ours: bare pods of a workload, each of which is a Pulumi resource.
+BARE_PODS_MAX = 1_000
+
 # Pulumi's wire format is a protobuf Struct, whose numbers are doubles.
 # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 PULUMI_INTEGER_MAX = 2**53 - 1

@@ -381,6 +381,15 @@ class Workload(Model):
         return max(self.replicas * self.claims_per_pod - self.expect.pending, 0)
 
     @model_validator(mode="after")
+    def _is_not_too_large(self) -> Self:
+        if self.kind == "Pod" and self.replicas > limits.BARE_PODS_MAX:
+            raise problem(
+                f"has {self.replicas} bare pods, each a Pulumi resource; there can be {limits.BARE_PODS_MAX}: use kind "
+                "Deployment or Job, or several workloads"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _claims_something(self) -> Self:
         if not self.claims_per_pod:
             raise problem("has no claims: give it claims, or containers with extended resources")

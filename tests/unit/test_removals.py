@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from topology.removals import removable
+from topology.removals import folded, removable
 from topology.validation import load
 
 CLAIMS = [{"name": "c", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
@@ -51,3 +51,18 @@ def test_what_is_in_manifests_the_other_way_round(tmp_path: Path) -> None:
     raw = {"cluster": {"name": "x"}, "nodePools": [{"name": "gpu", "gpu": "example-gpu", "taints": []}]}
     topology = load(raw | {"manifests": [{"name": "some", "files": ["some.yaml"]}]}, tmp_path)
     assert removable(topology)[:2] == [("v1", "Pod", "n", "p"), ("v1", "Namespace", "", "n")]
+
+
+def test_names_that_are_numbered_are_one_entry() -> None:
+    names = ["gpu-0", "gpu-1", "gpu-2", "gpu-4", "big-5", "big-06", "x", "x"]
+    references = [("v1", "Node", "", name) for name in names] + [("v1", "Pod", "a", "p-0"), ("v1", "Pod", "b", "p-1")]
+    assert folded(references) == [
+        ["v1", "Node", "", "gpu-", 0, 3],
+        ["v1", "Node", "", "gpu-", 4, 1],
+        ["v1", "Node", "", "big-", 5, 1],
+        ["v1", "Node", "", "big-06"],
+        ["v1", "Node", "", "x"],
+        ["v1", "Node", "", "x"],
+        ["v1", "Pod", "a", "p-", 0, 1],
+        ["v1", "Pod", "b", "p-", 1, 1],
+    ]

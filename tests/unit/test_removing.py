@@ -94,3 +94,10 @@ def test_an_object_whose_kind_is_gone_is_gone(run: Run, said: str, code: int) ->
     _, done = run([NODE], [], FAILS="1", SAYS=f"{said}\nensure CRDs are installed first\n")
     assert done.returncode == code
     assert done.stderr.strip() == (said if code else "")
+
+
+def test_numbered_objects(run: Run) -> None:
+    calls, done = run([["v1", "Pod", "a", "p-", 0, 4]], [["v1", "Pod", "a", "p-", 1, 2]])
+    ((_, text),) = calls
+    assert [item["metadata"]["name"] for item in json.loads(text)["items"]] == ["p-0", "p-3"]
+    assert json.loads(done.stdout) == [["v1", "Pod", "a", "p-", 1, 2]]

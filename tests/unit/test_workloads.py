@@ -158,6 +158,11 @@ CONTAINERS: Cases = [
         stack({"podGroup": {"claims": list("cdefg")}}),
         "workloads[0].podGroup.claims: may have at most 4 entries, but has 5",
     ),
+    (
+        stack({"kind": "Pod", "replicas": 1001}),
+        "workloads[0]: has 1001 bare pods, each a Pulumi resource; there can be 1000: use kind Deployment or Job, or "
+        "several workloads",
+    ),
     (stack({"claims": []}), "workloads[0]: has no claims: give it claims, or containers with extended resources"),
     (
         using({"claims": [{"name": "d"}]}),
