@@ -62,7 +62,7 @@ class Unfit(NamedTuple):
         if node in self.nodes or (node in self.not_ready and _seconds_on_not_ready(pod) < seconds):
             return True
         results = [result for claim in claims for result in _results(claim)]
-        return any(_is_evicted(result, *device) for result in results for device in self.devices)
+        return any(_seconds_on_device(result, *device) < seconds for result in results for device in self.devices)
 
 
 def _seconds_on_not_ready(pod: Object) -> float:
@@ -87,17 +87,23 @@ def _results(claim: Object) -> Sequence[Object]:
     return results
 
 
-def _is_evicted(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> bool:
+def _seconds_on_device(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> float:
+    """Return how long a pod may keep an allocated device with a taint that evicts, once the device has it.
+
+    A toleration that names no effect lets the scheduler allocate the device, but does not keep the pod from eviction:
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/devicetainteviction/device_taint_eviction.go
+    """
     found = (result["driver"], result["pool"], result["device"])
     if any(wanted not in ("", name) for wanted, name in zip((driver, pool, device), found, strict=True)):
-        return False
-    return not any(
-        toleration.get("key") in (None, "", taint)
-        and toleration.get("effect") in (None, "", "NoExecute")
-        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == value)
-        and toleration.get("tolerationSeconds") is None
+        return math.inf
+    tolerated = [
+        toleration.get("tolerationSeconds")
         for toleration in result.get("tolerations") or []
-    )
+        if toleration.get("effect") == "NoExecute"
+        and toleration.get("key") in (None, "", taint)
+        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == value)
+    ]
+    return math.inf if None in tolerated else min(tolerated, default=0)
 
 
 FIT = Unfit()

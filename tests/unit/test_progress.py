@@ -314,16 +314,37 @@ def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bo
         (Unfit(devices=[("e", "", "", "broken", "")]), {}, True),
         (Unfit(devices=[("", "node-1", "", "broken", "")]), {}, True),
         (Unfit(devices=[("", "", "gpu-1", "broken", "")]), {}, True),
-        (Unfit(devices=[("", "", "", "broken", "")]), {"tolerations": [{"operator": "Exists"}]}, True),
-        (Unfit(devices=[("", "", "", "broken", "x")]), {"tolerations": [{"key": "broken", "value": "x"}]}, True),
-        (Unfit(devices=[("", "", "", "broken", "x")]), {"tolerations": [{"key": "broken", "value": "y"}]}, False),
-        (
-            Unfit(devices=[("", "", "", "broken", "")]),
-            {"tolerations": [{"operator": "Exists", "tolerationSeconds": 5}]},
-            False,
-        ),
     ],
 )
 def test_pods_that_cannot_stay(unfit: Unfit, result: Object, settled: bool) -> None:
     objects = [pod("a", "Running", "c"), claim("c", "gpu-0", **result)]
     assert standing(expected("Pod", "a"), Live(objects), unfit).settled == settled
+
+
+def keeping(seconds: int | None = None, **values: Any) -> Object:
+    """Return a toleration of a device that is broken."""
+    time = {} if seconds is None else {"tolerationSeconds": seconds}
+    return {"key": "broken", "operator": "Exists", "effect": "NoExecute"} | time | values
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "settled"),
+    [
+        ([keeping()], True),
+        ([keeping(key="")], True),
+        ([keeping(key="else")], False),
+        ([keeping(operator="Equal", value="x")], True),
+        ([keeping(operator="Equal", value="y")], False),
+        # The scheduler takes these for all effects, the controller that evicts does not.
+        ([keeping(effect="")], False),
+        ([keeping(effect="NoSchedule")], False),
+        # As long as the workload is waited for, and of several the shortest.
+        ([keeping(4)], False),
+        ([keeping(5)], True),
+        ([keeping(4), keeping(300)], False),
+        ([keeping(4), keeping()], True),
+    ],
+)
+def test_pods_on_a_device_with_a_taint_that_evicts(tolerations: list[Object], settled: bool) -> None:
+    objects = [pod("a", "Running", "c"), claim("c", "gpu-0", tolerations=tolerations)]
+    assert standing(expected("Pod", "a"), Live(objects), Unfit(devices=[("", "", "", "broken", "x")])).settled == settled
