@@ -24,6 +24,8 @@ SCENARIOS = (
     "compatibility-groups",
     "consumable-capacity",
     "derived-attributes",
+    "device-taint-rules",
+    "device-taints",
     "extended-resource",
     "jobs",
     "list-attributes",

@@ -104,9 +104,10 @@ def check_expectations(seen: Seen, workloads: list[dict[str, Any]]) -> None:
 
 
 def check_outputs(seen: Seen) -> None:
-    """Check that claims and pools are what kubectl shows."""
+    """Check that claims and pools are what kubectl shows; what is wrong with devices is among the facts."""
     reasons = {claim["pod"]: claim["reason"] for claim in seen.claims if "reason" in claim}
-    assert [{key: claim[key] for key in claim if key != "reason"} for claim in seen.claims] == seen.reader.claims()
+    told = [claim | {"devices": [without(device, "taints") for device in claim["devices"]]} for claim in seen.claims]
+    assert [without(claim, "reason") for claim in told] == seen.reader.claims()
     assert [{key: pool[key] for key in ("name", "nodes", "devices", "allocated")} for pool in seen.pools] == (
         seen.reader.pools()
     )
@@ -114,6 +115,11 @@ def check_outputs(seen: Seen) -> None:
     assert reasons.keys() == refusals.keys()
     for pod, reason in reasons.items():
         assert reason.split("; ")[0] == re.split(" still not|, pod group preemption:| preemption:", refusals[pod])[0]
+
+
+def without(entry: Object, name: str) -> Object:
+    """Return all but a key."""
+    return {key: value for key, value in entry.items() if key != name}
 
 
 # What is to be seen.
@@ -437,6 +443,39 @@ def binding_conditions(seen: Seen) -> None:
     assert [message for message in said if "device binding failed" in message and "AttachFailed" in message]
 
 
+def taints(*claims: Object) -> list[tuple[str, list[str]]]:
+    """Return the devices that claims have, in order, each with its taints."""
+    return sorted((device["device"], device.get("taints", [])) for claim in claims for device in claim["devices"])
+
+
+def device_taints(seen: Seen) -> None:
+    assert taints(*seen.of("diagnosis")) == [("gpu-0", ["gpu.example.com/unhealthy:NoSchedule"])]
+    assert taints(*seen.of("checkpoint")) == [("gpu-1", ["gpu.example.com/unhealthy=xid-79:NoExecute"])]
+    assert taints(*seen.satisfied("training")) == [("gpu-2", ["gpu.example.com/warm:None"])]
+    assert "no node has more than 0 free of 3 that match" in seen.pending("training")["reason"]
+    assert seen.pool("gpu") == {"name": "gpu", "nodes": 1, "devices": 3, "allocated": 3, "free": 0, "tainted": 3}
+    published = [device for entry in seen.reader.by_kind["ResourceSlice"] for device in entry["spec"]["devices"]]
+    assert [[taint["effect"] for taint in device["taints"]] for device in published] == (
+        [["NoSchedule"], ["NoExecute"], ["None"]]
+    )
+
+
+def device_taint_rules(seen: Seen) -> None:
+    (firmware,) = seen.of("firmware")
+    assert firmware["node"] == "host-0"
+    assert taints(firmware) == [(f"gpu-{index}", ["example.com/maintenance:NoExecute"]) for index in range(2)]
+    (training,) = seen.satisfied("training")
+    assert (training["node"], taints(training)) == ("host-1", [("gpu-1", [])])
+    assert "no node has more than 0 free of 2 that match" in seen.pending("training")["reason"]
+    pool = seen.pool("host")
+    assert pool | {"devices": 4, "allocated": 3, "free": 0, "tainted": 3} == pool
+    rules = {rule["metadata"]["name"]: rule["spec"]["taint"]["effect"] for rule in seen.project.get("devicetaintrules")}
+    assert rules == {"maintenance": "NoExecute", "suspect": "NoSchedule"}
+    # The taints are the administrator's alone.
+    published = [device for entry in seen.reader.by_kind["ResourceSlice"] for device in entry["spec"]["devices"]]
+    assert not any("taints" in device for device in published)
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
@@ -445,6 +484,8 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "compatibility-groups": compatibility_groups,
     "consumable-capacity": consumable_capacity,
     "derived-attributes": derived_attributes,
+    "device-taint-rules": device_taint_rules,
+    "device-taints": device_taints,
     "extended-resource": extended_resource,
     "jobs": jobs,
     "list-attributes": list_attributes,

@@ -347,4 +347,6 @@ def keeping(seconds: int | None = None, **values: Any) -> Object:
 )
 def test_pods_on_a_device_with_a_taint_that_evicts(tolerations: list[Object], settled: bool) -> None:
     objects = [pod("a", "Running", "c"), claim("c", "gpu-0", tolerations=tolerations)]
-    assert standing(expected("Pod", "a"), Live(objects), Unfit(devices=[("", "", "", "broken", "x")])).settled == settled
+    assert (
+        standing(expected("Pod", "a"), Live(objects), Unfit(devices=[("", "", "", "broken", "x")])).settled == settled
+    )
