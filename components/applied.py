@@ -45,4 +45,6 @@ def apply_all(
 
 def _digest(topology: Topology) -> str:
     """Return a text that is another one whenever something is that decides which claims get devices."""
-    return hashlib.sha256(topology.model_dump_json(exclude={"cluster", "catalogue"}).encode()).hexdigest()
+    # `mig: dynamic` is not of the type that pydantic knows of, and warned of.
+    text = topology.model_dump_json(exclude={"cluster", "catalogue"}, warnings=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -29,6 +29,13 @@ def shared(name: str = "one", **values: Any) -> Configuration:
     return {"name": name, "requests": [GPU]} | values
 
 
+def test_gpus_in_mig_mode_give_no_warning() -> None:
+    """Whatever the program warns of is in the terminal of the user."""
+    pools = [{"name": "pool", "gpu": "h100", "gpusPerNode": 1, "mig": "dynamic"}]
+    claims = [{"name": "own", "requests": [GPU | {"deviceClass": "gpu.nvidia.com"}]}]
+    assert run({"kwok-dra:nodePools": pools, "kwok-dra:workloads": [{"name": "job", "claims": claims}]}).outputs
+
+
 def test_shared_objects() -> None:
     """Namespaces, then the claims in them, all before the workloads."""
     admin = shared(namespace="admin", requests=[GPU | {"adminAccess": True}])
