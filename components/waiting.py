@@ -35,7 +35,8 @@ from topology.progress import (
 UNREACHABLE = "unreachable"
 UNANSWERED = "the cluster does not answer"
 WORKLOADS_TOLD_MAX = 3
-FEWEST_SECONDS_BETWEEN_READS = 0.2
+FEWEST_SECONDS_BETWEEN_READS = 0.1
+LONG_READ_SECONDS = 1
 NODES_SECONDS = 30
 
 
@@ -76,7 +77,8 @@ def wait(expected: list[Expected], unfit: Unfit, begin: float, *, quiet: bool) -
             if not quiet and told != (told := _awaited(found)):
                 print(told, file=sys.stderr, flush=True)
             # Reading many pods takes a while; the API server has better to do.
-            time.sleep(max(FEWEST_SECONDS_BETWEEN_READS, 2 * (time.monotonic() - asked)))
+            seconds = time.monotonic() - asked
+            time.sleep(2 * seconds if seconds > LONG_READ_SECONDS else FEWEST_SECONDS_BETWEEN_READS)
     return late
 
 
