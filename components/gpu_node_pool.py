@@ -67,12 +67,7 @@ class GpuNodePool(pulumi.ComponentResource):
                 lambda found: found[0] | {"KWOK_DRA_NODES": " ".join(pool.node_names()), "KWOK_DRA_UIDS": found[1]}
             ),
             logging=local.Logging.NONE,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=self.nodes,
-                deleted_with=cluster.command,
-                replacement_trigger=cluster.command.id,
-            ),
+            opts=cluster.content(self, self.nodes),
         )
 
     def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
@@ -85,10 +80,5 @@ class GpuNodePool(pulumi.ComponentResource):
                 lambda kubectl: kubectl | {"KWOK_DRA_FAULTS": json.dumps(failing)}
             ),
             logging=local.Logging.STDERR,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=self.slices.slices,
-                deleted_with=cluster.command,
-                replacement_trigger=cluster.command.id,
-            ),
+            opts=cluster.content(self, self.slices.slices),
         )

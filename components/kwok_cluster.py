@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pulumi
@@ -65,6 +66,15 @@ class KwokCluster(pulumi.ComponentResource):
                 "kubeconfig": self.kubeconfig,
                 "kubeconfigPath": self.kubeconfig_path,
             }
+        )
+
+    def content(self, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+        """Return the options of a command on what is in the cluster, with which it goes and comes."""
+        return pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=list(depends_on),
+            deleted_with=self.command,
+            replacement_trigger=self.command.id,
         )
 
     def _create_command(self, cluster: Cluster, stages: str) -> local.Command:

@@ -37,8 +37,6 @@ class Removals(pulumi.ComponentResource):
             update=remove,
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
             logging=local.Logging.STDERR,
-            opts=pulumi.ResourceOptions(
-                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
-            ),
+            opts=cluster.content(self),
         )
         self.register_outputs({})

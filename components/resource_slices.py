@@ -56,8 +56,6 @@ class ResourceSlices(pulumi.ComponentResource):
             update="echo $((PULUMI_COMMAND_STDOUT + 1))",
             environment={"KWOK_DRA_DEVICES": content_digest(pool, driver, cluster.minor)},
             logging=local.Logging.NONE,
-            opts=pulumi.ResourceOptions(
-                parent=self, deleted_with=cluster.command, replacement_trigger=cluster.command.id
-            ),
+            opts=cluster.content(self),
         )
         return command.stdout.apply(int)

@@ -28,10 +28,5 @@ def settled(
         update=program,
         environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
         logging=local.Logging.NONE,  # the error has all that it says
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=list(objects),
-            deleted_with=cluster.command,
-            replacement_trigger=cluster.command.id,
-        ),
+        opts=cluster.content(parent, objects),
     )

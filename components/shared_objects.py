@@ -70,7 +70,5 @@ class SharedObjects(pulumi.ComponentResource):
             "pod-groups",
             create=AWAIT_ADMISSION,
             environment=cluster.kubectl_environment,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=policy, deleted_with=cluster.command, replacement_trigger=cluster.command.id
-            ),
+            opts=cluster.content(self, policy),
         )
