@@ -21,7 +21,7 @@ def apply_all(
 ) -> list[ClaimWorkload | AppliedManifests]:
     """Create all workloads and manifests of `topology` after `depends_on`, each after those that it names."""
     awaited = {name for entry in topology.applied for name in entry.after}
-    environment = {"KWOK_DRA_UNFIT": json.dumps(unfit(topology)), "KWOK_DRA_STACK": _digest(topology)}
+    environment = _environment(topology) if awaited else None
     claims = {("ResourceClaim", *name): made for name, made in shared.claims.items()}
     made: dict[str, ClaimWorkload | AppliedManifests] = {}
     for entry in in_order(topology.applied):
@@ -41,6 +41,10 @@ def apply_all(
                 depends_on=after,
             )
     return list(made.values())
+
+
+def _environment(topology: Topology) -> dict[str, str]:
+    return {"KWOK_DRA_UNFIT": json.dumps(unfit(topology)), "KWOK_DRA_STACK": _digest(topology)}
 
 
 def _digest(topology: Topology) -> str:

@@ -46,14 +46,16 @@ def main() -> int:
     unfit = Unfit(*json.loads(os.environ.get("KWOK_DRA_UNFIT", "[]")))
     strict = bool(os.environ.get("KWOK_DRA_STRICT"))
     begin = time.monotonic()
-    late = wait(expected, unfit, begin, quiet=strict)
+    late: list[str] = []
     if printed := os.environ.get("KWOK_DRA_KINDS"):
         objects = read_with_nodes(printed.split(","), json.loads(os.environ.get("KWOK_DRA_NOT_READY", "null")))
-        while objects and not late and _not_as_expected(expected, unfit, Live(objects)):
-            # Pods have gone since then, and others are to come in their place.
+        while objects is not None and not late and _not_as_expected(expected, unfit, Live(objects)):
+            # What was waited for may be gone again, and others are to come in its place.
             late = wait(expected, unfit, begin, quiet=strict)
             objects = snapshot.read(printed.split(","))
         sys.stdout.write(UNREACHABLE if objects is None else json.dumps({"items": objects}))
+    else:
+        late = wait(expected, unfit, begin, quiet=strict)
     if late and strict:
         print("\n".join([*late, "what comes after it is not made"]), file=sys.stderr)
         return 1

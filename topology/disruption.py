@@ -19,6 +19,8 @@ def evicting_nodes(topology: Topology) -> list[str]:
 
     None do if no node of the cluster is ready, nor those of a zone of which too many are not.
     """
+    if not any(fault.not_ready for pool in topology.node_pools for fault in pool.faults):
+        return []
     zones = _zones(topology)
     if not any(not_ready is False for zone in zones for not_ready in zone.values()):
         return []

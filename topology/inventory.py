@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from topology import mig
@@ -37,7 +38,7 @@ class Device:
     binding_failure_conditions: Sequence[str] = ()
     binds_to_node: bool = False
 
-    @property
+    @cached_property
     def is_advanced(self) -> bool:
         """Whether the API allows fewer of its kind in a slice: with counters, taints or lists."""
         lists = any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())

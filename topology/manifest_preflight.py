@@ -22,7 +22,7 @@ from topology.user_manifests import (
     requests_of,
 )
 from topology.values import suggestion
-from topology.workloads import DEFAULT_NAMESPACE
+from topology.workloads import DEFAULT_NAMESPACE, Toleration
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
@@ -82,12 +82,14 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     yield from _twice(objects, made)
     yield from _namespaces(topology, objects)
     known = {entry.name for entry in objects} | made.keys()
+    classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
+    there = _nodes(topology, objects)
     for entry in objects:
         yield from _resource_api(entry)
-        yield from _claims(entry, sorted(name for group, kind, _, name in known if kind == "DeviceClass"))
+        yield from _claims(entry, classes)
         if (spec := pod_spec(entry.content)) is not None:
             yield from _claims_of_pods(entry, spec, known)
-            yield from _taints(entry, spec, _nodes(topology, objects))
+            yield from _taints(entry, spec, there)
 
 
 def _shape(entry: _Object) -> Iterator[Problem]:
@@ -280,9 +282,7 @@ def _taints(entry: _Object, spec: Mapping[str, Any], there: Mapping[str, Sequenc
 
 
 def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    return any(
-        toleration.get("key") in (None, "", taint.key)
-        and toleration.get("effect") in (None, "", taint.effect)
-        and (toleration.get("operator") == "Exists" or (toleration.get("value") or "") == taint.value)
-        for toleration in tolerations
-    )
+    """Tell so of tolerations as they are written, which nobody has checked."""
+    keys = ("key", "operator", "value", "effect")
+    given = [{key: entry[key] for key in keys if entry.get(key)} for entry in tolerations]
+    return any(Toleration.model_construct(**entry).tolerates(taint) for entry in given)

@@ -51,7 +51,7 @@ def _service_account(namespace: str) -> Manifest:
 
 def _with_bare_pods(topology: Topology) -> set[str]:
     """Name the namespaces of the bare pods of manifests, unless these bring the service account with them."""
-    objects = [entry for manifests in topology.manifests for entry in manifests.objects()]
+    objects = _in_manifests(topology)
     there = {
         namespace_of(entry)
         for entry in objects
@@ -61,8 +61,11 @@ def _with_bare_pods(topology: Topology) -> set[str]:
 
 
 def _made_by_manifests(topology: Topology) -> set[str]:
-    objects = [entry for manifests in topology.manifests for entry in manifests.objects()]
-    return {entry["metadata"]["name"] for entry in objects if entry["kind"] == "Namespace"}
+    return {entry["metadata"]["name"] for entry in _in_manifests(topology) if entry["kind"] == "Namespace"}
+
+
+def _in_manifests(topology: Topology) -> list[Manifest]:
+    return [entry for manifests in topology.manifests for entry in manifests.objects()]
 
 
 def has_admin_access(claim: ClaimSpec) -> bool:

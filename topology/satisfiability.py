@@ -11,7 +11,6 @@ from topology import cel
 from topology import nodes as node_objects
 from topology.allocation import Candidate, Constraint, Wanted, attribute_of, has_capacity, satisfiable
 from topology.configuration import NodePool, Topology
-from topology.devices import Taint
 from topology.inventory import DevicePool, device_pools
 from topology.problems import Problem
 from topology.quantities import number
@@ -539,7 +538,7 @@ def _attribute_names(candidate: Candidate) -> list[str]:
 def _may_run_on(workload: Workload, node: _Node) -> bool:
     tolerations = [Toleration(key=node_objects.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
     taints = [taint for taint in node_objects.node_taints(node.pool) if taint.effect != "PreferNoSchedule"]
-    tolerated = all(any(_tolerates(toleration, taint) for toleration in tolerations) for taint in taints)
+    tolerated = all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
     return tolerated and any(_selected(workload, node))
 
 
@@ -552,9 +551,3 @@ def _count_of_nodes(workload: Workload, node: _Node) -> int:
 def _selected(workload: Workload, node: _Node) -> Iterator[bool]:
     selector = node_objects.NODE_TYPE.items() | workload.node_selector.items()
     return (selector <= node_objects.node_labels(node.pool, name).items() for name in node.names)
-
-
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
-    if toleration.effect not in (None, taint.effect) or toleration.key not in (None, taint.key):
-        return False
-    return toleration.operator == "Exists" or (toleration.value or "") == taint.value

@@ -8,11 +8,11 @@ from topology import progress
 from topology.configuration import NodePool, Topology
 from topology.disruption import evicting_nodes
 from topology.faults import DeviceTaintRule
-from topology.features import served
-from topology.manifests import RESOURCE_API_VERSION, given
+from topology.manifests import given
 from topology.occupancy import Occupancy, PoolName, occupancy
 from topology.progress import Expected, Key, Live, Object, Unfit, key
 from topology.shortage import Shortage
+from topology.taints import rule_version
 from topology.user_manifests import Manifests
 from topology.uses import features_used
 from topology.workloads import Workload
@@ -28,8 +28,7 @@ def kinds(topology: Topology) -> list[str]:
     """Return what `snapshot.read` has to read of a stack for its report: not every cluster has taint rules."""
     found = [*progress.kinds(maker for applied in topology.applied for maker in applied.makers()), *OTHER_KINDS]
     if "device taint rules" in features_used(topology):
-        version = served("device taint rules", topology.cluster.minor) or RESOURCE_API_VERSION
-        found.append(f"DeviceTaintRule=/apis/{version}/devicetaintrules")
+        found.append(f"DeviceTaintRule=/apis/{rule_version(topology.cluster.minor)}/devicetaintrules")
     return found
 
 
@@ -86,14 +85,19 @@ def not_ready(topology: Topology) -> list[str]:
 
 
 class Details(NamedTuple):
-    """What a report is made of: every claim, and the occupancy of every pool of resource.k8s.io."""
+    """What a report is made of."""
 
     claims: list[dict[str, Any]]
+    """Every claim."""
     pools: Mapping[PoolName, Occupancy]
+    """The occupancy of every pool of resource.k8s.io."""
+    live: Live
+    lost: Container[str]
+    """The nodes that are not ready."""
 
 
 def details(topology: Topology, objects: Sequence[Object]) -> Details:
-    """Tell from the live `objects` of all `KINDS` how each of the stack's claims stands.
+    """Tell from the live `objects` of all `kinds` how each of the stack's claims stands.
 
     Claims are found from the pods: the controller may make a claim twice, and only the pod says which one it uses.
     """
@@ -108,16 +112,15 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
         for pod in live.pods_of(applied.makers())
         for entry in _claims_of(applied.name, pod, live.claims, pools, shortage, lost)
     ]
-    return Details(sorted(claims, key=lambda entry: (entry["workload"], entry["pod"], entry["name"])), pools)
+    claims.sort(key=lambda entry: (entry["workload"], entry["pod"], entry["name"]))
+    return Details(claims, pools, live, lost)
 
 
 def report(topology: Topology, objects: Sequence[Object]) -> Report:
-    """Tell from the live `objects` of all `KINDS` how the stack's claims and pools stand."""
-    claims, pools = details(topology, objects)
+    """Tell from the live `objects` of all `kinds` how the stack's claims and pools stand."""
+    claims, pools, live, lost = details(topology, objects)
     nodes = {node["metadata"]["name"] for node in _of_kind(objects, "Node")}
-    lost = _not_ready_nodes(objects)
     listed = [_pool(pool, nodes, lost, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
-    live = Live(objects)
     evicting = unfit(topology)
     return Report(
         _listed(claims),

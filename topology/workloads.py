@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from topology import limits
+from topology.devices import Taint
 from topology.model import Model
 from topology.progress import Maker
 from topology.values import (
@@ -39,21 +40,6 @@ def _namespace(value: str) -> str:
 Namespace = Annotated[DnsLabel, AfterValidator(_namespace)]
 
 
-class DeviceToleration(Model):
-    """A request's toleration of a device's taint; with `toleration_seconds`, only for so long after NoExecute."""
-
-    key: LabelKey | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: LabelValue | None = None
-    effect: Literal["NoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _fits_its_operator(self) -> Self:
-        _check_toleration(self)
-        return self
-
-
 class Toleration(Model):
     """A pod's toleration of a node's taint; with `toleration_seconds`, only for so long after NoExecute."""
 
@@ -65,17 +51,25 @@ class Toleration(Model):
 
     @model_validator(mode="after")
     def _fits_its_operator(self) -> Self:
-        _check_toleration(self)
+        if self.operator == "Exists" and self.value:
+            raise problem("has a value, which operator: Exists does not look at: leave it out, or use Equal")
+        if self.operator == "Equal" and self.key is None:
+            raise problem("needs a key; without one it has to have operator: Exists, for all taints")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise problem("has tolerationSeconds, which need effect: NoExecute")
         return self
 
+    def tolerates(self, taint: Taint) -> bool:
+        """Tell whether the taint of a Node does not keep the pod away."""
+        if self.effect not in (None, taint.effect) or self.key not in (None, taint.key):
+            return False
+        return self.operator == "Exists" or (self.value or "") == taint.value
 
-def _check_toleration(toleration: DeviceToleration | Toleration) -> None:
-    if toleration.operator == "Exists" and toleration.value:
-        raise problem("has a value, which operator: Exists does not look at: leave it out, or use Equal")
-    if toleration.operator == "Equal" and toleration.key is None:
-        raise problem("needs a key; without one it has to have operator: Exists, for all taints")
-    if toleration.toleration_seconds is not None and toleration.effect != "NoExecute":
-        raise problem("has tolerationSeconds, which need effect: NoExecute")
+
+class DeviceToleration(Toleration):
+    """A request's toleration of a device's taint; with `toleration_seconds`, only for so long after NoExecute."""
+
+    effect: Literal["NoSchedule", "NoExecute"] | None = None
 
 
 class DerivedAttribute(Model):

@@ -147,9 +147,9 @@ class Fleet:
 
 
 def fleet(topology: Topology, objects: Sequence[Object]) -> Fleet:
-    """Put together what the live `objects` of all `topology.status.KINDS` say about the stack."""
+    """Put together what the live `objects` of all `topology.status.kinds` say about the stack."""
     told = report(topology, objects)
-    claims, occupied = details(topology, objects)
+    claims, occupied, *_ = details(topology, objects)
     shares = _shares(objects, claims, {(entry["namespace"], entry["name"]) for entry in told.leftovers})
     devices = _devices(objects, occupied, shares)
     live = {entry["metadata"]["name"]: entry for entry in objects if entry["kind"] == "Node"}

@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from components.kwokctl import one_at_a_time
 from tests import seed_page
 from tests.e2e.project import TOOLS
 from topology.configuration import DEFAULT_KUBERNETES_VERSION
@@ -17,6 +18,7 @@ class Page:
     def __init__(self, folder: Path) -> None:
         programs = TOOLS / "kubernetes" / KUBERNETES
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self.environment = {
             "PATH": f"{TOOLS / 'bin'}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -30,15 +32,20 @@ class Page:
         }
 
     def create(self) -> None:
-        """Run the page's commands and wait until its pod runs."""
-        for block in seed_page.shell_blocks():
-            if "kubectl get" not in block:
-                self._run("bash", "-c", block)
-        self._run("kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", "120s")
+        """Run the page's commands and wait until its pod runs, while no other cluster starts: it may get its ports."""
+        with one_at_a_time():
+            for block in seed_page.shell_blocks():
+                if "kubectl get" not in block:
+                    self._run("bash", "-c", block)
+            self._run("kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", "120s")
 
     def delete(self) -> None:
         """Delete the cluster; it is fine if there is none."""
         self._run("kwokctl", "delete", "cluster")
 
     def _run(self, *command: str) -> None:
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            logs = (self.folder / "kwok" / "clusters" / "kwok" / "logs").glob("*.log")
+            ends = [f"{log.name}: {log.read_text()[-1000:]}" for log in logs]
+            raise AssertionError("\n".join([f"{command} failed:", done.stdout, done.stderr, *ends]))

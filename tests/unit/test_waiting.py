@@ -101,17 +101,21 @@ def test_with_nothing_to_wait_for_it_only_prints(kubectl: Run, capsys: pytest.Ca
 
 
 def test_it_prints_what_there_is_after_it_has_waited(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = [pods("Pending"), pods("Running"), pods("Running", "Failed")]
-    assert kubectl(answers, expected(), KINDS="Pod") == [READ, READ, ("Pod",)]
+    answers = [pods("Pending"), pods("Pending"), pods("Running"), pods("Running", "Failed")]
+    assert kubectl(answers, expected(), KINDS="Pod") == [("Pod",), READ, READ, ("Pod",)]
     assert capsys.readouterr().out == answers[-1]
 
 
 def test_it_waits_again_if_what_it_is_to_print_is_not_as_expected(
     kubectl: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = [pods("Running"), pods("Pending"), pods("Pending"), pods("Running"), pods("Running")]
-    assert kubectl(answers, expected(), KINDS="Pod") == [READ, ("Pod",), READ, READ, ("Pod",)]
+    answers = [pods(phase) for phase in ("Pending", "Running", "Pending", "Pending", "Running", "Running")]
+    assert kubectl(answers, expected(), KINDS="Pod") == [("Pod",), READ, ("Pod",), READ, READ, ("Pod",)]
     assert capsys.readouterr().out == pods("Running")
+
+
+def test_it_reads_once_if_all_is_as_expected(kubectl: Run) -> None:
+    assert kubectl([pods("Running"), "never read"], expected(), KINDS="Pod") == [("Pod",)]
 
 
 def test_it_gives_up_in_time_and_leaves_it_to_the_reader(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +147,7 @@ def test_it_says_why_pods_are_refused(kubectl: Run, capsys: pytest.CaptureFixtur
 
 
 def test_a_cluster_that_does_not_answer_is_not_waited_for(kubectl: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(kubectl([DOWN], expected(seconds=600), KINDS="Pod")) == 2
+    assert len(kubectl([DOWN], expected(seconds=600), KINDS="Pod")) == 1
     assert capsys.readouterr().out == waiting.UNREACHABLE
     assert len(kubectl([DOWN], expected(seconds=600), status=1, KINDS="", STRICT="true")) == 1
     assert capsys.readouterr().err == "workload job: the cluster does not answer\nwhat comes after it is not made\n"
