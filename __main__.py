@@ -11,10 +11,10 @@ topology = load_topology()
 cluster = KwokCluster(topology.cluster, stages_for(topology))
 removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
-pools = [GpuNodePool(pool, cluster) for pool in topology.node_pools]
+pools = [GpuNodePool(pool, cluster, catalogue=topology.catalogue) for pool in topology.node_pools]
 shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools])
 applied = apply_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, shared])
-status = ClaimStatus(topology, cluster, depends_on=[removals, classes, *pools, shared, *applied])
+status = ClaimStatus(topology, cluster, pools, depends_on=[removals, classes, *pools, shared, *applied])
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)
@@ -22,4 +22,5 @@ pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("claims", status.claims)
 pulumi.export("pools", status.pools)
 pulumi.export("leftovers", status.leftovers)
+pulumi.export("drift", status.drift)
 pulumi.export("summary", status.summary)

@@ -27,8 +27,9 @@ class AppliedManifests(pulumi.ComponentResource):
       whenever the environment `wait` is another one.
     """
 
-    objects: list[KubernetesObject]
     settled: local.Command | None
+    resources: list[pulumi.CustomResource]
+    """Everything."""
 
     def __init__(
         self,
@@ -47,9 +48,9 @@ class AppliedManifests(pulumi.ComponentResource):
         are already, by kind, namespace and name; what is created here is added to them.
         """
         super().__init__("kwok-dra:components:AppliedManifests", manifests.name, None, opts)
-        self.objects = []
+        objects: list[KubernetesObject] = []
         for manifest in manifests.objects(service_accounts):
-            previous = self.objects[-1:]
+            previous = objects[-1:]
             made = KubernetesObject(
                 manifest,
                 cluster,
@@ -58,12 +59,11 @@ class AppliedManifests(pulumi.ComponentResource):
                 depends_on=[*depends_on, *previous],
                 replace_with=_claims_of_pods(manifest, claims),
             )
-            self.objects.append(made)
+            objects.append(made)
             if is_of_resource_api(manifest, "ResourceClaim", "ResourceClaimTemplate"):
                 claims[manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]] = made
-        self.settled = (
-            settled(expectation(manifests), wait, cluster, parent=self, objects=self.objects) if wait else None
-        )
+        self.settled = settled(expectation(manifests), wait, cluster, parent=self, objects=objects) if wait else None
+        self.resources = [*objects, *([self.settled] if self.settled else [])]
         self.register_outputs({"files": [file.name for file in manifests.files]})
 
 

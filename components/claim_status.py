@@ -1,25 +1,37 @@
 """The answer of the stack: which claim got which device."""
 
-import json
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pulumi
-from pulumi_command import local
 
+from components.gpu_node_pool import GpuNodePool
 from components.idle import sleep_until
 from components.kwok_cluster import KwokCluster
-from components.waiting import UNREACHABLE as UNREACHABLE_OUTPUT
+from components.waiting import settled_objects
+from topology import drift, snapshot
+from topology.api_server import ApiServer, RefusedError, UnreachableError
+from topology.bulk import makers
 from topology.configuration import Topology
+from topology.drift import Drifts
+from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
 
 
-class ClaimStatus(pulumi.ComponentResource):
-    """The live status of claims and pools, read with kubectl after the workloads, on every run and without a resource.
+class Part(Protocol):
+    """A component of which is known what it has made."""
 
-    An update waits until every workload, manifests included, stands as it expects, each for its `readyTimeoutSeconds`;
-    a preview tells what is there. A cluster that cannot be reached, in a preview say, gives an empty report that says
-    so.
+    resources: list[pulumi.CustomResource]
+
+
+class ClaimStatus(pulumi.ComponentResource):
+    """The live status of claims and pools, read after the workloads, on every run and without a resource.
+
+    An update first puts right what somebody has deleted or edited of pools with `provisioning: bulk`. Then it waits
+    until every workload, manifests included, stands as it expects, each for its `readyTimeoutSeconds`; a preview tells
+    what is there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
 
     Raises:
         pulumi.RunError: a workload does not stand as expected in time, and why; or the cluster does not answer.
@@ -31,6 +43,8 @@ class ClaimStatus(pulumi.ComponentResource):
     """Per pool: name, nodes, devices, allocated, free."""
     leftovers: pulumi.Output[list[dict[str, Any]]]
     """Claims that no pod uses: name, namespace, state, why."""
+    drift: pulumi.Output[list[dict[str, Any]]]
+    """Nodes and slices that were not as they had been made: kind, name, was (deleted or edited)."""
     summary: pulumi.Output[str]
     """One line."""
 
@@ -38,46 +52,93 @@ class ClaimStatus(pulumi.ComponentResource):
         self,
         topology: Topology,
         cluster: KwokCluster,
+        pools: Sequence[GpuNodePool],
         *,
-        depends_on: Sequence[pulumi.Resource],
+        depends_on: Sequence[Part],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Read the status of what `topology` describes in `cluster`, after `depends_on`."""
         super().__init__("kwok-dra:components:ClaimStatus", "claim-status", None, opts)
-        waits = not pulumi.runtime.is_dry_run()
-        environment = {
-            "KWOK_DRA_EXPECTED": json.dumps([expectation(entry) for entry in topology.applied if waits]),
-            "KWOK_DRA_KINDS": ",".join(kinds(topology)),
-            "KWOK_DRA_UNFIT": json.dumps(unfit(topology)),
-            "KWOK_DRA_NOT_READY": json.dumps(not_ready(topology) if waits else None),
-        }
-        read = local.run_output(
-            command="exec python3 components/waiting.py",
-            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
-            logging=local.Logging.STDERR,  # which says what it waits for
-            opts=pulumi.InvokeOutputOptions(parent=self, depends_on=list(depends_on)),
+        batches = [pool.batches for pool in pools if pool.batches]
+        known: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
+            kubeconfig=cluster.kubeconfig_path,
+            generations=pulumi.Output.all(**{made.pool: made.generations for made in batches}),
+            # In a preview unknown where a resource is still to be made: then there is nothing to read yet.
+            made=pulumi.Output.all(*(resource.id for part in depends_on for resource in part.resources)),
         )
-        status = read.apply(lambda result: _to_report(topology, result.stdout))
+        status: pulumi.Output[Report] = known.apply(
+            lambda found: _in_thread(topology, Path(found["kubeconfig"]), found["generations"])
+        )
         self.claims = status.apply(lambda found: found.claims)
         self.pools = status.apply(lambda found: found.pools)
         self.leftovers = status.apply(lambda found: found.leftovers)
+        self.drift = status.apply(lambda found: found.drift)
         self.summary = status.apply(lambda found: found.summary)
         sleep_until(self.summary)
         self.register_outputs(
-            {"claims": self.claims, "pools": self.pools, "leftovers": self.leftovers, "summary": self.summary}
+            {
+                "claims": self.claims,
+                "pools": self.pools,
+                "leftovers": self.leftovers,
+                "drift": self.drift,
+                "summary": self.summary,
+            }
         )
 
 
-def _to_report(topology: Topology, stdout: str) -> Report:
-    reachable = not stdout.endswith(UNREACHABLE_OUTPUT)
-    found = report(topology, json.loads(stdout)["items"]) if reachable else UNREACHABLE
+async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
+    return await asyncio.to_thread(_status, topology, kubeconfig, generations)
+
+
+def _status(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
+    try:
+        return _read(topology, ApiServer(kubeconfig), generations)
+    except UnreachableError:
+        return _without_answer(topology)
+    except RefusedError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[str, int]]) -> Report:
+    wanted = kinds(topology)
+    objects: Sequence[Object] | None = snapshot.read(api, wanted)
+    if objects is None:
+        return _without_answer(topology)
+    drifts = drift.find(makers(topology, generations), objects)
     if pulumi.runtime.is_dry_run():
-        return found
-    if not reachable:
-        raise pulumi.RunError(_unreachable(topology.cluster.name))
+        return _report(topology, objects, drifts, "to be put right")
+    if drift.heal(api, drifts):
+        objects = snapshot.read(api, wanted)
+    objects = settled_objects(
+        api,
+        wanted,
+        objects,
+        [expectation(entry) for entry in topology.applied],
+        unfit(topology),
+        not_ready(topology),
+        lambda text: pulumi.log.info(text, ephemeral=True),
+    )
+    if objects is None:
+        return _without_answer(topology)
+    found = _report(topology, objects, drifts, "put right")
     if found.unexpected:
         raise pulumi.RunError("\n".join(found.unexpected))
     return found
+
+
+def _without_answer(topology: Topology) -> Report:
+    if pulumi.runtime.is_dry_run():
+        return UNREACHABLE
+    raise pulumi.RunError(_unreachable(topology.cluster.name))
+
+
+def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what: str) -> Report:
+    found = report(topology, objects)
+    listed = drift.listed(drifts)
+    if not listed:
+        return found
+    count = "1 object" if len(listed) == 1 else f"{len(listed)} objects"
+    return found._replace(drift=listed, summary=f"{found.summary}, {count} {what}")
 
 
 def _unreachable(cluster: str) -> str:

@@ -7,6 +7,7 @@ from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
+from components.pod_batches import pod_batches
 from components.settled import settled
 from topology import claims, pod_groups, pods
 from topology.status import expectation
@@ -19,16 +20,16 @@ class ClaimWorkload(pulumi.ComponentResource):
     It creates
     - one `ResourceClaimTemplate` per claim that is not a shared one;
     - the `PodGroup`, after them, if the pods are to be one;
-    - the `Deployment`, `Job` or `Pod`s, after it. Pods and groups keep the claims they have when a template changes, so
+    - the `Deployment`, `Job` or `Pod`s, after it; with `provisioning: bulk` a `command.local.Command` for each thousand
+      `Pod`s. Pods and groups keep the claims they have when a template changes, so
       they are replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
     - where others come after it, a `command.local.Command` that ends when the workload stands as expected. It runs
       again whenever the environment `wait` is another one.
     """
 
-    templates: list[KubernetesObject]
-    pod_groups: list[KubernetesObject]
-    objects: list[KubernetesObject]
     settled: local.Command | None
+    resources: list[pulumi.CustomResource]
+    """Everything."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class ClaimWorkload(pulumi.ComponentResource):
     ) -> None:
         """Create `workload` in `cluster`, after `depends_on`: classes, devices, and what it comes after."""
         super().__init__("kwok-dra:components:ClaimWorkload", workload.name, None, opts)
-        self.templates = [
+        templates = [
             KubernetesObject(
                 claims.resource_claim_template(workload, claim),
                 cluster,
@@ -52,27 +53,32 @@ class ClaimWorkload(pulumi.ComponentResource):
             for claim in workload.claims
             if not claim.claim
         ]
-        self.pod_groups = [
+        groups = [
             KubernetesObject(
                 manifest,
                 cluster,
                 parent=self,
-                depends_on=[*depends_on, *self.templates],
-                replace_with=[*self.templates, *shared_claims],
+                depends_on=[*depends_on, *templates],
+                replace_with=[*templates, *shared_claims],
             )
             for manifest in pod_groups.pod_groups(workload, cluster.minor)
         ]
-        self.objects = [
-            KubernetesObject(
-                manifest,
-                cluster,
-                parent=self,
-                depends_on=[*depends_on, *self.templates, *self.pod_groups],
-                replace_with=[*self.templates, *shared_claims, *self.pod_groups],
-            )
-            for manifest in pods.workload_objects(workload)
-        ]
-        self.settled = (
-            settled(expectation(workload), wait, cluster, parent=self, objects=self.objects) if wait else None
-        )
+        claims_and_groups = [*templates, *shared_claims, *groups]
+        objects: list[pulumi.CustomResource] = []
+        if workload.provisioning == "bulk":
+            objects += pod_batches(workload, cluster, parent=self, claims=claims_and_groups, depends_on=depends_on)
+        else:
+            objects += [
+                KubernetesObject(
+                    manifest,
+                    cluster,
+                    parent=self,
+                    depends_on=[*depends_on, *templates, *groups],
+                    replace_with=claims_and_groups,
+                )
+                for manifest in pods.workload_objects(workload)
+            ]
+        self.settled = settled(expectation(workload), wait, cluster, parent=self, objects=objects) if wait else None
+        awaited = [self.settled] if self.settled else []
+        self.resources = [*templates, *groups, *objects, *awaited]
         self.register_outputs({"workload": workload.name})

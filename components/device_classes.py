@@ -13,7 +13,8 @@ from topology.devices import DeviceClass
 class DeviceClasses(pulumi.ComponentResource):
     """One `DeviceClass` object per configured class."""
 
-    classes: list[KubernetesObject]
+    resources: list[pulumi.CustomResource]
+    """The classes."""
 
     def __init__(
         self,
@@ -23,7 +24,7 @@ class DeviceClasses(pulumi.ComponentResource):
     ) -> None:
         """Create the classes in `cluster`."""
         super().__init__("kwok-dra:components:DeviceClasses", "device-classes", None, opts)
-        self.classes = [
+        self.resources = [
             KubernetesObject(claims.device_class(device_class), cluster, parent=self) for device_class in device_classes
         ]
         self.register_outputs({"names": [device_class.name for device_class in device_classes]})

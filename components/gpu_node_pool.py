@@ -2,72 +2,89 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_command import local
 
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
+from components.node_batches import NodeBatches
 from components.resource_slices import ResourceSlices
 from topology import nodes
 from topology.configuration import NodePool
 from topology.stages import ATTACH_FAILS
 
+FEW_NODES = 100
+"""More than that are better provisioned in bulk: with a resource for each object, an update takes minutes."""
+
 
 class GpuNodePool(pulumi.ComponentResource):
-    """Fake nodes with GPUs.
+    """Fake nodes with GPUs, which KWOK keeps Ready.
 
-    It creates
-    - one `Node` per node of the pool, which KWOK keeps Ready;
+    With `provisioning: objects` it creates
+    - one `Node` per node of the pool;
     - where nodes declare features of kubelets, a `command.local.Command` that writes these into their status: Pulumi's
       Kubernetes provider knows the Nodes of an older Kubernetes, and leaves the field out;
-    - `ResourceSlices` with the devices of those nodes;
-    - for devices that have to be attached, a `command.local.Command` that takes away the taints that KWOK has given to
-      those that failed, when others are to fail.
+    - `ResourceSlices` with the devices of those nodes.
+
+    With `provisioning: bulk` it creates `NodeBatches`, the same nodes and slices with fewer resources.
+
+    For devices that have to be attached, there is a `command.local.Command` that takes away the taints that KWOK has
+    given to those that failed, when others are to fail.
     """
 
-    nodes: list[KubernetesObject]
-    slices: ResourceSlices
+    batches: NodeBatches | None
+    resources: list[pulumi.CustomResource]
+    """What has to be there for the pool to be."""
 
     def __init__(
         self,
         pool: NodePool,
         cluster: KwokCluster,
+        *,
+        catalogue: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the nodes of `pool` in `cluster`."""
+        """Create the nodes of `pool` in `cluster`; the files of `catalogue` may have models of its devices."""
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
-        names = pool.node_names()
-        self.nodes = [KubernetesObject(nodes.node(pool, name), cluster, parent=self) for name in names]
-        features = nodes.declared_features(pool)
-        declaration = [self._create_declaration(pool, features, cluster)] if features else []
-        self.slices = ResourceSlices(
-            pool,
-            dict(zip(names, self.nodes, strict=True)),
-            cluster,
-            depends_on=declaration,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        self.batches = None
+        if pool.provisioning == "bulk":
+            self.batches = NodeBatches(pool, cluster, catalogue, pulumi.ResourceOptions(parent=self))
+            self.resources = [*self.batches.batches]
+        else:
+            self.resources = self._create_objects(pool, cluster)
         if any(devices.model.binding_conditions for devices in pool.all_devices()):
             self._create_repair(pool, cluster)
-        self.register_outputs({"nodes": names})
+        self.register_outputs({"nodes": pool.nodes})
 
-    def _create_declaration(self, pool: NodePool, features: list[str], cluster: KwokCluster) -> local.Command:
+    def _create_objects(self, pool: NodePool, cluster: KwokCluster) -> list[pulumi.CustomResource]:
+        if pool.nodes > FEW_NODES:
+            pulumi.warn(_too_many(pool), self)
+        made = {name: KubernetesObject(nodes.node(pool, name), cluster, parent=self) for name in pool.node_names()}
+        features = nodes.declared_features(pool)
+        declaration = [self._create_declaration(pool, made, features, cluster)] if features else []
+        slices = ResourceSlices(pool, made, cluster, depends_on=declaration, opts=pulumi.ResourceOptions(parent=self))
+        return [*made.values(), *declaration, *slices.slices]
+
+    def _create_declaration(
+        self, pool: NodePool, made: Mapping[str, KubernetesObject], features: list[str], cluster: KwokCluster
+    ) -> local.Command:
         patch = json.dumps({"status": {"declaredFeatures": features}})
         declare = '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge'
         declare += f" --patch '{patch}' --output name"
         # A replaced node has to be told again.
-        uids = pulumi.Output.all(*(node.uid for node in self.nodes))
+        uids = pulumi.Output.all(*(node.uid for node in made.values()))
         digest = uids.apply(lambda found: hashlib.sha256(json.dumps(found).encode()).hexdigest())
         return local.Command(
             f"{pool.name}-declared",
             create=declare,
             update=declare,
             environment=pulumi.Output.all(cluster.kubectl_environment, digest).apply(
-                lambda found: found[0] | {"KWOK_DRA_NODES": " ".join(pool.node_names()), "KWOK_DRA_UIDS": found[1]}
+                lambda found: found[0] | {"KWOK_DRA_NODES": " ".join(made), "KWOK_DRA_UIDS": found[1]}
             ),
             logging=local.Logging.NONE,
-            opts=cluster.content(self, self.nodes),
+            opts=cluster.content(self, list(made.values())),
         )
 
     def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
@@ -80,5 +97,13 @@ class GpuNodePool(pulumi.ComponentResource):
                 lambda kubectl: kubectl | {"KWOK_DRA_FAULTS": json.dumps(failing)}
             ),
             logging=local.Logging.STDERR,
-            opts=cluster.content(self, self.slices.slices),
+            opts=cluster.content(self, self.resources),
         )
+
+
+def _too_many(pool: NodePool) -> str:
+    return (
+        f"pool {pool.name} has {pool.nodes} nodes, and each of them and of their slices is a resource of the stack: past "
+        "some hundred that takes long. Give it `provisioning: bulk` in kwok-dra:nodePools; a pool that is there already "
+        "has to get another name with it"
+    )

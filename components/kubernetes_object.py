@@ -51,7 +51,8 @@ HOLDERS = MAKES_PODS | {"PodGroup"}
 
 
 # The node lifecycle controller adds taints to a Node's own, which are one field to server-side apply: without force the
-# provider would not change a Node any more that had one of those.
+# provider would not change a Node any more that had one of those. Nor would it take over a bare pod that has been
+# provisioned in bulk: admission has added tolerations to it.
 FORCE = {"pulumi.com/patchForce": "true"}
 
 
@@ -139,9 +140,9 @@ def _annotated(manifest: Manifest) -> Manifest:
     """Return the object with what Pulumi's provider has to know about it."""
     annotations = {}
     if manifest["kind"] in WAIT_FOR:
-        annotations = {"pulumi.com/waitFor": WAIT_FOR[manifest["kind"]]}
-    if manifest["kind"] == "Node" and manifest["spec"].get("taints"):
-        annotations = FORCE
+        annotations["pulumi.com/waitFor"] = WAIT_FOR[manifest["kind"]]
+    if manifest["kind"] == "Pod" or (manifest["kind"] == "Node" and manifest["spec"].get("taints")):
+        annotations |= FORCE
     if not annotations:
         return manifest
     metadata = manifest["metadata"]

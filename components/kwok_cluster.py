@@ -68,13 +68,20 @@ class KwokCluster(pulumi.ComponentResource):
             }
         )
 
-    def content(self, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
+    def content(
+        self,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
+        *,
+        delete_before_replace: bool | None = None,
+    ) -> pulumi.ResourceOptions:
         """Return the options of a command on what is in the cluster, with which it goes and comes."""
         return pulumi.ResourceOptions(
             parent=parent,
             depends_on=list(depends_on),
             deleted_with=self.command,
             replacement_trigger=self.command.id,
+            delete_before_replace=delete_before_replace,
         )
 
     def _create_command(self, cluster: Cluster, stages: str) -> local.Command:

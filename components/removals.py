@@ -6,6 +6,7 @@ import pulumi
 from pulumi_command import local
 
 from components.kwok_cluster import KwokCluster
+from components.program import PYTHON
 from topology.configuration import Topology
 from topology.removals import folded, removable
 
@@ -17,6 +18,9 @@ class Removals(pulumi.ComponentResource):
     after `ClaimStatus` has waited for claims that may need just what the old ones hold, and so maybe never.
     """
 
+    resources: list[pulumi.CustomResource]
+    """The command."""
+
     def __init__(
         self,
         topology: Topology,
@@ -25,13 +29,13 @@ class Removals(pulumi.ComponentResource):
     ) -> None:
         """Delete from `cluster` what `topology` had and has no more."""
         super().__init__("kwok-dra:components:Removals", "removals", None, opts)
-        remove = "exec python3 components/removing.py"
+        remove = f"{PYTHON} components/removing.py"
         lost = [name for pool in topology.node_pools for name in pool.gone_nodes()]
         environment = {
             "KWOK_DRA_OBJECTS": json.dumps(folded(removable(topology)), separators=(",", ":")),
             "KWOK_DRA_LOST": json.dumps(lost),
         }
-        local.Command(
+        command = local.Command(
             "removals",
             create=remove,
             update=remove,
@@ -39,4 +43,5 @@ class Removals(pulumi.ComponentResource):
             logging=local.Logging.STDERR,
             opts=cluster.content(self),
         )
-        self.register_outputs({})
+        self.resources = [command]
+        self.register_outputs({"objects": len(removable(topology))})

@@ -1,16 +1,27 @@
-"""Deletes what was part of a stack and is not any more; run as a program. The standard library only.
+"""Deletes what was part of a stack and is not any more; run as a program.
 
 Environment: KWOK_DRA_OBJECTS, a JSON list of references (API version, kind, namespace, name; or the name's beginning,
 its first number and how many there are), and PULUMI_COMMAND_STDOUT, what this program printed the last time: the
 references of then. KWOK_DRA_LOST, a JSON list of the nodes that vanish with all on them; from other nodes that go, the
-pods are taken away first, as one drains a machine before it is switched off. And whatever kubectl needs.
+pods are taken away first, as one drains a machine before it is switched off. And whatever kubectl needs, KUBECONFIG
+above all.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Sequence, Set
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from topology import snapshot
+from topology.api_server import MERGE, NODES, NOT_FOUND, ApiServer, RefusedError, UnreachableError, at_once
+
+DRAIN_SECONDS = 60
+SECONDS_BETWEEN_LOOKS = 0.1
 
 Reference = tuple[str, str, str, str]
 
@@ -19,25 +30,52 @@ GONE = ("(NotFound)", "no matches for kind", "ensure CRDs are installed first")
 
 
 def main() -> int:
-    """Delete, then print the references."""
-    wanted = os.environ["KWOK_DRA_OBJECTS"]
-    before = _references(os.environ.get("PULUMI_COMMAND_STDOUT") or "[]")
-    gone = sorted(set(before) - set(_references(wanted)), key=before.index)
-    lost = json.loads(os.environ["KWOK_DRA_LOST"])
-    _delete([reference for reference in gone if reference[1] != "Node"])
-    nodes = [reference for reference in gone if reference[1] == "Node"]
-    _drain([name for _, _, _, name in nodes if name not in lost])
-    _delete(nodes)
-    sys.stdout.write(wanted)
+    """Delete, then print the references; an error that the user has to know is one message on stderr."""
+    try:
+        remove()
+    except UnreachableError as error:
+        sys.exit(f"the cluster does not answer: {error}")
+    except RefusedError as error:
+        sys.exit(str(error))
     return 0
 
 
-def _drain(nodes: Sequence[str]) -> None:
+def remove() -> None:
+    """Delete what was part of the stack and is not any more."""
+    wanted = os.environ["KWOK_DRA_OBJECTS"]
+    before = dict.fromkeys(_references(os.environ.get("PULUMI_COMMAND_STDOUT") or "[]"))
+    kept = set(_references(wanted))
+    gone = [reference for reference in before if reference not in kept]
+    lost = json.loads(os.environ["KWOK_DRA_LOST"])
+    _delete([reference for reference in gone if reference[1] != "Node"])
+    if nodes := [name for _, kind, _, name in gone if kind == "Node"]:
+        _delete_nodes(ApiServer(), nodes, set(lost))
+    sys.stdout.write(wanted)
+
+
+def _delete_nodes(api: ApiServer, names: Sequence[str], lost: Set[str]) -> None:
+    """Delete nodes; from those that are not `lost` the pods go first."""
+    if drained := set(names) - lost:
+        _drain(api, drained)
+    at_once(lambda name: api.send("DELETE", f"{NODES}/{name}").checked(NOT_FOUND), names)
+
+
+def _drain(api: ApiServer, names: Set[str]) -> None:
     """Take the pods off nodes, where no new ones can go any more: their controllers make others elsewhere."""
-    for name in nodes:
-        _kubectl("patch", "node", name, "--patch", '{"spec": {"unschedulable": true}}', "--output", "name")
-    for name in nodes:
-        _kubectl("delete", "pods", "--all-namespaces", "--field-selector", f"spec.nodeName={name}", "--timeout", "60s")
+    if not snapshot.read(api, ["Pod"]):
+        return
+    cordon = {"spec": {"unschedulable": True}}
+    at_once(lambda name: api.send("PATCH", f"{NODES}/{name}", cordon, MERGE).checked(NOT_FOUND), names)
+    at_once(lambda path: api.send("DELETE", path).checked(NOT_FOUND), _pods_on(api, names))
+    end = time.monotonic() + DRAIN_SECONDS
+    while _pods_on(api, names) and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _pods_on(api: ApiServer, names: Set[str]) -> list[str]:
+    """Return the paths of the pods on nodes."""
+    pods = [pod for pod in snapshot.read(api, ["Pod"]) or [] if pod["spec"].get("nodeName") in names]
+    return [f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}" for pod in pods]
 
 
 def _delete(references: Sequence[Reference]) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import pulumi
-from pulumi_command import local
 
+from components.generations import generations
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from topology.configuration import NodePool
-from topology.slices import content_digest, first_generation, is_owned_by_node, owner_reference, resource_slices
+from topology.slices import is_owned_by_node, owner_reference, resource_slices
 
 
 class ResourceSlices(pulumi.ComponentResource):
@@ -32,12 +32,12 @@ class ResourceSlices(pulumi.ComponentResource):
     ) -> None:
         """Create the slices for the `nodes` of `pool`, given by name, after `depends_on`."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
-        generations = {driver: self._create_generation(pool, driver, cluster) for driver in pool.drivers}
+        counted = generations(pool, cluster, self)
         self.slices = []
         for name, node in nodes.items():
             for manifest in resource_slices(pool, name, cluster.minor):
                 driver = manifest["spec"]["driver"]
-                manifest["spec"]["pool"]["generation"] = generations[driver]
+                manifest["spec"]["pool"]["generation"] = counted[driver]
                 owners = [node] if is_owned_by_node(pool, driver) else []
                 if owners:
                     manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]
@@ -48,14 +48,3 @@ class ResourceSlices(pulumi.ComponentResource):
                     )
                 )
         self.register_outputs({"slices": len(self.slices)})
-
-    def _create_generation(self, pool: NodePool, driver: str, cluster: KwokCluster) -> pulumi.Output[int]:
-        command = local.Command(
-            f"{pool.name}-{driver}",
-            create=f"echo {first_generation(pool, driver)}",
-            update="echo $((PULUMI_COMMAND_STDOUT + 1))",
-            environment={"KWOK_DRA_DEVICES": content_digest(pool, driver, cluster.minor)},
-            logging=local.Logging.NONE,
-            opts=cluster.content(self),
-        )
-        return command.stdout.apply(int)

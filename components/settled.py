@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
+from components.program import PYTHON
 from topology.progress import Expected
 
 
@@ -17,11 +17,11 @@ def settled(
     cluster: KwokCluster,
     *,
     parent: pulumi.Resource,
-    objects: Sequence[KubernetesObject],
+    objects: Sequence[pulumi.Resource],
 ) -> local.Command:
     """Wait for what is `expected` of the `objects`, once more whenever the environment `wait` is another one."""
-    program = "exec python3 components/waiting.py"
-    environment = {"KWOK_DRA_EXPECTED": json.dumps([expected]), "KWOK_DRA_STRICT": "true"} | dict(wait)
+    program = f"{PYTHON} components/waiting.py"
+    environment = {"KWOK_DRA_EXPECTED": json.dumps([expected])} | dict(wait)
     return local.Command(
         expected.workload,
         create=program,

@@ -27,10 +27,10 @@ class SharedObjects(pulumi.ComponentResource):
     `MutatingAdmissionPolicy` that puts them there, with a `command.local.Command` that ends once it does.
     """
 
-    namespaces: list[KubernetesObject]
-    service_accounts: list[KubernetesObject]
     claims: dict[Key, KubernetesObject]
-    device_taint_rules: list[KubernetesObject]
+    """By namespace and name."""
+    resources: list[pulumi.CustomResource]
+    """Everything."""
 
     def __init__(
         self,
@@ -42,31 +42,32 @@ class SharedObjects(pulumi.ComponentResource):
     ) -> None:
         """Create the objects of `topology` in `cluster`, after `depends_on`: classes and devices to claim."""
         super().__init__("kwok-dra:components:SharedObjects", "shared-objects", None, opts)
-        self.namespaces = [
+        spaces = [
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
             for manifest in namespaces.namespaces(topology)
         ]
-        self.service_accounts = [
-            KubernetesObject(manifest, cluster, parent=self, depends_on=[*depends_on, *self.namespaces])
+        accounts = [
+            KubernetesObject(manifest, cluster, parent=self, depends_on=[*depends_on, *spaces])
             for manifest in namespaces.service_accounts(topology)
         ]
         self.claims = {
             (claim.namespace, claim.name): KubernetesObject(
-                claims.resource_claim(claim), cluster, parent=self, depends_on=[*depends_on, *self.namespaces]
+                claims.resource_claim(claim), cluster, parent=self, depends_on=[*depends_on, *spaces]
             )
             for claim in topology.claims
         }
-        self.device_taint_rules = [
+        rules = [
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
             for manifest in taints.device_taint_rules(topology)
         ]
+        self.resources = [*spaces, *accounts, *self.claims.values(), *rules]
         if any(workload.pod_group for workload in topology.workloads):
-            self._create_admission_policy(cluster)
+            self.resources.append(self._create_admission_policy(cluster))
         self.register_outputs({"claims": [claim.name for claim in topology.claims]})
 
-    def _create_admission_policy(self, cluster: KwokCluster) -> None:
+    def _create_admission_policy(self, cluster: KwokCluster) -> local.Command:
         policy = [KubernetesObject(manifest, cluster, parent=self) for manifest in pod_groups.admission_policy()]
-        local.Command(
+        return local.Command(
             "pod-groups",
             create=AWAIT_ADMISSION,
             environment=cluster.kubectl_environment,

@@ -1,28 +1,28 @@
-"""Waits until workloads stand as expected, and prints what there is; run as a program.
+"""Waits until workloads stand as expected. Run as a program, it is the Command of a workload that others come after.
 
 Environment: KWOK_DRA_EXPECTED, a JSON list of `Expected`; KWOK_DRA_UNFIT, an `Unfit` in JSON, where there are faults;
-KWOK_DRA_KINDS, what to print in the end (nothing, if empty); KWOK_DRA_NOT_READY, a JSON list of the nodes that are to
-be printed as not ready; and whatever kubectl needs. What it waits for goes to stderr, whenever that changes. It is no
-error if the time is up: who reads the objects will see. With KWOK_DRA_STRICT it is, and stderr has nothing but which
-workload does not stand as expected, and why.
+KUBECONFIG. Who does not stand as expected when its time is up, and why, goes to stderr.
 """
 
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology import snapshot
+from topology.api_server import ApiServer
 from topology.progress import (
+    CONTROLLERS,
     Expected,
     Live,
+    Object,
     Standing,
     Unfit,
+    is_making,
     is_not_ready,
     is_refused,
     kinds,
@@ -32,43 +32,61 @@ from topology.progress import (
     unmet,
 )
 
-UNREACHABLE = "unreachable"
 UNANSWERED = "the cluster does not answer"
 WORKLOADS_TOLD_MAX = 3
-FEWEST_SECONDS_BETWEEN_READS = 0.1
-LONG_READ_SECONDS = 1
+FEWEST_SECONDS_BETWEEN_READS = 0.05
+LONG_READ_SECONDS = 0.5
+SECONDS_BETWEEN_LOOKS = 0.5
 NODES_SECONDS = 30
+
+Tell = Callable[[str], None]
 
 
 def main() -> int:
-    """Wait, then print."""
+    """Wait, and fail if something is not as expected when its time is up."""
     expected = [Expected.from_json(entry) for entry in json.loads(os.environ["KWOK_DRA_EXPECTED"])]
     unfit = Unfit(*json.loads(os.environ.get("KWOK_DRA_UNFIT", "[]")))
-    strict = bool(os.environ.get("KWOK_DRA_STRICT"))
+    late = wait(ApiServer(), expected, unfit, lambda _: None, time.monotonic())
+    if late:
+        print("\n".join([*late, "what comes after it is not made"]), file=sys.stderr)
+    return 1 if late else 0
+
+
+def settled_objects(
+    api: ApiServer,
+    wanted: Sequence[str],
+    objects: Sequence[Object] | None,
+    expected: Sequence[Expected],
+    unfit: Unfit,
+    not_ready: Sequence[str],
+    tell: Tell,
+) -> Sequence[Object] | None:
+    """Return all objects of the `wanted` kinds as they are when all is as expected, or when the time for that is up.
+
+    `objects` are they as they are now. Nodes are waited for too, for a while: just the given ones are to be not ready.
+    None stands for a cluster that does not answer. What is waited for is told whenever it changes.
+    """
     begin = time.monotonic()
     late: list[str] = []
-    if printed := os.environ.get("KWOK_DRA_KINDS"):
-        objects = read_with_nodes(printed.split(","), json.loads(os.environ.get("KWOK_DRA_NOT_READY", "null")))
-        while objects is not None and not late and _not_as_expected(expected, unfit, Live(objects)):
-            # What was waited for may be gone again, and others are to come in its place.
-            late = wait(expected, unfit, begin, quiet=strict)
-            objects = snapshot.read(printed.split(","))
-        sys.stdout.write(UNREACHABLE if objects is None else json.dumps({"items": objects}))
-    else:
-        late = wait(expected, unfit, begin, quiet=strict)
-    if late and strict:
-        print("\n".join([*late, "what comes after it is not made"]), file=sys.stderr)
-        return 1
-    return 0
+    objects = _with_nodes(api, wanted, objects, not_ready)
+    while objects is not None and not late and _not_as_expected(expected, unfit, Live(objects)):
+        # What was waited for may be gone again, and others are to come in its place.
+        late = wait(api, expected, unfit, tell, begin)
+        objects = snapshot.read(api, wanted)
+    return objects
 
 
-def wait(expected: list[Expected], unfit: Unfit, begin: float, *, quiet: bool) -> list[str]:
+def wait(api: ApiServer, expected: Sequence[Expected], unfit: Unfit, tell: Tell, begin: float) -> list[str]:
     """Return what does not stand as expected when its time, since `begin`, is up, and why."""
     late: list[str] = []
     told = ""
+    seconds = 0.0
     while expected:
         asked = time.monotonic()
-        objects = snapshot.read(kinds(maker for entry in expected for maker in entry.makers))
+        if seconds > LONG_READ_SECONDS and not _is_up(expected, begin) and _are_making(api, expected):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            continue
+        objects = snapshot.read(api, kinds(maker for entry in expected for maker in entry.makers))
         live = Live(objects or [])
         found = _not_as_expected(expected, unfit, live)
         for entry in [entry for entry in found if asked - begin > entry.seconds or objects is None]:
@@ -76,30 +94,41 @@ def wait(expected: list[Expected], unfit: Unfit, begin: float, *, quiet: bool) -
             late += [f"workload {entry.workload}: {UNANSWERED}"] if objects is None else _late(entry, stands, live)
         expected = list(found)
         if expected:
-            if not quiet and told != (told := _awaited(found)):
-                print(told, file=sys.stderr, flush=True)
+            if told != (told := _awaited(found)):
+                tell(told)
             # Reading many pods takes a while; the API server has better to do.
             seconds = time.monotonic() - asked
-            time.sleep(2 * seconds if seconds > LONG_READ_SECONDS else FEWEST_SECONDS_BETWEEN_READS)
+            time.sleep(max(2 * seconds, FEWEST_SECONDS_BETWEEN_READS))
     return late
 
 
-def read_with_nodes(printed: Sequence[str], not_ready: list[str] | None) -> list[Any] | None:
-    """Read the objects when just the given nodes are not ready: KWOK gets to know of a change like everybody else.
+def _is_up(expected: Sequence[Expected], begin: float) -> bool:
+    return time.monotonic() - begin > min(entry.seconds for entry in expected)
 
-    It ends without that after a while; None stands for whatever there is.
-    """
+
+def _are_making(api: ApiServer, expected: Sequence[Expected]) -> bool:
+    """Tell from what makes the pods alone that some are still to come: that is read in no time."""
+    controllers = sorted({kind for entry in expected for kind, _, _ in entry.makers} & CONTROLLERS)
+    objects = snapshot.read(api, controllers) if controllers else []
+    live = Live(objects or [])
+    return any(is_making(entry, live) for entry in expected)
+
+
+def _with_nodes(
+    api: ApiServer, wanted: Sequence[str], objects: Sequence[Object] | None, not_ready: Sequence[str]
+) -> Sequence[Object] | None:
+    """Read the objects until just the given nodes are not ready: KWOK gets to know of a change like everybody else."""
     end = time.monotonic() + NODES_SECONDS
-    while (objects := snapshot.read(printed)) and not_ready is not None and not _stand(objects, not_ready):
-        if time.monotonic() > end:
-            break
+    while objects is not None and not _stand(objects, not_ready) and time.monotonic() < end:
         time.sleep(FEWEST_SECONDS_BETWEEN_READS)
+        objects = snapshot.read(api, wanted)
     return objects
 
 
-def _stand(objects: Sequence[Any], not_ready: list[str]) -> bool:
+def _stand(objects: Sequence[Object], not_ready: Sequence[str]) -> bool:
+    names = set(not_ready)
     nodes = [entry for entry in objects if entry["kind"] == "Node"]
-    return all(is_not_ready(node) == (node["metadata"]["name"] in not_ready) for node in nodes)
+    return all(is_not_ready(node) == (node["metadata"]["name"] in names) for node in nodes)
 
 
 def _not_as_expected(expected: Sequence[Expected], unfit: Unfit, live: Live) -> dict[Expected, Standing]:

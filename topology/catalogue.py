@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from pydantic import TypeAdapter
 
 from topology.devices import DeviceClass, DeviceModel, Driver, Host
+from topology.files import UnreadableError, content
 from topology.model import Model
+from topology.values import suggestion
 
 
 class Catalogue(NamedTuple):
@@ -57,4 +60,31 @@ def built_in() -> Catalogue:
     catalogue = Catalogue()
     for file in sorted(files("topology").joinpath("catalogue").iterdir(), key=lambda entry: entry.name):
         catalogue = catalogue.extended(yaml.load(file.read_text(), Loader=_LOADER))
+    return catalogue
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of the user's files, below `folder`.
+
+    Raises:
+        UnreadableError: it cannot be read, or is not a file of the catalogue.
+        yaml.YAMLError: it is not YAML.
+    """
+    found = yaml.safe_load(content(folder, name))
+    sections = ", ".join(ENTRIES)
+    if not isinstance(found, dict) or not found.keys() & ENTRIES.keys():
+        raise UnreadableError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
+    if unknown := [key for key in found if key not in ENTRIES and not str(key).startswith("x-")]:
+        raise UnreadableError(
+            f"{name!r} has a key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and keys that "
+            "begin with x- for anchors"
+        )
+    return found
+
+
+def with_files(folder: Path, names: Iterable[str]) -> Catalogue:
+    """Return the catalogue with the user's files, which have been found to be valid before."""
+    catalogue = built_in()
+    for name in names:
+        catalogue = catalogue.extended(read(folder, name))
     return catalogue

@@ -23,6 +23,8 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     if cluster.runtime == "binary":
         # The default is every interface, and etcd asks for no authentication.
         options["bindAddress"] = "127.0.0.1"
+    # Else the controller manager makes 20 claims and pods a second, and the scheduler binds 50.
+    options["disableQPSLimits"] = True
     options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
     if cluster.kube_feature_gates:
         options["kubeFeatureGates"] = _flags(cluster.kube_feature_gates, prefix="kube:")

@@ -5,6 +5,7 @@ turns every problem into one readable message.
 """
 
 import re
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -21,7 +22,7 @@ from topology import limits
 from topology.api_versions import RESOURCE_API_VERSIONS
 from topology.devices import Attributes, DeviceClass, DeviceModel, NamedDeviceModel, NamedHost, Taint
 from topology.faults import DeviceTaintRule, Fault
-from topology.model import Model
+from topology.model import Model, WrittenModel
 from topology.user_manifests import Manifests
 from topology.values import (
     ApiName,
@@ -33,7 +34,7 @@ from topology.values import (
     ResourceName,
     problem,
 )
-from topology.workloads import SharedClaim, Workload
+from topology.workloads import Provisioning, SharedClaim, Workload
 
 DEFAULT_KUBERNETES_VERSION = "1.37.2"
 
@@ -106,7 +107,7 @@ class Devices(Model):
     mig: Mig | None = None
     attributes: Attributes = {}
 
-    @property
+    @cached_property
     def merged(self) -> DeviceModel:
         """The model with the attributes given here."""
         return self.model.model_copy(update={"attributes": self.model.attributes | self.attributes})
@@ -118,13 +119,14 @@ def _each_once(values: list[str]) -> list[str]:
     return values
 
 
-class NodePool(Model):
+class NodePool(WrittenModel):
     """`nodes` fake nodes named `<name>-0` and up, each with the same devices.
 
     `gpu`, `gpus_per_node`, `mig` and `attributes` are short for the first entry of `devices`. `host` says where devices
     are on PCIe. `capacity`, `labels` and `taints` are a node's: the first two go over what models and host have, taints
     stand for theirs. `declared_features` are those of the nodes' kubelets, if not what the devices need. With
     `nodes_per_clique`, so many nodes share an NVLink clique. `faults` are what is wrong with nodes and devices.
+    `provisioning` says what a resource of the stack is: each of the `objects`, or, in `bulk`, a batch of nodes.
     """
 
     name: DnsLabel
@@ -141,10 +143,11 @@ class NodePool(Model):
     taints: list[Taint] | None = None
     declared_features: Annotated[list[FeatureGate], AfterValidator(_each_once)] | None = None
     faults: list[Fault] = []
+    provisioning: Provisioning = "objects"
 
-    def node_names(self) -> list[str]:
-        """Return the names of the pool's nodes, in order, without those that are gone."""
-        return [name for name in self._all_names() if not self._is_gone(name)]
+    def node_names(self, first: int = 0) -> list[str]:
+        """Return the names of the pool's nodes from the `first` on, in order, without those that are gone."""
+        return [name for name in self._all_names()[first:] if not self._is_gone(name)]
 
     def gone_nodes(self) -> list[str]:
         """Return the names of the nodes that are not there, as a fault says."""
@@ -171,12 +174,16 @@ class NodePool(Model):
 
     def all_devices(self) -> list[Devices]:
         """Return what each node has, in order."""
+        return [*self._gpus, *self.devices]
+
+    @cached_property
+    def _gpus(self) -> list[Devices]:
+        """The first entry, where it is given in short."""
         if self.gpu is None:
-            return self.devices
-        gpus = Devices.model_construct(
-            model=self.gpu, count=self.gpus_per_node, mig=self.mig, attributes=self.attributes
-        )
-        return [gpus, *self.devices]
+            return []
+        return [
+            Devices.model_construct(model=self.gpu, count=self.gpus_per_node, mig=self.mig, attributes=self.attributes)
+        ]
 
     @property
     def drivers(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Literal, Self, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
@@ -56,6 +57,9 @@ _Item = TypeVar("_Item")
 _List = Annotated[list[_Item], Field(min_length=1)]
 
 
+_WITH_PLACEHOLDERS = ("string", "int", "strings", "ints")
+
+
 class DeviceAttribute(Model):
     """A `DeviceAttribute` of resource.k8s.io: exactly one typed value, or a list of them.
 
@@ -70,6 +74,19 @@ class DeviceAttribute(Model):
     versions: _List[SemanticVersion] | None = None
     ints: _List[Annotated[int | str, PlainValidator(_int_or_placeholder)]] | None = None
     bools: _List[bool] | None = None
+
+    @cached_property
+    def wire(self) -> tuple[str, Any]:
+        """The type and the value, as on the wire but for placeholders."""
+        ((kind, value),) = self.model_dump(by_alias=True, exclude_unset=True).items()
+        return kind, value
+
+    @cached_property
+    def has_placeholders(self) -> bool:
+        """Whether it differs from device to device."""
+        kind, value = self.wire
+        values = value if self.is_list else [value]
+        return kind in _WITH_PLACEHOLDERS and any(used_in(str(text)) for text in values)
 
     @property
     def texts(self) -> list[str]:
@@ -113,6 +130,11 @@ class DeviceCapacity(Model):
 
     value: Quantity
     request_policy: RequestPolicy | None = None
+
+    @cached_property
+    def wire(self) -> dict[str, Any]:
+        """The capacity as on the wire."""
+        return self.model_dump(by_alias=True, exclude_none=True)
 
     @model_validator(mode="after")
     def _policy_fits(self) -> Self:
@@ -267,6 +289,12 @@ class Host(Model):
     node: NodeShape = NodeShape()
     sources: list[str] = []
     unverified: dict[str, str] = {}
+
+    @cached_property
+    def addresses(self) -> dict[str, list[tuple[Slot, str]]]:
+        """The PCI addresses of each kind of device, with their slots."""
+        nics = [(slot, address) for slot in self.slots for address in slot.nic]
+        return {"gpu": [(slot, slot.gpu) for slot in self.slots], "nic": nics}
 
 
 NamedHost = Annotated[Host, named("hosts", "host", "{slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}")]

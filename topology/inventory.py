@@ -13,7 +13,7 @@ from typing import Any
 
 from topology import mig
 from topology.configuration import Devices, NodePool
-from topology.devices import DeviceAttribute, DeviceModel, Host, MigProfile, Partition, Slot
+from topology.devices import DeviceAttribute, DeviceModel, Host, MigProfile, Partition
 from topology.faults import DeviceTaint, Fault
 from topology.placeholders import fill
 from topology.stages import ATTACH_FAILS
@@ -95,6 +95,8 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
 
 def _bound(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
     """Give all devices what the scheduler waits for before it binds a pod that has them."""
+    if not (model.binding_conditions or model.binding_failure_conditions or model.binds_to_node):
+        return physical
     return replace(
         physical,
         devices=[
@@ -148,6 +150,7 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
     Devices are numbered as long as their names are made alike, whatever their model.
     """
     host = host_of(pool)
+    node_uuids = {driver: stable_uuid(node, driver) for driver in pool.drivers}
     numbers: Counter[tuple[str, str]] = Counter()
     slots: Counter[str] = Counter()
     for devices in pool.all_devices():
@@ -157,7 +160,7 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
             values: Values = {
                 "node": node,
                 "driver": model.driver,
-                "nodeUuid": stable_uuid(node, model.driver),
+                "nodeUuid": node_uuids[model.driver],
                 "count": devices.count,
                 "index": numbers[key],
                 "numaNode": numbers[key],
@@ -171,7 +174,7 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
 
 def _addresses(host: Host, kind: str, index: int) -> Values:
     """Return where the device in a slot is; past the host's last one they begin again, in further PCI domains."""
-    addresses: list[tuple[Slot, str]] = [(slot, address) for slot in host.slots for address in _of_kind(slot, kind)]
+    addresses = host.addresses[kind]
     round_, place = divmod(index, len(addresses))
     slot, address = addresses[place]
     address = _shifted(address, round_)
@@ -184,10 +187,6 @@ def _addresses(host: Host, kind: str, index: int) -> Values:
         "pciName": re.sub("[:.]", "-", address),
         "numaNode": slot.numa_node,
     }
-
-
-def _of_kind(slot: Slot, kind: str) -> list[str]:
-    return slot.nic if kind == "nic" else [slot.gpu]
 
 
 def _shifted(address: str, round_: int) -> str:
@@ -213,7 +212,7 @@ def _device(model: DeviceModel, values: Values) -> Device:
     return Device(
         name,
         {key: _attribute(attribute, values) for key, attribute in model.attributes.items()},
-        {key: capacity.model_dump(by_alias=True, exclude_none=True) for key, capacity in model.capacity.items()},
+        {key: capacity.wire for key, capacity in model.capacity.items()},
         allow_multiple_allocations=model.allow_multiple_allocations,
         node_allocatable_resources={
             name: entry.model_dump(by_alias=True, exclude_none=True)
@@ -229,7 +228,9 @@ def _identity(values: Values, name: str) -> Values:
 
 
 def _attribute(attribute: DeviceAttribute, values: Values) -> dict[str, Any]:
-    ((kind, value),) = attribute.model_dump(by_alias=True, exclude_unset=True).items()
+    kind, value = attribute.wire
+    if not attribute.has_placeholders:
+        return {kind: value}
     if attribute.is_list:
         return {kind: [_filled(kind.removesuffix("s"), item, values) for item in value]}
     return {kind: _filled(kind, value, values)}

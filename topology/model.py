@@ -1,6 +1,9 @@
-"""The base of all configuration models."""
+"""The bases of all configuration models."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -8,3 +11,22 @@ class Model(BaseModel):
     """Strict and immutable: camelCase keys, no unknown key, no silent conversion of types."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+
+
+class WrittenModel(Model):
+    """A model that knows what the configuration has: names of the catalogue, and no defaults."""
+
+    _written: Mapping[str, Any] = PrivateAttr(default={})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_is_written(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        model = validate(value)
+        if isinstance(value, dict):
+            model._written = value
+        return model
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """What the configuration has."""
+        return self._written

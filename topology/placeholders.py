@@ -30,7 +30,7 @@ def fill(template: str, values: Mapping[str, object]) -> str:
             return str(found)
         return str(int(str(found)) * int(match[2] or 1) + int(match[3] or 0))
 
-    return _PLACEHOLDER.sub(value, template)
+    return _PLACEHOLDER.sub(value, template) if "{" in template else template
 
 
 def used_in(template: str) -> set[str]:

@@ -10,7 +10,7 @@ def workload_objects(workload: Workload) -> list[Manifest]:
     """Render what makes the pods of `workload`."""
     metadata = {"name": workload.name, "namespace": workload.namespace}
     if workload.kind == "Pod":
-        return [_pod(workload, name) for name in workload.pod_names()]
+        return [pod(workload, name) for name in workload.pod_names()]
     if workload.kind == "Job":
         return [{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": _job_spec(workload)}]
     return [{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": _deployment_spec(workload)}]
@@ -24,7 +24,8 @@ def _labels(workload: Workload) -> dict[str, str]:
     return _selector(workload) | ({POD_GROUP_LABEL: workload.name} if workload.pod_group else {})
 
 
-def _pod(workload: Workload, name: str) -> Manifest:
+def pod(workload: Workload, name: str) -> Manifest:
+    """Render the bare pod `name` of `workload`."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",

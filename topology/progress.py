@@ -1,4 +1,4 @@
-"""How far the pods of a workload have come. The standard library only, so that a program with it starts at once."""
+"""How far the pods of a workload have come."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,9 @@ PREEMPTION = (" still not schedulable", ", pod group preemption:", " preemption:
 """With these the scheduler goes on about preemption, which moves no devices."""
 
 READY_PHASES = ("Running", "Succeeded")
+
+CONTROLLERS = frozenset({"Deployment", "Job"})
+"""What tells how many of its pods have come as far as they are to."""
 
 EXTENDED_RESOURCES = "extended resources"
 """What stands for a pod's name of the claim that the scheduler makes for its extended resources."""
@@ -278,6 +281,20 @@ def standing(expected: Expected, live: Live, unfit: Unfit = FIT) -> Standing:
         there = _has_arrived(pod, used) or (is_refused(pod) and not all(given))
         settled = settled and there and not unfit.holds(pod, used, expected.seconds)
     return Standing(len(pods), allocated, pending, settled)
+
+
+def is_making(expected: Expected, live: Live) -> bool:
+    """Tell from `CONTROLLERS` alone that pods are still to come that are to run or, of a job, to have run."""
+    return not expected.pending and any(_is_making(live.by_name.get(maker)) for maker in expected.makers)
+
+
+def _is_making(controller: Object | None) -> bool:
+    match controller:
+        case {"kind": "Deployment", "spec": spec, "status": status}:
+            return int(status.get("readyReplicas", 0)) < int(spec["replicas"])
+        case {"kind": "Job", "spec": spec, "status": status}:
+            return int(status.get("succeeded", 0)) < int(spec.get("completions", 0))
+    return False
 
 
 def unmet(expected: Expected, found: Standing, live: Live) -> Iterator[str]:

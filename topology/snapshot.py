@@ -1,10 +1,10 @@
-"""The objects of a cluster as they were at one moment. The standard library only, as in `progress`."""
+"""The objects of a cluster as they were at one moment."""
 
-import json
-import subprocess
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
+
+from topology.api_server import EXPIRED, ApiServer, RefusedError, UnreachableError, at_once
 
 LISTS = {
     "CronJob": "/apis/batch/v1/cronjobs",
@@ -22,11 +22,14 @@ LISTS = {
 }
 """Where the API server lists the objects of each kind."""
 
-AT_ONCE = 4
+PAGE = 500
+"""So many objects are read at once, as kubectl does it."""
+
+Object = dict[str, Any]
 
 
-def read(kinds: Sequence[str], *options: str) -> list[dict[str, Any]] | None:
-    """Return all objects of `kinds`, read by kubectl with `options`, or None if the cluster does not answer.
+def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
+    """Return all objects of `kinds`, or None if the cluster does not answer.
 
     A kind that is not one of `LISTS` is given as `<kind>=<path of its list>`.
 
@@ -35,31 +38,52 @@ def read(kinds: Sequence[str], *options: str) -> list[dict[str, Any]] | None:
     the others are read as they were at that version; all kinds of a cluster that kwokctl makes are in one etcd.
     https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
     """
-    first = _list(kinds[0], "", options)
-    if first is None:
+    try:
+        while (found := _read(api, kinds)) is None:
+            pass
+    except (UnreachableError, RefusedError):
         return None
-    query = f"?resourceVersion={first['metadata']['resourceVersion']}&resourceVersionMatch=Exact"
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        lists = [first, *threads.map(lambda kind: _list(kind, query, options), kinds[1:])]
-    if None in lists:
-        return None
-    return [
-        _object(kind.partition("=")[0], entry)
-        for kind, found in zip(kinds, lists, strict=True)
-        if found
-        for entry in found["items"]
-    ]
-
-
-def _list(kind: str, query: str, options: Sequence[str]) -> dict[str, Any] | None:
-    name, _, path = kind.partition("=")
-    command = ["kubectl", "get", "--raw", (path or LISTS[name]) + query, "--request-timeout", "60s", *options]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    found: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
     return found
 
 
-def _object(kind: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
+    """Return the objects, or None where it took so long that the store has forgotten how things were at first."""
+    try:
+        version, first = _list(api, kinds[0])
+        others = at_once(lambda kind: _list(api, kind, version)[1], kinds[1:])
+    except _ExpiredError:
+        return None
+    return [entry for found in (first, *others) for entry in found]
+
+
+class _ExpiredError(Exception):
+    """The store has forgotten how things were at that version: it does so every five minutes."""
+
+
+def _list(api: ApiServer, kind: str, version: str = "") -> tuple[str, list[Object]]:
+    """Return the version of the list, and its objects."""
+    name, _, path = kind.partition("=")
+    exact = {"resourceVersion": version, "resourceVersionMatch": "Exact"} if version else {}
+    objects: list[Object] = []
+    for page in _pages(api, path or LISTS[name], exact):
+        version = page["metadata"]["resourceVersion"]
+        objects += [_object(name, entry) for entry in page["items"]]
+    return version, objects
+
+
+def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
+    more: str | None = ""
+    while more is not None:
+        answer = api.get(f"{path}?{urlencode(query | {'limit': PAGE})}")
+        if answer.status == EXPIRED:
+            raise _ExpiredError
+        page = answer.checked().object
+        yield page
+        more = page["metadata"].get("continue")
+        query = {"continue": more or ""}
+
+
+def _object(kind: str, entry: Object) -> Object:
     """Name the kind, which the entries of a list do not, and leave out who wrote which field: half of an object."""
     metadata = {name: value for name, value in entry["metadata"].items() if name != "managedFields"}
     return entry | {"kind": kind, "metadata": metadata}

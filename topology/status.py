@@ -42,6 +42,8 @@ class Report(NamedTuple):
     summary: str
     unexpected: list[str]
     """For each workload that does not stand as expected, what is wrong; empty when all do."""
+    drift: list[dict[str, str]] = []
+    """Objects that somebody has deleted or edited."""
 
 
 UNREACHABLE = Report([], [], [], "the cluster cannot be reached", [])
@@ -52,7 +54,7 @@ def expectation(applied: Workload | Manifests) -> Expected:
     return Expected(
         "workloads" if isinstance(applied, Workload) else "manifests",
         applied.name,
-        applied.makers(),
+        tuple(applied.makers()),
         applied.expected_allocated,
         applied.expected_pending,
         applied.ready_timeout_seconds,

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from topology import limits, preflight
-from topology.catalogue import ENTRIES, Catalogue, built_in
+from topology.catalogue import ENTRIES, Catalogue, built_in, read
 from topology.configuration import Topology
-from topology.files import UnreadableError, content
+from topology.files import UnreadableError
 from topology.model import Model
 from topology.problems import Problem
 from topology.uses import apis_written, completed, features_used
@@ -70,23 +70,10 @@ def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list
         if not isinstance(name, str):
             continue  # The models tell.
         try:
-            catalogue = catalogue.extended(_read(folder, name))
+            catalogue = catalogue.extended(read(folder, name))
         except (UnreadableError, ValidationError, yaml.YAMLError) as error:
             problems += [Problem(f"catalogue[{index}]", message) for message in _messages_of(error, name)]
     return catalogue, problems
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    found = yaml.safe_load(content(folder, name))
-    sections = ", ".join(ENTRIES)
-    if not isinstance(found, dict) or not found.keys() & ENTRIES.keys():
-        raise UnreadableError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
-    if unknown := [key for key in found if key not in ENTRIES and not str(key).startswith("x-")]:
-        raise UnreadableError(
-            f"{name!r} has a key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and keys that "
-            "begin with x- for anchors"
-        )
-    return found
 
 
 def _messages_of(error: Exception, name: str) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from topology import limits
 from topology.devices import Taint
-from topology.model import Model
+from topology.model import Model, WrittenModel
 from topology.progress import Maker
 from topology.values import (
     CelExpression,
@@ -302,12 +302,17 @@ class PodGroup(Model):
     claims: Annotated[list[DnsLabel], Field(max_length=limits.POD_GROUP_CLAIMS_MAX)] = []
 
 
-class Workload(Model):
+Provisioning = Literal["objects", "bulk"]
+"""What a resource of the stack is: each object, or a batch of them."""
+
+
+class Workload(WrittenModel):
     """A Deployment, a Job or bare pods: `replicas` fake pods with the `claims`, on nodes that `node_selector` allows.
 
     Without `containers` there is one that uses every claim. With `pod_group` they are one group. The workload is made
     `after` others, once those stand as expected. What it expects (default: every claim is allocated and every pod
-    runs) has to hold after `ready_timeout_seconds`, or the update fails and says why.
+    runs) has to hold after `ready_timeout_seconds`, or the update fails and says why. Bare pods may have another
+    `provisioning`.
     """
 
     name: DnsLabel
@@ -322,6 +327,7 @@ class Workload(Model):
     after: list[DnsLabel] = []
     expect: Expectation = Expectation()
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
+    provisioning: Provisioning = "objects"
 
     def makers(self) -> list[Maker]:
         """Return what makes the pods."""
@@ -376,11 +382,17 @@ class Workload(Model):
 
     @model_validator(mode="after")
     def _is_not_too_large(self) -> Self:
-        if self.kind == "Pod" and self.replicas > limits.BARE_PODS_MAX:
+        if self.kind == "Pod" and self.provisioning == "objects" and self.replicas > limits.BARE_PODS_MAX:
             raise problem(
-                f"has {self.replicas} bare pods, each a Pulumi resource; there can be {limits.BARE_PODS_MAX}: use kind "
-                "Deployment or Job, or several workloads"
+                f"has {self.replicas} bare pods, each a Pulumi resource; there can be {limits.BARE_PODS_MAX}: use "
+                "provisioning: bulk, or kind Deployment or Job"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_many_objects(self) -> Self:
+        if self.kind != "Pod" and self.provisioning == "bulk":
+            raise problem(f"is of kind {self.kind}, which is one object: leave provisioning out")
         return self
 
     @model_validator(mode="after")

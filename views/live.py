@@ -11,6 +11,7 @@ import yaml
 
 from components import kwokctl
 from topology import snapshot
+from topology.api_server import ApiServer
 from topology.configuration import Topology
 from topology.progress import Object
 from topology.stack import raw_configuration
@@ -40,7 +41,7 @@ def read(stack: str) -> Live:
     kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(topology, str(kubeconfig)))
+    return Live(topology, _objects(topology, kubeconfig))
 
 
 def _topology(stack: str) -> Topology:
@@ -60,9 +61,9 @@ def _pulumi(stack: str, *arguments: str) -> Any:
     raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
 
 
-def _objects(topology: Topology, kubeconfig: str) -> Sequence[Object]:
+def _objects(topology: Topology, kubeconfig: Path) -> Sequence[Object]:
     cluster = topology.cluster.name
-    objects = snapshot.read(kinds(topology), "--kubeconfig", kubeconfig)
+    objects = snapshot.read(ApiServer(kubeconfig), kinds(topology))
     if objects is None:
         raise NothingToShowError(
             f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "

@@ -18,6 +18,7 @@ import pytest
 from tests.e2e.project import Project, kill, wait_until
 from tests.e2e.reader import Object, Reader
 from topology import snapshot
+from topology.api_server import ApiServer
 from topology.configuration import Topology
 from topology.status import Report, details, kinds, report
 from topology.validation import load
@@ -57,7 +58,7 @@ def read(project: Project, topology: Topology, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
 
     def objects() -> list[Object]:
-        found = snapshot.read(kinds(topology))
+        found = snapshot.read(ApiServer(), kinds(topology))
         assert found is not None
         return found
 

@@ -4,10 +4,11 @@ import asyncio
 import contextvars
 import json
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+from unittest import mock
 
 import pulumi
 import yaml
@@ -15,9 +16,16 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from topology import snapshot
+from topology.api_server import ApiServer
+from topology.progress import Expected
+
 ROOT = Path(__file__).resolve().parents[2]
 KUBECONFIG = "/state/kwok/clusters/kwok-dra-dev/kubeconfig.yaml"
 DEVICE = {"request": "gpu", "driver": "gpu.example.com", "pool": "a-node", "device": "gpu-0"}
+READING = "reading"
+"""In the order of what happens, that the cluster is read."""
+
 SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")  # how the SDK marks one on the wire
 
 Configuration = dict[str, Any]
@@ -52,7 +60,9 @@ class Recording:
 
     resources: dict[str, Registration] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    readings: list[tuple[str, ...]] = field(default_factory=list)
+    """The kinds of objects, each time that the cluster is read."""
+    waited_for: list[Expected] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> dict[str, Registration]:
@@ -118,10 +128,8 @@ def _live_pod(metadata: dict[str, Any], spec: dict[str, Any], phase: str) -> lis
 class _Provider(mocks.Mocks):
     """The plugins: a cluster that is there at once, and workloads that run at once."""
 
-    def __init__(self, recording: Recording, unknown: bool, status: str | None) -> None:
-        self.recording = recording
+    def __init__(self, unknown: bool) -> None:
         self.unknown = unknown
-        self.status = status
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if self.unknown:
@@ -135,18 +143,38 @@ class _Provider(mocks.Mocks):
         return f"id of {args.name}", args.inputs | made
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        self.recording.calls.append({"token": args.token} | args.args)
-        self.recording.order.append(args.token)
+        raise AssertionError(f"{args.token} is called, but the program needs no function")
+
+
+class _Cluster:
+    """What there is in the cluster: `objects`, by default all that the workloads make (None: it does not answer)."""
+
+    def __init__(self, recording: Recording, objects: Sequence[Any] | Literal["all"] | None) -> None:
+        self.recording = recording
+        self.objects = objects
+
+    def read(self, api: ApiServer, kinds: Sequence[str]) -> Sequence[Any] | None:
+        """Stand for `snapshot.read`."""
+        self.recording.readings.append(tuple(kinds))
+        self.recording.order.append(READING)
+        if self.objects != "all":
+            return self.objects
         made = self.recording.of_kind("Deployment", "Job", "Pod").values()
-        live = [entry for found in made for entry in live_objects(found.inputs)]
-        return {"stdout": self.status or json.dumps({"items": live})}, []
+        return [entry for found in made for entry in live_objects(found.inputs)]
+
+    def settled_objects(
+        self, api: ApiServer, kinds: Sequence[str], objects: Any, expected: Sequence[Expected], *_: object
+    ) -> Any:
+        """Stand for `waiting.settled_objects`, which does not wait here."""
+        self.recording.waited_for += expected
+        return objects
 
 
 class _Engine(mocks.MockMonitor):
     """The engine's side: `Mocks` alone would not see the options of a resource."""
 
-    def __init__(self, recording: Recording, unknown: bool, status: str | None) -> None:
-        super().__init__(_Provider(recording, unknown, status))
+    def __init__(self, recording: Recording, unknown: bool) -> None:
+        super().__init__(_Provider(unknown))
         self.recording = recording
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
@@ -205,20 +233,22 @@ def run(
     *,
     preview: bool = False,
     unknown: bool = False,
-    status: str | None = None,
+    objects: Sequence[Any] | Literal["all"] | None = "all",
     recording: Recording | None = None,
 ) -> Recording:
     """Run a program to its end, all outputs included; what it raises comes out here.
 
-    `unknown` is a first preview: nothing is there, so no output of a resource is known. `status` is what reading
-    the status prints, by default that all pods run. A `recording` of the caller's tells what came before an error.
+    `unknown` is a first preview: nothing is there, so no output of a resource is known. `objects` are those that there
+    are in the cluster, by default pods that all run; None is a cluster that does not answer. A `recording` of the
+    caller's tells what came before an error.
     """
     recording = recording or Recording()
+    cluster = _Cluster(recording, objects)
 
     def in_fresh_context() -> None:
         configure(
             Settings(
-                monitor=_Engine(recording, unknown, status),
+                monitor=_Engine(recording, unknown),
                 engine=mocks.MockEngine(None),
                 project="kwok-dra",
                 stack="dev",
@@ -231,5 +261,9 @@ def run(
 
     # The SDK keeps its state in context variables: another context, filled anew, is another program. (`set_mocks` would
     # keep the outputs that a failed program has not awaited.)
-    contextvars.copy_context().run(in_fresh_context)
+    with (
+        mock.patch.object(snapshot, "read", cluster.read),
+        mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
+    ):
+        contextvars.copy_context().run(in_fresh_context)
     return recording

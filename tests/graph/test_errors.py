@@ -1,6 +1,7 @@
 """What ends the program with one message, before anything is created."""
 
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
@@ -99,15 +100,15 @@ def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("status", "message", "summary"),
+    ("objects", "message", "summary"),
     [
         (
-            '{"items": []}',
+            [],
             "workload fake-pod: 0 of 1 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
             "0 of 0 claims allocated, 0 of 0 pods running, 0 of 0 devices in use on 0 nodes",
         ),
         (
-            "unreachable",
+            None,
             "cluster kwok-dra-dev does not answer; after a restart of the machine its processes are gone. Start it "
             "again with `kwokctl start cluster --name kwok-dra-dev`, or replace it and all in it with "
             "`pulumi up --replace '**command:local:Command**'`",
@@ -116,8 +117,10 @@ def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.Mon
     ],
     ids=["pods that do not run", "a cluster that does not answer"],
 )
-def test_what_fails_an_update_is_only_reported_by_a_preview(status: str, message: str, summary: str) -> None:
+def test_what_fails_an_update_is_only_reported_by_a_preview(
+    objects: list[Any] | None, message: str, summary: str
+) -> None:
     with pytest.raises(pulumi.RunError) as raised:
-        run(DEV, status=status)
+        run(DEV, objects=objects)
     assert str(raised.value) == message
-    assert run(DEV, preview=True, status=status).outputs["Stack kwok-dra-dev"]["summary"] == summary
+    assert run(DEV, preview=True, objects=objects).outputs["Stack kwok-dra-dev"]["summary"] == summary

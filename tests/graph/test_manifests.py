@@ -174,9 +174,7 @@ def test_the_wait_is_repeated_when_a_file_changes(stack: Configuration, tmp_path
 
 def test_outputs_and_the_status(stack: Configuration) -> None:
     found = run(stack)
-    (call,) = found.calls
-    waited_for = [Expected.from_json(entry) for entry in json.loads(call["environment"]["KWOK_DRA_EXPECTED"])]
-    assert [(entry.workload, entry.allocated, entry.pending) for entry in waited_for] == [("demo", None, 0)]
+    assert [(entry.workload, entry.allocated, entry.pending) for entry in found.waited_for] == [("demo", None, 0)]
     claims = found.outputs["Stack kwok-dra-dev"]["claims"]
     assert [(claim["workload"], claim["namespace"], claim["pod"], claim["name"]) for claim in claims] == [
         ("demo", "n", "bare", "bare-0"),

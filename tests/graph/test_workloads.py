@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.graph.recording import KUBECONFIG, Configuration, run
+from components.program import PYTHON
+from tests.graph.recording import KUBECONFIG, READING, Configuration, run
 from topology.progress import Expected, Unfit
 
 COMMAND = "Command kwok-dra-dev"
@@ -105,7 +106,9 @@ def test_what_makes_pods(kind: str, keys: list[str]) -> None:
     children = {key: entry for key, entry in found.resources.items() if entry.parent == parent}
     assert set(children) == {*keys, "ResourceClaimTemplate job-own"}
     for key in keys:
-        assert children[key].inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+        annotations = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+        annotations |= {"pulumi.com/patchForce": "true"} if kind == "Pod" else {}
+        assert children[key].inputs["metadata"]["annotations"] == annotations
         assert children[key].replace_with == {"ResourceClaimTemplate job-own"}
         assert children[key].delete_before_replace
     claims = found.outputs["Stack kwok-dra-dev"]["claims"]
@@ -118,7 +121,7 @@ def test_workloads_that_come_after_others() -> None:
     found = run(stack({"name": "last", "after": ["middle", "first"]}, first, {"name": "middle", "after": ["first"]}))
     order = ["ResourceClaimTemplate first-own", "Deployment first", "Command first"]
     order += ["ResourceClaimTemplate middle-own", "Deployment middle", "Command middle"]
-    order += ["ResourceClaimTemplate last-own", "Deployment last", "command:local:run"]
+    order += ["ResourceClaimTemplate last-own", "Deployment last", READING]
     assert [key for key in found.order if key in order] == order
     assert "Command last" not in found.resources  # Nothing comes after it.
     assert found.resources["Command first"].dependencies >= {"Deployment first"}
@@ -127,12 +130,10 @@ def test_workloads_that_come_after_others() -> None:
     assert found.resources["Deployment last"].dependencies >= {"Command first", "Command middle"}
     command = found.resources["Command first"]
     assert command.parent == "ClaimWorkload first"
-    assert command.inputs["create"] == command.inputs["update"] == "exec python3 components/waiting.py"
+    assert command.inputs["create"] == command.inputs["update"] == f"{PYTHON} components/waiting.py"
     assert (command.deleted_with, command.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
     environment = command.inputs["environment"]
     assert environment["KUBECONFIG"] == KUBECONFIG
-    assert environment["KWOK_DRA_STRICT"] == "true"
-    assert "KWOK_DRA_KINDS" not in environment
     assert [Expected.from_json(entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])] == [
         Expected("workloads", "first", (("Deployment", "default", "first"),), 2, 0, 7, 2)
     ]

@@ -30,6 +30,7 @@ def test_the_defaults_listen_on_loopback_only() -> None:
         "runtime": "binary",
         "kubeVersion": f"v{DEFAULT_KUBERNETES_VERSION}",
         "bindAddress": "127.0.0.1",
+        "disableQPSLimits": True,
         "kubeControllerManagerNodeMonitorPeriodMilliseconds": 1000,
     }
 

@@ -160,8 +160,12 @@ CONTAINERS: Cases = [
     ),
     (
         stack({"kind": "Pod", "replicas": 1001}),
-        "workloads[0]: has 1001 bare pods, each a Pulumi resource; there can be 1000: use kind Deployment or Job, or "
-        "several workloads",
+        "workloads[0]: has 1001 bare pods, each a Pulumi resource; there can be 1000: use provisioning: bulk, or kind "
+        "Deployment or Job",
+    ),
+    (
+        stack({"kind": "Job", "provisioning": "bulk"}),
+        "workloads[0]: is of kind Job, which is one object: leave provisioning out",
     ),
     (stack({"claims": []}), "workloads[0]: has no claims: give it claims, or containers with extended resources"),
     (

@@ -1,0 +1,175 @@
+"""Creates, changes and removes a batch of nodes with their ResourceSlices, or of bare pods; run as a program.
+
+    python3 components/applying.py create|update|delete
+
+It prints which objects there are then, as JSON, and tells on stderr how far it is. Environment:
+
+    KWOK_DRA_POOL            the pool as the configuration has it, in JSON
+    KWOK_DRA_NODES           which of its nodes, such as 0-999
+    KWOK_DRA_CATALOGUE       a JSON list of the stack's own files of the catalogue
+    KWOK_DRA_GENERATIONS     the generation of the pools of each driver, in JSON
+    KWOK_DRA_MINOR           the 37 of Kubernetes 1.37
+    KWOK_DRA_RESOURCE_API    in which version of resource.k8s.io slices are created
+    KWOK_DRA_WORKLOAD        instead of the above: the workload as the configuration has it, in JSON
+    KWOK_DRA_PODS            which of its pods, such as 0-999
+    KWOK_DRA_CONTENT         another text whenever all objects have to be looked at
+    KUBECONFIG               of the cluster
+    PULUMI_COMMAND_STDOUT    what this program printed the last time
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple, Protocol
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from topology.api_server import ApiServer, RefusedError, UnreachableError, at_once
+from topology.bulk import BarePods, Fleet, is_empty
+from topology.catalogue import with_files
+from topology.configuration import NodePool
+from topology.workloads import Workload
+
+PROJECT = Path(__file__).resolve().parents[1]
+SECONDS_BETWEEN_REPORTS = 2
+
+
+def main() -> int:
+    """Do it; an error that the user has to know is one message on stderr."""
+    try:
+        {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
+    except UnreachableError as error:
+        sys.exit(f"the cluster does not answer: {error}")
+    except RefusedError as error:
+        sys.exit(str(error))
+    return 0
+
+
+def create() -> None:
+    """Create the objects."""
+    batch = _batch()
+    _each("created", batch, batch.maker.create, batch.names)
+    batch.describe()
+
+
+def update() -> None:
+    """Remove the objects that are not wanted any more, create those that are new, and change the others."""
+    batch = _batch()
+    before, content = batch.previous()
+    _each("removed", batch, batch.maker.remove, [name for name in before if name not in batch.names])
+    _each("created", batch, batch.maker.create, [name for name in batch.names if name not in before])
+    if content != batch.content:
+        _each("changed", batch, batch.maker.reconcile, [name for name in batch.names if name in before])
+    batch.describe()
+
+
+def delete() -> None:
+    """Remove the objects that there were; a cluster that has taken the place of another one has none of them."""
+    batch = _batch()
+    before, _ = batch.previous()
+    if not is_empty(ApiServer()):
+        _each("removed", batch, batch.maker.remove, before)
+
+
+class Maker(Protocol):
+    """What creates, changes and removes one object, and what belongs to it."""
+
+    def create(self, api: ApiServer, name: str) -> None:
+        """Create it."""
+
+    def reconcile(self, api: ApiServer, name: str) -> None:
+        """Make it what it is to be."""
+
+    def remove(self, api: ApiServer, name: str) -> None:
+        """Delete it."""
+
+
+class _Batch(NamedTuple):
+    """So many `objects` of `<prefix>-<number>`, without some that are `gone`."""
+
+    maker: Maker
+    objects: str
+    prefix: str
+    numbers: str
+    gone: Collection[str]
+    content: list[str]
+
+    @property
+    def names(self) -> dict[str, None]:
+        """The names of the objects, in order."""
+        return self._named(self.numbers, self.gone)
+
+    def describe(self) -> None:
+        """Print what the next run has to know."""
+        print(json.dumps({"numbers": self.numbers, "gone": list(self.gone), "content": self.content}))
+
+    def previous(self) -> tuple[dict[str, None], list[str]]:
+        """Return the names of the objects that there were, and what content they were made of."""
+        found = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])
+        return self._named(found["numbers"], found["gone"]), found["content"]
+
+    def _named(self, numbers: str, gone: Collection[str]) -> dict[str, None]:
+        first, last = _numbers(numbers)
+        names = (f"{self.prefix}-{number}" for number in range(first, last + 1))
+        return dict.fromkeys(name for name in names if name not in gone)
+
+
+def _batch() -> _Batch:
+    """Return the batch that the environment describes."""
+    return _pods() if "KWOK_DRA_WORKLOAD" in os.environ else _nodes()
+
+
+def _nodes() -> _Batch:
+    numbers = os.environ["KWOK_DRA_NODES"]
+    catalogue = with_files(PROJECT, json.loads(os.environ["KWOK_DRA_CATALOGUE"]))
+    written = json.loads(os.environ["KWOK_DRA_POOL"]) | {"nodes": _numbers(numbers)[1] + 1}
+    pool = NodePool.model_validate(written, context=catalogue._asdict())
+    generations = os.environ["KWOK_DRA_GENERATIONS"]
+    fleet = Fleet(
+        pool,
+        json.loads(generations),
+        minor=int(os.environ["KWOK_DRA_MINOR"]),
+        resource_api=os.environ["KWOK_DRA_RESOURCE_API"],
+    )
+    content = [os.environ["KWOK_DRA_CONTENT"], generations]
+    return _Batch(fleet, "nodes", pool.name, numbers, pool.gone_nodes(), content)
+
+
+def _pods() -> _Batch:
+    numbers = os.environ["KWOK_DRA_PODS"]
+    workload = Workload.model_validate(json.loads(os.environ["KWOK_DRA_WORKLOAD"]))
+    return _Batch(BarePods(workload), "pods", workload.name, numbers, [], [os.environ["KWOK_DRA_CONTENT"]])
+
+
+def _numbers(nodes: str) -> tuple[int, int]:
+    first, last = map(int, nodes.split("-"))
+    return first, last
+
+
+def _each(what: str, batch: _Batch, function: Callable[[ApiServer, str], None], names: Collection[str]) -> None:
+    """Do something with each object, and tell every now and then of how many it is done."""
+    if not names:
+        return
+    api = ApiServer()
+    told = time.monotonic()
+    count = 0
+    lock = Lock()
+
+    def one(name: str) -> None:
+        nonlocal count, told
+        function(api, name)
+        with lock:
+            count += 1
+            if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
+                told = time.monotonic()
+                print(f"{count} of {len(names)} {batch.objects} {what}", file=sys.stderr, flush=True)
+
+    at_once(one, names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

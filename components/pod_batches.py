@@ -1,0 +1,59 @@
+"""The bare pods of a large workload."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import pulumi
+from pulumi_command import local
+
+from components.kubernetes_object import KubernetesObject
+from components.kwok_cluster import KwokCluster
+from components.program import PYTHON
+from topology import pods
+from topology.bulk import batches
+from topology.workloads import Workload
+
+APPLY = f"{PYTHON} components/applying.py"
+
+NOT_OF_THE_PODS = ("replicas", "after", "expect", "readyTimeoutSeconds", "provisioning")
+"""What of a workload may change without its pods: how many there are, each batch knows by itself."""
+
+
+def pod_batches(
+    workload: Workload,
+    cluster: KwokCluster,
+    *,
+    parent: pulumi.Resource,
+    claims: Sequence[KubernetesObject],
+    depends_on: Sequence[pulumi.Resource],
+) -> list[local.Command]:
+    """Create a `command.local.Command` for each thousand pods of `workload`, which runs `components/applying.py`.
+
+    Its inputs are the workload as the configuration has it, and which of its pods they are. Pods have the `claims` and
+    templates that there were when they were made: they are made anew with those.
+    """
+    uids = pulumi.Output.all(*(claim.uid for claim in claims))
+    content = uids.apply(lambda found: _digest([pods.pod(workload, workload.name), found]))
+    written = {key: value for key, value in workload.written.items() if key not in NOT_OF_THE_PODS}
+    return [
+        local.Command(
+            f"{workload.name}-batch-{place}",
+            create=f"{APPLY} create",
+            update=f"{APPLY} update",
+            delete=f"{APPLY} delete",
+            environment={
+                "KWOK_DRA_WORKLOAD": json.dumps(written),
+                "KWOK_DRA_PODS": numbers,
+                "KWOK_DRA_CONTENT": content,
+                "KUBECONFIG": cluster.kubeconfig_path,
+            },
+            logging=local.Logging.STDERR,  # which says how far it is
+            opts=cluster.content(parent, [*depends_on, *claims], delete_before_replace=True),
+        )
+        for place, numbers in enumerate(batches(workload.replicas))
+    ]
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

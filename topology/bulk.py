@@ -1,0 +1,325 @@
+"""Nodes with their ResourceSlices, and bare pods, many at a time: how `provisioning: bulk` makes and removes them.
+
+The objects are those of `nodes`, `slices` and `pods`. They go to the API server one by one, as it takes no lists, but
+several at a time and without a program for each. What is ours of a live object, its managed fields tell:
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from topology import nodes, pods
+from topology.api_server import CONFLICT, MERGE, NODES, NOT_FOUND, Answer, ApiServer, RefusedError
+from topology.api_versions import RESOURCE_API_GROUP, convert
+from topology.configuration import NodePool, Topology
+from topology.manifests import RESOURCE_API_VERSION, Manifest
+from topology.progress import Maker
+from topology.slices import is_owned_by_node, owner_reference, resource_slices
+from topology.workloads import Workload
+
+Object = Mapping[str, Any]
+LiveObjects = Mapping[Maker, Object]
+"""By kind, namespace and name."""
+
+BATCH = 1000
+"""So many nodes or pods are one resource of the stack. Each batch is a process, which takes half a second to start."""
+
+FIELD_MANAGER = "kwok-dra"
+PULUMI = "pulumi-kubernetes"
+"""How the field managers of Pulumi's Kubernetes provider begin."""
+
+PODS = "/api/v1/pods"
+SLICES = f"/apis/{RESOURCE_API_VERSION}/resourceslices"
+MANAGED = f"fieldManager={FIELD_MANAGER}"
+TRIES = 5
+"""Kubernetes deletes the slices of a deleted node by itself: one may go between two requests."""
+
+POD_SECONDS = 60
+SECONDS_BETWEEN_LOOKS = 0.1
+
+KUBERNETES_TAINTS = "node.kubernetes.io/"
+"""How the keys of taints begin that Kubernetes' own controllers add."""
+
+
+class Drift(NamedTuple):
+    """An object that is not as it was made: what somebody did to it."""
+
+    made_as: str
+    """The node or pod that has to be looked at."""
+    kind: str
+    name: str
+    was: str
+    """`deleted` or `edited`."""
+
+
+class Fleet:
+    """The nodes of a pool, of whose drivers the pools have these generations."""
+
+    def __init__(self, pool: NodePool, generations: Mapping[str, int], *, minor: int, resource_api: str = "v1") -> None:
+        """Publish slices for Kubernetes 1.`minor`; new ones in that version of resource.k8s.io."""
+        self.pool = pool
+        self._generations = generations
+        self._minor = minor
+        self._resource_api = resource_api
+
+    # What there is to be.
+
+    def node(self, name: str) -> Manifest:
+        """Render a node, with the features that its kubelet declares."""
+        manifest = nodes.node(self.pool, name)
+        manifest["status"]["declaredFeatures"] = nodes.declared_features(self.pool)
+        return manifest
+
+    def slices(self, name: str, uid: str) -> list[Manifest]:
+        """Render the slices of the node `name`, which has that `uid`."""
+        rendered = resource_slices(self.pool, name, self._minor)
+        for manifest in rendered:
+            driver = manifest["spec"]["driver"]
+            manifest["spec"]["pool"]["generation"] = self._generations[driver]
+            if is_owned_by_node(self.pool, driver):
+                manifest["metadata"]["ownerReferences"] = [owner_reference(name, uid)]
+        return rendered
+
+    # What is done.
+
+    def create(self, api: ApiServer, name: str) -> None:
+        """Create a node and its slices; what there is of them already is made as it is to be."""
+        answer = api.send("POST", f"{NODES}?{MANAGED}", self.node(name)).checked(CONFLICT)
+        if answer.status == CONFLICT:
+            self.reconcile(api, name)
+            return
+        for manifest in self.slices(name, answer.object["metadata"]["uid"]):
+            if self._create_slice(api, manifest).status == CONFLICT:
+                self._put_right(api, manifest)
+
+    def reconcile(self, api: ApiServer, name: str) -> None:
+        """Make a node and its slices what they are to be, and leave alone what others have added.
+
+        Raises:
+            RefusedError: the node is a resource of Pulumi by itself.
+        """
+        answer = api.get(f"{NODES}/{name}").checked(NOT_FOUND)
+        if answer.status == NOT_FOUND:
+            self.create(api, name)
+            return
+        live = answer.object
+        if _is_of_pulumi(live):
+            raise RefusedError(_other_provisioning("nodePools", self.pool.name, f"node {name}"))
+        patch = _node_patch(live, self.node(name))
+        for subresource, part in (("", _part(patch, "metadata", "spec")), ("/status", _part(patch, "status"))):
+            if part:
+                api.send("PATCH", f"{NODES}/{name}{subresource}?{MANAGED}", part, MERGE).checked()
+        self._reconcile_slices(api, name, live["metadata"]["uid"])
+
+    def remove(self, api: ApiServer, name: str) -> None:
+        """Delete a node and its slices, those of them that are ours."""
+        answer = api.get(f"{NODES}/{name}").checked(NOT_FOUND)
+        if answer.status != NOT_FOUND and _is_of_pulumi(answer.object):
+            return
+        for slice_name in self._live_slices(api, name):
+            api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
+        api.send("DELETE", f"{NODES}/{name}").checked(NOT_FOUND)
+
+    def _reconcile_slices(self, api: ApiServer, name: str, uid: str) -> None:
+        live = self._live_slices(api, name)
+        for manifest in self.slices(name, uid):
+            found = live.pop(manifest["metadata"]["name"], None)
+            if found is None or _slice_differs(found, manifest):
+                self._put_right(api, manifest)
+        for slice_name in live:
+            api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
+
+    def _live_slices(self, api: ApiServer, node: str) -> dict[str, Object]:
+        """Return the slices of a node that are ours, by name."""
+        found = api.get(f"{SLICES}?fieldSelector=spec.nodeName={node}").checked().object["items"]
+        return {entry["metadata"]["name"]: entry for entry in found if FIELD_MANAGER in _managers(entry)}
+
+    def _put_right(self, api: ApiServer, manifest: Manifest) -> None:
+        """Change a slice that may be there, or not any more."""
+        path = f"{SLICES}/{manifest['metadata']['name']}"
+        for _ in range(TRIES):
+            live = api.get(path).checked(NOT_FOUND)
+            if live.status == NOT_FOUND:
+                done = self._create_slice(api, manifest)
+            else:
+                patch = _slice_patch(live.object, manifest)
+                done = api.send("PATCH", f"{path}?{MANAGED}", patch, MERGE).checked(NOT_FOUND)
+            if done.status < 300:
+                return
+        done.checked()
+
+    def _create_slice(self, api: ApiServer, manifest: Manifest) -> Answer:
+        path = f"/apis/{RESOURCE_API_GROUP}/{self._resource_api}/resourceslices"
+        return api.send("POST", f"{path}?{MANAGED}", convert(manifest, self._resource_api)).checked(CONFLICT)
+
+    # What somebody has done.
+
+    def drift(self, live: LiveObjects) -> Iterator[Drift]:
+        """Compare with what there is the nodes and slices that are to be there."""
+        for name in self.pool.node_names():
+            node = live.get(("Node", "", name))
+            if node is None or any(_node_patch(node, self.node(name)).values()):
+                yield Drift(name, "Node", name, "edited" if node else "deleted")
+            for manifest in self.slices(name, node["metadata"]["uid"] if node else ""):
+                slice_name = manifest["metadata"]["name"]
+                found = live.get(("ResourceSlice", "", slice_name))
+                if found is None or _slice_differs(found, manifest):
+                    yield Drift(name, "ResourceSlice", slice_name, "edited" if found else "deleted")
+
+
+class BarePods:
+    """The pods of a workload that nothing else makes."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Make them as the workload has it."""
+        self.workload = workload
+        self._path = f"/api/v1/namespaces/{workload.namespace}/pods"
+
+    def create(self, api: ApiServer, name: str) -> None:
+        """Create a pod; one that is there already stays.
+
+        Raises:
+            RefusedError: the pod is a resource of Pulumi by itself.
+        """
+        answer = api.send("POST", f"{self._path}?{MANAGED}", pods.pod(self.workload, name)).checked(CONFLICT)
+        if answer.status == CONFLICT and self._is_of_pulumi(api, name):
+            raise RefusedError(_other_provisioning("workloads", self.workload.name, f"pod {name}"))
+
+    def reconcile(self, api: ApiServer, name: str) -> None:
+        """Make a pod anew: it has its claims and its node for life."""
+        self.remove(api, name)
+        self.create(api, name)
+
+    def remove(self, api: ApiServer, name: str) -> None:
+        """Delete a pod, if it is ours, and wait until it is gone.
+
+        Raises:
+            RefusedError: it does not go.
+        """
+        if self._is_of_pulumi(api, name):
+            return
+        path = f"{self._path}/{name}"
+        end = time.monotonic() + POD_SECONDS
+        while api.send("DELETE", path).checked(NOT_FOUND).status != NOT_FOUND:
+            if time.monotonic() > end:
+                namespace = self.workload.namespace
+                raise RefusedError(f"pod {namespace}/{name} is not gone {POD_SECONDS} s after its deletion")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _is_of_pulumi(self, api: ApiServer, name: str) -> bool:
+        answer = api.get(f"{self._path}/{name}").checked(NOT_FOUND)
+        return answer.status != NOT_FOUND and _is_of_pulumi(answer.object)
+
+    def drift(self, live: LiveObjects) -> Iterator[Drift]:
+        """Tell which pods of those that are to be there are not."""
+        namespace = self.workload.namespace
+        for name in self.workload.pod_names():
+            if ("Pod", namespace, name) not in live:
+                yield Drift(name, "Pod", f"{namespace}/{name}", "deleted")
+
+
+def makers(topology: Topology, generations: Mapping[str, Mapping[str, int]]) -> list[Fleet | BarePods]:
+    """Return what has `provisioning: bulk`, given the generations of the drivers' pools, by node pool."""
+    cluster = topology.cluster
+    fleets = [
+        Fleet(pool, generations[pool.name], minor=cluster.minor, resource_api=cluster.served_resource_api)
+        for pool in topology.node_pools
+        if pool.provisioning == "bulk"
+    ]
+    return [*fleets, *(BarePods(workload) for workload in topology.workloads if workload.provisioning == "bulk")]
+
+
+def is_empty(api: ApiServer) -> bool:
+    """Tell whether there is nothing at all that could have been made here."""
+    return not any(api.get(f"{path}?limit=1").checked().object["items"] for path in (NODES, SLICES, PODS))
+
+
+def batches(count: int) -> list[str]:
+    """Return the numbers of each batch, such as `0-999`; growth touches the last one and adds others."""
+    return [f"{first}-{min(first + BATCH, count) - 1}" for first in range(0, count, BATCH)]
+
+
+def node_digest(pool: NodePool) -> str:
+    """Return a text that is another one whenever a Node of the pool is."""
+    faults = [fault.model_dump() for fault in pool.faults if fault.not_ready]
+    content = [nodes.node(pool, f"{pool.name}-0"), nodes.declared_features(pool), pool.nodes_per_clique, faults]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_of_pulumi(live: Object) -> bool:
+    return any(manager.startswith(PULUMI) for manager in _managers(live))
+
+
+def _managers(live: Object) -> set[str]:
+    return {entry.get("manager", "") for entry in live["metadata"].get("managedFields", [])}
+
+
+def _other_provisioning(key: str, entry: str, what: str) -> str:
+    return (
+        f"{what} is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at the end "
+        f"of this update. Change provisioning of {entry} in kwok-dra:{key} together with its name, or take it out of "
+        "the stack, run `pulumi up`, and put it in again"
+    )
+
+
+def _part(patch: Manifest, *keys: str) -> Manifest:
+    return {key: patch[key] for key in keys if patch.get(key)}
+
+
+def _node_patch(live: Object, wanted: Manifest) -> Manifest:
+    """Return what has to be merged into a live Node; empty parts where it is as wanted."""
+    metadata = {
+        field: changes
+        for field in ("annotations", "labels")
+        if (changes := _changes(live["metadata"].get(field) or {}, wanted["metadata"][field], _owned(live, field)))
+    }
+    return {
+        "metadata": metadata,
+        "spec": _taints_patch(live["spec"].get("taints") or [], wanted["spec"].get("taints", [])),
+        "status": _status_patch(live["status"], wanted["status"]),
+    }
+
+
+def _changes(live: Object, wanted: Object, ours: Iterable[str]) -> Manifest:
+    changed = {key: value for key, value in wanted.items() if live.get(key) != value}
+    return changed | {key: None for key in ours if key in live and key not in wanted}
+
+
+def _owned(live: Object, field: str) -> Iterator[str]:
+    """Yield the labels or annotations that are ours."""
+    for entry in live["metadata"].get("managedFields", []):
+        if entry.get("manager") == FIELD_MANAGER:
+            owned = entry["fieldsV1"].get("f:metadata", {}).get(f"f:{field}", {})
+            yield from (key.removeprefix("f:") for key in owned if key != ".")
+
+
+def _taints_patch(live: Iterable[Object], wanted: list[Manifest]) -> Manifest:
+    theirs = [taint for taint in live if taint["key"].startswith(KUBERNETES_TAINTS)]
+    own = [{key: value for key, value in taint.items() if key != "timeAdded"} for taint in live if taint not in theirs]
+    return {} if own == wanted else {"taints": [*wanted, *theirs]}
+
+
+def _status_patch(live: Object, wanted: Manifest) -> Manifest:
+    """KWOK and the API server add to `nodeInfo`, resources are ours alone, and what is empty is not stored."""
+    patch: Manifest = {}
+    for field, value in wanted.items():
+        found = live.get(field)
+        if not isinstance(value, dict):
+            patch |= {field: value} if (found or None) != (value or None) else {}
+        elif changes := _changes(found or {}, value, () if field == "nodeInfo" else found or {}):
+            patch[field] = changes
+    return patch
+
+
+def _slice_differs(live: Object, wanted: Manifest) -> bool:
+    owners = wanted["metadata"].get("ownerReferences", [])
+    return bool(live["spec"] != wanted["spec"] or live["metadata"].get("ownerReferences", []) != owners)
+
+
+def _slice_patch(live: Object, wanted: Manifest) -> Manifest:
+    gone = {key: None for key in live["spec"] if key not in wanted["spec"]}
+    owners = wanted["metadata"].get("ownerReferences")
+    return {"metadata": {"ownerReferences": owners}, "spec": wanted["spec"] | gone}
