@@ -103,7 +103,7 @@ class GpuNodePool(pulumi.ComponentResource):
 
 def _too_many(pool: NodePool) -> str:
     return (
-        f"pool {pool.name} has {pool.nodes} nodes, and each of them and of their slices is a resource of the stack: past "
-        "some hundred that takes long. Give it `provisioning: bulk` in kwok-dra:nodePools; a pool that is there already "
-        "has to get another name with it"
+        f"pool {pool.name} has {pool.nodes} nodes, and each of them and of their slices is a resource of the stack: "
+        "past some hundred that takes long. Give it `provisioning: bulk` in kwok-dra:nodePools; a pool that is there "
+        "already has to get another name with it"
     )

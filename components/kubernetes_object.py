@@ -79,7 +79,7 @@ class KubernetesObject(pulumi.CustomResource):
         super().__init__(
             _type_token(manifest),
             _resource_name(manifest, as_written),
-            _annotated(manifest),
+            _annotated(manifest, as_written),
             pulumi.ResourceOptions(
                 parent=parent,
                 provider=cluster.provider,
@@ -136,12 +136,13 @@ def _in_other_versions(manifest: Manifest) -> list[Manifest]:
     return [manifest | {"apiVersion": version} for version in versions if version != manifest["apiVersion"]]
 
 
-def _annotated(manifest: Manifest) -> Manifest:
+def _annotated(manifest: Manifest, as_written: bool) -> Manifest:
     """Return the object with what Pulumi's provider has to know about it."""
     annotations = {}
     if manifest["kind"] in WAIT_FOR:
         annotations["pulumi.com/waitFor"] = WAIT_FOR[manifest["kind"]]
-    if manifest["kind"] == "Pod" or (manifest["kind"] == "Node" and manifest["spec"].get("taints")):
+    is_bare_pod = manifest["kind"] == "Pod" and not as_written
+    if is_bare_pod or (manifest["kind"] == "Node" and manifest["spec"].get("taints")):
         annotations |= FORCE
     if not annotations:
         return manifest

@@ -94,6 +94,10 @@ class ApiServer:
             ssl_context=_tls(cluster, user),
         )
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
     def get(self, path: str) -> Answer:
         """Read what is at `path`."""
         return self.send("GET", path)

@@ -34,8 +34,8 @@ class Device:
     taints: Sequence[DeviceTaint] = field(default_factory=list)
     compatibility_groups: Sequence[str] = field(default_factory=list)
     node_allocatable_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    binding_conditions: Sequence[str] = ()
-    binding_failure_conditions: Sequence[str] = ()
+    binding_conditions: Sequence[str] = field(default_factory=list)
+    binding_failure_conditions: Sequence[str] = field(default_factory=list)
     binds_to_node: bool = False
 
     @cached_property

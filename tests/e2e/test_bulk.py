@@ -1,4 +1,4 @@
-"""Pools and bare pods with `provisioning: bulk`: the same objects as one by one, changed in place, completed and healed.
+"""Pools and bare pods with `provisioning: bulk`: the same objects as one by one, changed in place and healed.
 
 The tests of `fleet` build on each other, in their order.
 """
@@ -77,7 +77,7 @@ def stored(project: Project) -> dict[str, Object]:
 
 
 def ready(project: Project) -> Callable[[], bool]:
-    """Return a function that tells whether KWOK has told of all nodes how they are, and the controllers have seen it."""
+    """Return a function that tells whether all nodes have said how they are, and the controllers have seen it."""
 
     def all_told() -> bool:
         statuses = {
@@ -251,12 +251,16 @@ def test_a_pool_that_goes_takes_its_own_objects_with_it(fleet: Project) -> None:
     slices = names(fleet, "resourceslices")
     configure(fleet, pool(5), {"name": "page", "nodes": 2, "gpu": "kwok-l4"})
     fleet.up()
-    own = {"driver": "own.example.com", "nodeName": "page-0", "pool": {"name": "own", "generation": 1}}
     manifest = {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceSlice",
         "metadata": {"name": "own"},
-        "spec": own | {"pool": own["pool"] | {"resourceSliceCount": 1}, "devices": [{"name": "d"}]},
+        "spec": {
+            "driver": "own.example.com",
+            "nodeName": "page-0",
+            "pool": {"name": "own", "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "d"}],
+        },
     }
     file = fleet.folder / "own.json"
     file.write_text(json.dumps(manifest))

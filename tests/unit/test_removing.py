@@ -1,17 +1,19 @@
-"""The program that deletes what a stack has no more, with a kubectl that writes down what it is asked."""
+"""What deletes what a stack has no more: nodes through the API server, all else with a kubectl that takes notes."""
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "components" / "removing.py"
-KUBECTL = """#!/usr/bin/env python3
+from components import removing
+from tests.unit.fake_api_server import FakeApiServer, Object
+from topology.api_server import Answer, ApiServer, UnreachableError
+
+KUBECTL = f"""#!{sys.executable}
 import json, os, sys
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(json.dumps([sys.argv[1:], sys.stdin.read()]) + "\\n")
@@ -20,84 +22,146 @@ sys.exit(int(os.environ.get("FAILS", 0)))
 """
 JOB = ["batch/v1", "Job", "default", "train"]
 NODE = ["v1", "Node", "", "gpu-0"]
+CORDON = "PATCH /api/v1/nodes/gpu-0"
+DELETE = "DELETE /api/v1/nodes/gpu-0"
 
-Run = Callable[..., tuple[list[Any], subprocess.CompletedProcess[str]]]
+
+def pod(name: str, node: str) -> Object:
+    """Return a pod on a node."""
+    return {"kind": "Pod", "metadata": {"name": name, "namespace": "a"}, "spec": {"nodeName": node}}
+
+
+class Cluster(FakeApiServer):
+    """A cluster that notes a node's cordon among kubectl's calls, so that the order of all is known."""
+
+    def __init__(self, pods: Sequence[Object]) -> None:
+        objects = {f"/api/v1/namespaces/a/pods/{entry['metadata']['name']}": entry for entry in pods}
+        nodes: dict[str, Object] = {f"/api/v1/nodes/gpu-{index}": {"metadata": {}, "spec": {}} for index in range(3)}
+        super().__init__(objects | nodes)
+
+
+class Run(NamedTuple):
+    """What kubectl was asked, what was written to the API server, and what was printed."""
+
+    calls: list[Any]
+    written: list[str]
+    printed: str
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Return a function that runs the program; it returns kubectl's calls, and what the program said."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Return a function that runs the program."""
     (tmp_path / "kubectl").write_text(KUBECTL)
     (tmp_path / "kubectl").chmod(0o755)
-    (tmp_path / "calls").touch()
+    calls = tmp_path / "calls"
 
     def program(
-        before: Sequence[Any] | None, wanted: Sequence[Any], lost: Sequence[str] = (), **environment: str
-    ) -> tuple[list[Any], subprocess.CompletedProcess[str]]:
+        before: Sequence[Any] | None,
+        wanted: Sequence[Any],
+        lost: Sequence[str] = (),
+        pods: Sequence[Object] = (),
+        **environment: str,
+    ) -> Run:
+        calls.write_text("")
+        cluster = Cluster(pods)
         variables = {
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "CALLS": str(tmp_path / "calls"),
+            "CALLS": str(calls),
             "KWOK_DRA_OBJECTS": json.dumps(wanted),
             "KWOK_DRA_LOST": json.dumps(lost),
+            "PULUMI_COMMAND_STDOUT": "" if before is None else json.dumps(before),
         }
-        if before is not None:
-            variables["PULUMI_COMMAND_STDOUT"] = json.dumps(before)
-        command = [sys.executable, "-S", str(PROGRAM)]
-        done = subprocess.run(command, env=variables | environment, capture_output=True, text=True)
-        calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
-        return calls, done
+        for name, value in (variables | environment).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(removing, "ApiServer", lambda: cluster)
+        assert removing.main() == 0
+        return Run(
+            [json.loads(line) for line in calls.read_text().splitlines()], cluster.written, capsys.readouterr().out
+        )
 
     return program
 
 
 @pytest.mark.parametrize("before", [None, [JOB], [JOB, NODE]])
-def test_nothing_is_deleted_that_is_wanted(run: Run, before: Sequence[Any] | None) -> None:
-    calls, done = run(before, [JOB, NODE])
-    assert (calls, json.loads(done.stdout)) == ([], [JOB, NODE])
+def test_nothing_is_deleted_that_is_wanted(run: Callable[..., Run], before: Sequence[Any] | None) -> None:
+    assert run(before, [JOB, NODE]) == ([], [], json.dumps([JOB, NODE]))
 
 
-def test_what_is_not_wanted_any_more_is_deleted_in_order(run: Run) -> None:
-    calls, done = run([JOB, NODE], [], lost=["gpu-0"])
-    assert [arguments for arguments, _ in calls] == [["delete", "--ignore-not-found", "--filename", "-"]] * 2
-    assert [json.loads(text)["items"] for _, text in calls] == [
-        [{"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}}],
-        [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-0"}}],
+def test_what_is_not_wanted_any_more_is_deleted(run: Callable[..., Run]) -> None:
+    found = run([JOB, NODE], [], lost=["gpu-0"], pods=[pod("p", "gpu-0")])
+    ((arguments, text),) = found.calls
+    assert arguments == ["delete", "--ignore-not-found", "--filename", "-"]
+    assert json.loads(text)["items"] == [
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}}
     ]
-    assert json.loads(done.stdout) == []
+    assert found.written == [DELETE]
+    assert json.loads(found.printed) == []
 
 
-def test_a_node_that_is_switched_off_is_drained_before(run: Run) -> None:
-    calls, _ = run([NODE, JOB], [])
-    assert [(arguments[0], json.loads(text)["items"][0]["kind"] if text else "") for arguments, text in calls] == [
-        ("delete", "Job"),
-        ("patch", ""),
-        ("delete", ""),
-        ("delete", "Node"),
-    ]
-    assert calls[1][0][1:5] == ["node", "gpu-0", "--patch", '{"spec": {"unschedulable": true}}']
-    assert "spec.nodeName=gpu-0" in calls[2][0]
+def test_a_node_that_is_switched_off_is_drained_before(run: Callable[..., Run]) -> None:
+    """No pod that it has gets lost, and those of other nodes stay."""
+    found = run([NODE], [], pods=[pod("p", "gpu-0"), pod("q", "gpu-1")])
+    assert found.written == [CORDON, "DELETE /api/v1/namespaces/a/pods/p", DELETE]
 
 
-def test_a_deletion_that_fails_is_no_success(run: Run) -> None:
-    _, done = run([NODE], [], FAILS="1")
-    assert (done.returncode, done.stdout) == (1, "")
+def test_where_there_are_no_pods_there_is_nothing_to_drain(run: Callable[..., Run]) -> None:
+    assert run([NODE], []).written == [DELETE]
+
+
+def test_a_node_that_is_gone_already(run: Callable[..., Run]) -> None:
+    assert run([["v1", "Node", "", "gpu-9"]], []).written == ["DELETE /api/v1/nodes/gpu-9"]
+
+
+def test_many_nodes(run: Callable[..., Run]) -> None:
+    found = run([["v1", "Node", "", "gpu-", 0, 3]], [["v1", "Node", "", "gpu-", 0, 1]])
+    assert sorted(found.written) == ["DELETE /api/v1/nodes/gpu-1", "DELETE /api/v1/nodes/gpu-2"]
+
+
+def test_a_deletion_that_fails_is_no_success(run: Callable[..., Run]) -> None:
+    with pytest.raises(SystemExit, match="kubectl delete exited with 1"):
+        run([JOB], [], FAILS="1")
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("answer", "message"),
     [
-        ('error: resource mapping not found for name: "x" namespace: "" from "STDIN": no matches for kind "X"', 0),
-        ("The connection to the server 127.0.0.1:1 was refused", 1),
+        (UnreachableError("refused"), "the cluster does not answer: refused"),
+        (Answer(403, b'{"message": "you may not"}'), "you may not"),
     ],
 )
-def test_an_object_whose_kind_is_gone_is_gone(run: Run, said: str, code: int) -> None:
-    _, done = run([NODE], [], FAILS="1", SAYS=f"{said}\nensure CRDs are installed first\n")
-    assert done.returncode == code
-    assert done.stderr.strip() == (said if code else "")
+def test_what_the_api_server_says_is_one_message(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+) -> None:
+    def send(api: ApiServer, *_: object) -> Answer:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Cluster, "send", send)
+    with pytest.raises(SystemExit) as raised:
+        run([NODE], [], lost=["gpu-0"])
+    assert raised.value.code == message
 
 
-def test_numbered_objects(run: Run) -> None:
-    calls, done = run([["v1", "Pod", "a", "p-", 0, 4]], [["v1", "Pod", "a", "p-", 1, 2]])
-    ((_, text),) = calls
+@pytest.mark.parametrize(
+    ("said", "fails"),
+    [
+        ('error: resource mapping not found for name: "x" namespace: "" from "STDIN": no matches for kind "X"', False),
+        ("The connection to the server 127.0.0.1:1 was refused", True),
+    ],
+)
+def test_an_object_whose_kind_is_gone_is_gone(run: Callable[..., Run], said: str, fails: bool) -> None:
+    says = f"{said}\nensure CRDs are installed first\n"
+    if fails:
+        with pytest.raises(SystemExit) as raised:
+            run([JOB], [], FAILS="1", SAYS=says)
+        assert raised.value.code == said
+    else:
+        assert json.loads(run([JOB], [], FAILS="1", SAYS=says).printed) == []
+
+
+def test_numbered_objects(run: Callable[..., Run]) -> None:
+    found = run([["v1", "Pod", "a", "p-", 0, 4]], [["v1", "Pod", "a", "p-", 1, 2]])
+    ((_, text),) = found.calls
     assert [item["metadata"]["name"] for item in json.loads(text)["items"]] == ["p-0", "p-3"]
-    assert json.loads(done.stdout) == [["v1", "Pod", "a", "p-", 1, 2]]
+    assert json.loads(found.printed) == [["v1", "Pod", "a", "p-", 1, 2]]

@@ -1,51 +1,77 @@
-"""Objects as they were at one moment, read by a kubectl that says what it is told to."""
+"""Objects as they were at one moment, page by page."""
 
 import json
-import os
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from topology import snapshot
+from topology.api_server import Answer, ApiServer, UnreachableError
 
-# It notes its arguments, and prints what there is of the path that it is asked for.
-KUBECTL = """#!/bin/sh
-cd "$(dirname "$0")"
-echo "$@" >>asked
-exec cat "$(echo "$3" | sed 's/[?].*//; s/.*[/]//')"
-"""
+CLAIMS = "/apis/resource.k8s.io/v1/resourceclaims"
 
 
-@pytest.fixture
-def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder with what kubectl prints: pods, and no claims."""
-    program = tmp_path / "kubectl"
-    program.write_text(KUBECTL)
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    pod = {"metadata": {"name": "a", "managedFields": [{}]}, "status": {}}
-    (tmp_path / "pods").write_text(json.dumps({"metadata": {"resourceVersion": "7"}, "items": [pod]}))
-    (tmp_path / "resourceclaims").write_text(json.dumps({"metadata": {"resourceVersion": "7"}, "items": []}))
-    return tmp_path
+class Pages(ApiServer):
+    """Answers from the first page on with what there is of a path; each page is an answer or the error to raise."""
+
+    def __init__(self, pages: Mapping[str, list[Answer | Exception]]) -> None:
+        super().__init__()
+        self.pages = {path: list(answers) for path, answers in pages.items()}
+        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+
+    def get(self, path: str) -> Answer:
+        url = urlsplit(path)
+        self.asked.append((url.path, parse_qs(url.query)))
+        answers = self.pages[url.path]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
-def test_all_kinds_are_read_as_of_the_version_of_the_first(answers: Path) -> None:
-    found = snapshot.read(["Pod", "ResourceClaim"], "--kubeconfig", "x")
-    assert found == [{"kind": "Pod", "metadata": {"name": "a"}, "status": {}}]
-    claims = "/apis/resource.k8s.io/v1/resourceclaims?resourceVersion=7&resourceVersionMatch=Exact"
-    assert (answers / "asked").read_text().splitlines() == [
-        f"get --raw {path} --request-timeout 60s --kubeconfig x" for path in ("/api/v1/pods", claims)
-    ]
+def page(*names: str, version: str = "7", more: str = "") -> Answer:
+    """Return a page of objects."""
+    items = [{"metadata": {"name": name, "managedFields": [{}]}, "status": {}} for name in names]
+    metadata = {"resourceVersion": version} | ({"continue": more} if more else {})
+    return Answer(200, json.dumps({"metadata": metadata, "items": items}).encode())
 
 
-@pytest.mark.parametrize("missing", ["pods", "resourceclaims"])
-def test_a_cluster_that_does_not_answer(answers: Path, missing: str) -> None:
-    (answers / missing).unlink()
-    assert snapshot.read(["Pod", "ResourceClaim"]) is None
+def found(*names: str, kind: str = "Pod") -> list[Any]:
+    """Return the objects of such pages, as they are read."""
+    return [{"kind": kind, "metadata": {"name": name}, "status": {}} for name in names]
 
 
-def test_a_kind_with_its_path(answers: Path) -> None:
-    rule = {"metadata": {"name": "r"}, "spec": {}}
-    (answers / "devicetaintrules").write_text(json.dumps({"metadata": {"resourceVersion": "7"}, "items": [rule]}))
-    _, found = snapshot.read(["Pod", "DeviceTaintRule=/apis/resource.k8s.io/v1/devicetaintrules"]) or []
-    assert found == {"kind": "DeviceTaintRule"} | rule
+def test_all_kinds_are_read_as_of_the_version_of_the_first() -> None:
+    api = Pages({"/api/v1/pods": [page("a")], CLAIMS: [page("c")]})
+    assert snapshot.read(api, ["Pod", "ResourceClaim"]) == [*found("a"), *found("c", kind="ResourceClaim")]
+    exact = {"resourceVersion": ["7"], "resourceVersionMatch": ["Exact"], "limit": ["500"]}
+    assert api.asked == [("/api/v1/pods", {"limit": ["500"]}), (CLAIMS, exact)]
+
+
+def test_page_after_page() -> None:
+    api = Pages({"/api/v1/pods": [page("a", more="token"), page("b")]})
+    assert snapshot.read(api, ["Pod"]) == found("a", "b")
+    assert [query for _, query in api.asked] == [{"limit": ["500"]}, {"limit": ["500"], "continue": ["token"]}]
+
+
+def test_what_the_store_has_forgotten_is_read_anew() -> None:
+    expired = Answer(410, b"{}")
+    api = Pages({"/api/v1/pods": [page("a"), page("b", version="8")], CLAIMS: [expired, page()]})
+    assert snapshot.read(api, ["Pod", "ResourceClaim"]) == found("b")
+    assert api.asked[-1][1]["resourceVersion"] == ["8"]
+
+
+@pytest.mark.parametrize("answer", [UnreachableError("down"), Answer(500, b"{}"), Answer(403, b'{"message": "no"}')])
+@pytest.mark.parametrize("path", ["/api/v1/pods", CLAIMS])
+def test_a_cluster_that_does_not_answer(path: str, answer: Answer | Exception) -> None:
+    answers: dict[str, list[Answer | Exception]] = {"/api/v1/pods": [page("a")], CLAIMS: [page()]}
+    api = Pages(answers | {path: [answer]})
+    assert snapshot.read(api, ["Pod", "ResourceClaim"]) is None
+
+
+def test_a_kind_with_its_path() -> None:
+    path = "/apis/resource.k8s.io/v1/devicetaintrules"
+    api = Pages({"/api/v1/pods": [page()], path: [page("r")]})
+    assert snapshot.read(api, ["Pod", f"DeviceTaintRule={path}"]) == found("r", kind="DeviceTaintRule")

@@ -1,0 +1,117 @@
+"""An API server in memory, which knows of nodes, slices and pods what the program relies on."""
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from topology.api_server import Answer, ApiServer
+
+Object = dict[str, Any]
+
+
+class FakeApiServer(ApiServer):
+    """Objects by path; it counts who writes, and keeps what was asked."""
+
+    def __init__(self, objects: Mapping[str, Object] | None = None) -> None:
+        super().__init__()
+        self.objects: dict[str, Object] = dict(objects or {})
+        self.asked: list[str] = []
+        self.uids = 0
+
+    @property
+    def written(self) -> list[str]:
+        """What was asked, but for what only reads."""
+        return [line for line in self.asked if not line.startswith("GET")]
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the objects whose path has `kind` in it."""
+        return sorted(path.rpartition("/")[2] for path in self.objects if f"/{kind}/" in path)
+
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
+    ) -> Answer:
+        """Answer as an API server does."""
+        url = urlsplit(path)
+        query = {key: values[0] for key, values in parse_qs(url.query).items()}
+        self.asked.append(f"{method} {url.path}")
+        match method:
+            case "GET" if url.path in self.objects or url.path.rpartition("/")[2] not in COLLECTIONS:
+                return self._answer(url.path)
+            case "GET":
+                return Answer(200, json.dumps(self._list(url.path, query)).encode())
+            case "POST":
+                return self._create(url.path, copy.deepcopy(dict(body or {})), query)
+            case "PATCH":
+                return self._patch(url.path, dict(body or {}), query)
+            case "DELETE":
+                answer = self._answer(url.path)
+                self.objects.pop(url.path, None)
+                return answer
+        raise AssertionError(method)
+
+    def _answer(self, path: str) -> Answer:
+        if path in self.objects:
+            return Answer(200, json.dumps(self.objects[path]).encode())
+        return Answer(404, json.dumps({"message": f"{path} not found"}).encode())
+
+    def _list(self, path: str, query: Mapping[str, str]) -> Object:
+        selector = query.get("fieldSelector", "").removeprefix("spec.nodeName=")
+        kind = path.rpartition("/")[2]
+        items = [
+            entry
+            for place, entry in self.objects.items()
+            if f"/{kind}/" in place and selector in ("", entry["spec"].get("nodeName"))
+        ]
+        return {"metadata": {"resourceVersion": "7"}, "items": items}
+
+    def _create(self, path: str, entry: Object, query: Mapping[str, str]) -> Answer:
+        # One store for all versions of resource.k8s.io.
+        place = f"{path}/{entry['metadata']['name']}".replace("/v1beta1/", "/v1/").replace("/v1beta2/", "/v1/")
+        if place in self.objects:
+            return Answer(409, json.dumps({"message": f"{place} already exists"}).encode())
+        self.uids += 1
+        entry["metadata"] |= {"uid": f"uid-{self.uids}", "managedFields": [_managed(query, entry)]}
+        self.objects[place] = entry
+        return Answer(201, json.dumps(entry).encode())
+
+    def _patch(self, path: str, body: Object, query: Mapping[str, str]) -> Answer:
+        base = path.removesuffix("/status")
+        if base not in self.objects:
+            return self._answer(base)
+        kept = {"status"} if base == path else {"metadata", "spec"}
+        merged = _merged(self.objects[base], {key: value for key, value in body.items() if key not in kept})
+        merged["metadata"].setdefault("managedFields", []).append(_managed(query, body))
+        self.objects[base] = merged
+        return self._answer(base)
+
+
+def _managed(query: Mapping[str, str], entry: Mapping[str, Any]) -> Object:
+    """Return an entry of managed fields: the labels and annotations that somebody has set."""
+    metadata = entry.get("metadata", {})
+    fields: Object = {
+        f"f:{field}": {f"f:{key}": {} for key in metadata.get(field) or {}} for field in ("labels", "annotations")
+    }
+    return {"manager": query.get("fieldManager", ""), "fieldsV1": {"f:metadata": fields}}
+
+
+COLLECTIONS = ("nodes", "resourceslices", "pods")
+
+
+def _merged(old: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch: https://www.rfc-editor.org/rfc/rfc7386"""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+def managed_by(manager: str, entry: Object) -> Object:
+    """Return the object as that field manager has made it."""
+    return entry | {"metadata": entry["metadata"] | {"managedFields": [{"manager": manager, "fieldsV1": {}}]}}

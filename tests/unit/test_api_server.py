@@ -1,0 +1,181 @@
+"""Requests to an API server: a real one of HTTPS, which wants to know who asks."""
+
+import base64
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from topology.api_server import Answer, ApiServer, RefusedError, UnreachableError, at_once
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Says what it is asked; `/missing` is not there."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        said = {
+            "method": self.command,
+            "path": self.path,
+            "body": self.rfile.read(length).decode(),
+            "type": self.headers.get("Content-Type"),
+            "who": dict(entry[0] for entry in self.connection.getpeercert()["subject"])["commonName"],
+            "from": self.client_address[1],
+        }
+        missing = self.path.endswith("/missing")
+        text = json.dumps({"message": "it is missing"} if missing else said).encode()
+        self.send_response(404 if missing else 200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an authority, and what it has signed for a server and a client."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+    for name in ("server", "client"):
+        certificate = authority.issue_cert("127.0.0.1", common_name=name)
+        certificate.cert_chain_pems[0].write_to_path(str(folder / f"{name}.crt"))
+        certificate.private_key_pem.write_to_path(str(folder / f"{name}.key"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def port(certificates: Path) -> Iterator[int]:
+    """Return the port of a server that runs for the tests of this module."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    context.load_verify_locations(certificates / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def kubeconfig(folder: Path, certificates: Path, port: int, *, inline: bool = False) -> Path:
+    """Write a kubeconfig with a context that is not the current one too."""
+
+    def given(name: str, file: str) -> dict[str, str]:
+        path = certificates / file
+        return {f"{name}-data": base64.b64encode(path.read_bytes()).decode()} if inline else {name: str(path)}
+
+    server = {"server": f"https://127.0.0.1:{port}"} | given("certificate-authority", "ca.crt")
+    user = given("client-certificate", "client.crt") | given("client-key", "client.key")
+    content = {
+        "current-context": "this",
+        "contexts": [
+            {"name": "other", "context": {"cluster": "none", "user": "none"}},
+            {"name": "this", "context": {"cluster": "c", "user": "u"}},
+        ],
+        "clusters": [{"name": "none", "cluster": {}}, {"name": "c", "cluster": server}],
+        "users": [{"name": "u", "user": user}],
+    }
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+@pytest.fixture
+def api(tmp_path: Path, certificates: Path, port: int) -> Iterator[ApiServer]:
+    found = ApiServer(kubeconfig(tmp_path, certificates, port))
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_who_asks_and_what(tmp_path: Path, certificates: Path, port: int, inline: bool) -> None:
+    api = ApiServer(kubeconfig(tmp_path, certificates, port, inline=inline))
+    said = api.send("PATCH", "/a?b=c", {"d": 1}, "application/merge-patch+json").checked().object
+    api.close()
+    wanted = {"method": "PATCH", "path": "/a?b=c", "body": '{"d":1}', "type": "application/merge-patch+json"}
+    assert wanted.items() <= said.items()
+    assert said["who"] == "client"
+
+
+def test_the_kubeconfig_is_that_of_the_environment(
+    tmp_path: Path, certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path, certificates, port)))
+    api = ApiServer()
+    assert api.get("/a").object["method"] == "GET"
+    api.close()
+
+
+def test_connections_stay_open(api: ApiServer) -> None:
+    assert len({api.get("/a").object["from"] for _ in range(5)}) == 1
+
+
+def test_what_is_not_there(api: ApiServer) -> None:
+    answer = api.get("/missing")
+    assert answer.checked(404).status == 404
+    with pytest.raises(RefusedError, match="it is missing"):
+        answer.checked(409)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"no JSON\n", "no JSON"), (b"[]", r"\[\]"), (b"", "the API server answered with status 500")],
+)
+def test_an_answer_that_is_no_status(data: bytes, message: str) -> None:
+    with pytest.raises(RefusedError, match=f"^{message}$"):
+        Answer(500, data).checked()
+
+
+def test_a_cluster_whose_kubeconfig_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError):
+        ApiServer(tmp_path / "none").get("/a")
+
+
+def test_a_cluster_that_does_not_answer(tmp_path: Path, certificates: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        api = ApiServer(kubeconfig(tmp_path, certificates, nobody.getsockname()[1]))
+        with pytest.raises(UnreachableError):
+            api.get("/a")
+
+
+def test_somebody_elses_server_is_not_trusted(tmp_path: Path, certificates: Path, port: int) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    file = kubeconfig(tmp_path, certificates, port)
+    file.write_text(file.read_text().replace(str(certificates / "ca.crt"), str(tmp_path / "ca.crt")))
+    with pytest.raises(UnreachableError):
+        ApiServer(file).get("/a")
+
+
+def test_several_at_once_in_their_order() -> None:
+    assert at_once(lambda number: number * 2, range(50)) == [number * 2 for number in range(50)]
+
+
+def test_the_first_error_ends_it() -> None:
+    done = []
+
+    def fail(number: int) -> None:
+        done.append(number)
+        if number == 3:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"):
+        at_once(fail, range(100_000))
+    assert len(done) < 100_000

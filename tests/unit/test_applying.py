@@ -1,0 +1,161 @@
+"""The program of a batch: which objects it creates, changes and removes, and what it remembers."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from components import applying
+from tests.unit.fake_api_server import FakeApiServer
+from topology.api_server import Answer, UnreachableError
+
+POOL = {"name": "gpu", "gpu": "example-gpu"}
+CLAIMS = [{"name": "g", "requests": [{"name": "g", "deviceClass": "gpu.example.com"}]}]
+WORKLOAD = {"name": "job", "kind": "Pod", "claims": CLAIMS}
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def api() -> FakeApiServer:
+    return FakeApiServer()
+
+
+@pytest.fixture
+def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the program for a batch of nodes, and returns what it prints; it remembers that."""
+    monkeypatch.setattr(applying, "ApiServer", lambda: api)
+    previous = ""
+
+    def program(verb: str, nodes: str = "0-2", generation: int = 1, **variables: str) -> str:
+        nonlocal previous
+        environment = {
+            "KWOK_DRA_POOL": json.dumps(POOL),
+            "KWOK_DRA_NODES": nodes,
+            "KWOK_DRA_CATALOGUE": "[]",
+            "KWOK_DRA_GENERATIONS": json.dumps({"gpu.example.com": generation}),
+            "KWOK_DRA_MINOR": "37",
+            "KWOK_DRA_RESOURCE_API": "v1",
+            "KWOK_DRA_CONTENT": "content",
+            "PULUMI_COMMAND_STDOUT": previous,
+        }
+        for name, value in (environment | variables).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["applying.py", verb])
+        api.asked.clear()
+        assert applying.main() == 0
+        previous = capsys.readouterr().out.strip() or previous
+        return previous
+
+    return program
+
+
+def nodes_asked(api: FakeApiServer, *verbs: str) -> set[str]:
+    """Return the nodes that were read or written."""
+    found = [line.split(" ") for line in api.asked]
+    return {path.rpartition("/")[2] for verb, path in found if path.startswith("/api/v1/nodes/") and verb in verbs}
+
+
+def test_creation(api: FakeApiServer, run: Run) -> None:
+    content = ["content", '{"gpu.example.com": 1}']
+    assert json.loads(run("create")) == {"numbers": "0-2", "gone": [], "content": content}
+    assert api.names("nodes") == ["gpu-0", "gpu-1", "gpu-2"]
+    assert len(api.names("resourceslices")) == 3
+
+
+def test_growth_leaves_the_others_alone(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("update", "0-4")
+    assert api.names("nodes") == [f"gpu-{index}" for index in range(5)]
+    assert nodes_asked(api, "GET", "PATCH", "DELETE") == set()
+    assert len(api.asked) == 4
+
+
+def test_shrinking_leaves_the_others_alone(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("update", "0-0")
+    assert api.names("nodes") == ["gpu-0"]
+    assert nodes_asked(api, "GET", "DELETE") == {"gpu-1", "gpu-2"}
+
+
+def test_a_batch_that_does_not_begin_at_zero(api: FakeApiServer, run: Run) -> None:
+    run("create", "1000-1001")
+    assert api.names("nodes") == ["gpu-1000", "gpu-1001"]
+    run("update", "1000-1000")
+    assert api.names("nodes") == ["gpu-1000"]
+
+
+def test_nodes_that_are_gone_and_come_back(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    gone = json.dumps(POOL | {"faults": [{"nodes": [1], "gone": True}]})
+    run("update", KWOK_DRA_POOL=gone)
+    assert api.names("nodes") == ["gpu-0", "gpu-2"]
+    assert nodes_asked(api, "PATCH") == set()
+    run("update")
+    assert api.names("nodes") == ["gpu-0", "gpu-1", "gpu-2"]
+
+
+def test_another_generation_or_content_looks_at_all(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("update", generation=2)
+    assert nodes_asked(api, "GET") == {"gpu-0", "gpu-1", "gpu-2"}
+    assert len(api.written) == 3
+    run("update", generation=2, KWOK_DRA_CONTENT="other")
+    assert nodes_asked(api, "GET") == {"gpu-0", "gpu-1", "gpu-2"}
+    assert api.written == []
+    run("update", generation=2, KWOK_DRA_CONTENT="other")
+    assert api.asked == []
+
+
+def test_deletion(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("delete")
+    assert api.objects == {}
+    run("delete")
+    assert not nodes_asked(api, "GET", "DELETE")  # of a cluster that has nothing, nothing has to be deleted
+
+
+def test_pods(api: FakeApiServer, run: Run) -> None:
+    variables = {"KWOK_DRA_WORKLOAD": json.dumps(WORKLOAD), "KWOK_DRA_PODS": "0-1"}
+    assert json.loads(run("create", **variables)) == {"numbers": "0-1", "gone": [], "content": ["content"]}
+    before = {path: entry["metadata"]["uid"] for path, entry in api.objects.items()}
+    run("update", **variables | {"KWOK_DRA_PODS": "0-2"})
+    assert api.names("pods") == ["job-0", "job-1", "job-2"]
+    assert before.items() <= {path: entry["metadata"]["uid"] for path, entry in api.objects.items()}.items()
+    run("update", **variables | {"KWOK_DRA_CONTENT": "other"})
+    assert api.names("pods") == ["job-0", "job-1"]
+    assert not before.items() & {path: entry["metadata"]["uid"] for path, entry in api.objects.items()}.items()
+    run("delete", **variables)
+    assert api.objects == {}
+
+
+def test_it_tells_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "SECONDS_BETWEEN_REPORTS", -1)
+    told: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", told.append)
+    run("create")
+    lines = "".join(told).splitlines()
+    assert lines == ["1 of 3 nodes created", "2 of 3 nodes created", "3 of 3 nodes created"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (UnreachableError("refused"), "the cluster does not answer: refused"),
+        (Answer(422, b'{"message": "spec.devices: too many"}'), "spec.devices: too many"),
+    ],
+)
+def test_what_the_api_server_says_is_one_message(
+    api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+) -> None:
+    def send(*_: Any) -> Answer:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(api, "send", send)
+    with pytest.raises(SystemExit) as raised:
+        run("create")
+    assert raised.value.code == message

@@ -1,0 +1,322 @@
+"""Nodes with their slices, and bare pods, many at a time: in an API server in memory."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
+from topology import drift
+from topology.api_server import RefusedError
+from topology.bulk import BarePods, Drift, Fleet, batches, is_empty, makers, node_digest
+from topology.configuration import NodePool, Topology
+from topology.validation import load
+
+NODE = "/api/v1/nodes/gpu-0"
+SLICES = "/apis/resource.k8s.io/v1/resourceslices"
+
+
+def topology(workloads: list[Object] | None = None, **more: Any) -> Topology:
+    """Return a stack of one pool in bulk."""
+    pool = {"name": "gpu", "nodes": 2, "gpu": "example-gpu", "provisioning": "bulk"} | more
+    return load({"cluster": {"name": "x"}, "nodePools": [pool], "workloads": workloads or []})
+
+
+def pool(**more: Any) -> NodePool:
+    """Return that pool."""
+    return topology(**more).node_pools[0]
+
+
+def fleet(generation: int = 1, **more: Any) -> Fleet:
+    """Return what makes the pool."""
+    return Fleet(pool(**more), {"gpu.example.com": generation}, minor=37)
+
+
+def made(*fleets: Fleet) -> FakeApiServer:
+    """Return an API server with all nodes of these; nothing has been asked yet."""
+    api = FakeApiServer()
+    for one in fleets:
+        for name in one.pool.node_names():
+            one.create(api, name)
+    api.asked.clear()
+    return api
+
+
+def slice_of(api: FakeApiServer, node: str = "gpu-0") -> str:
+    """Return the path of the slice of a node."""
+    (path,) = (path for path, entry in api.objects.items() if entry["spec"].get("nodeName") == node)
+    return path
+
+
+def found(api: FakeApiServer, *wanted: Fleet | BarePods) -> list[Drift]:
+    """Return what is not as these have made it."""
+    drifts = drift.find(wanted, api.objects.values())
+    return [entry for entries in drifts.values() for entry in entries]
+
+
+def edit(api: FakeApiServer, path: str, **parts: Any) -> None:
+    """Merge into an object what somebody else says."""
+    api.send("PATCH", path, parts)
+    api.asked.clear()
+
+
+# Creation.
+
+
+def test_a_node_and_then_its_slice() -> None:
+    api = FakeApiServer()
+    fleet().create(api, "gpu-0")
+    node, resource_slice = api.objects.values()
+    assert api.asked == ["POST /api/v1/nodes", f"POST {SLICES}"]
+    assert node["status"]["capacity"]["cpu"] == "96"
+    assert resource_slice["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
+    assert resource_slice["spec"]["pool"]["generation"] == 1
+    assert {entry["metadata"]["managedFields"][0]["manager"] for entry in api.objects.values()} == {"kwok-dra"}
+
+
+def test_slices_go_out_in_the_version_of_the_cluster() -> None:
+    api = FakeApiServer()
+    Fleet(pool(), {"gpu.example.com": 1}, minor=37, resource_api="v1beta1").create(api, "gpu-0")
+    assert api.asked[-1] == "POST /apis/resource.k8s.io/v1beta1/resourceslices"
+    assert "basic" in api.objects[slice_of(api)]["spec"]["devices"][0]
+
+
+def test_a_slice_without_owner() -> None:
+    api = FakeApiServer()
+    Fleet(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37).create(api, "gpu-0")
+    assert "ownerReferences" not in api.objects[slice_of(api)]["metadata"]
+
+
+def test_features_that_kubelets_declare() -> None:
+    api = FakeApiServer()
+    fleet(declaredFeatures=["B", "A"]).create(api, "gpu-0")
+    assert api.objects[NODE]["status"]["declaredFeatures"] == ["A", "B"]
+
+
+def test_creation_goes_on_where_it_was_interrupted() -> None:
+    api = made(fleet())
+    del api.objects[slice_of(api)]
+    fleet().create(api, "gpu-0")
+    assert api.written == ["POST /api/v1/nodes", f"POST {SLICES}"]
+    assert found(api, fleet()) == []
+
+
+# Reconciliation.
+
+
+def test_nothing_is_written_where_nothing_differs() -> None:
+    api = made(fleet(labels={"a": "b"}))
+    fleet(labels={"a": "b"}).reconcile(api, "gpu-0")
+    assert api.written == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"labels": {"team": "a"}},
+        {"capacity": {"cpu": "8"}},
+        {"capacity": {"example.com/widget": "8"}},
+        {"taints": [{"key": "team"}]},
+        {"faults": [{"nodes": [0], "notReady": True}]},
+        {"declaredFeatures": ["A"]},
+        {"gpusPerNode": 2},
+        {"faults": [{"devices": ["gpu-0"], "taint": {"key": "broken"}}]},
+    ],
+)
+def test_what_changes_is_changed_and_changed_back(more: dict[str, Any]) -> None:
+    """Nothing stays of what is not wanted any more, and there is nothing to do a second time."""
+    api = made(fleet())
+    before = api.objects[NODE]
+    changed = fleet(2, **more)
+    assert found(api, changed)
+    for wanted in (changed, fleet(3)):
+        wanted.reconcile(api, "gpu-0")
+        wanted.reconcile(api, "gpu-1")
+        assert found(api, wanted) == []
+        api.asked.clear()
+        wanted.reconcile(api, "gpu-0")
+        assert api.written == []
+    node = api.objects[NODE]
+    for field in ("uid", "labels", "annotations"):
+        assert node["metadata"][field] == before["metadata"][field]
+    assert node["status"] == before["status"]
+    assert node["spec"].get("taints", []) == before["spec"].get("taints", [])
+
+
+def test_what_others_have_added_stays() -> None:
+    api = made(fleet())
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": "now"}
+    edit(api, NODE, metadata={"labels": {"mine": "yes"}}, spec={"taints": [taint]})
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == []
+    fleet(taints=[{"key": "team"}]).reconcile(api, "gpu-0")
+    assert api.objects[NODE]["metadata"]["labels"]["mine"] == "yes"
+    assert [entry["key"] for entry in api.objects[NODE]["spec"]["taints"]] == ["team", taint["key"]]
+
+
+def test_a_node_that_is_gone_is_made_again() -> None:
+    api = made(fleet())
+    del api.objects[NODE]
+    fleet().reconcile(api, "gpu-0")
+    assert api.objects[slice_of(api)]["metadata"]["ownerReferences"][0]["uid"] == api.objects[NODE]["metadata"]["uid"]
+    assert found(api, fleet()) == []
+
+
+def test_slices_that_are_not_wanted_any_more_go_if_they_are_ours() -> None:
+    api = made(Fleet(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37))
+    theirs = managed_by(
+        "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
+    )
+    api.objects[f"{SLICES}/own"] = theirs
+    fleet().reconcile(api, "gpu-0")
+    drivers = [
+        entry["spec"].get("driver") for entry in api.objects.values() if entry["spec"].get("nodeName") == "gpu-0"
+    ]
+    assert drivers == [None, "gpu.example.com"]
+
+
+# Removal.
+
+
+def test_a_node_goes_with_its_own_slices() -> None:
+    api = made(fleet())
+    theirs = managed_by(
+        "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
+    )
+    api.objects[f"{SLICES}/own"] = theirs
+    fleet().remove(api, "gpu-0")
+    assert api.names("nodes") == ["gpu-1"]
+    assert [entry["spec"]["nodeName"] for entry in api.objects.values() if "nodeName" in entry["spec"]] == [
+        "gpu-1",
+        "gpu-0",
+    ]
+
+
+def test_a_node_that_is_gone_already() -> None:
+    fleet().remove(FakeApiServer(), "gpu-0")
+
+
+# What belongs to Pulumi as a resource of its own.
+
+
+def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
+    api = made(fleet())
+    api.objects[NODE] = managed_by("pulumi-kubernetes-1a2b", api.objects[NODE])
+    before = dict(api.objects)
+    for act in (fleet().create, fleet().reconcile):
+        with pytest.raises(RefusedError) as raised:
+            act(api, "gpu-0")
+        assert str(raised.value) == (
+            "node gpu-0 is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at "
+            "the end of this update. Change provisioning of gpu in kwok-dra:nodePools together with its name, or take "
+            "it out of the stack, run `pulumi up`, and put it in again"
+        )
+    fleet().remove(api, "gpu-0")
+    assert api.objects == before
+
+
+# Drift.
+
+
+def test_what_is_as_it_was_made_has_not_drifted() -> None:
+    wanted = fleet(taints=[{"key": "team"}], declaredFeatures=["A"], faults=[{"nodes": [1], "gone": True}])
+    assert found(made(wanted), wanted) == []
+
+
+def test_what_somebody_has_deleted_or_edited() -> None:
+    api = made(fleet())
+    first, second = slice_of(api).rpartition("/")[2], slice_of(api, "gpu-1")
+    edit(api, NODE, metadata={"labels": {"type": None}})
+    edit(api, f"{SLICES}/{first}", spec={"devices": []})
+    del api.objects[second]
+    assert found(api, fleet()) == [
+        Drift("gpu-0", "Node", "gpu-0", "edited"),
+        Drift("gpu-0", "ResourceSlice", first, "edited"),
+        Drift("gpu-1", "ResourceSlice", second.rpartition("/")[2], "deleted"),
+    ]
+
+
+def test_drift_is_put_right_and_listed() -> None:
+    api = made(fleet())
+    del api.objects[NODE]
+    drifts = drift.find([fleet()], api.objects.values())
+    listed = drift.listed(drifts)
+    assert [(entry["kind"], entry["was"]) for entry in listed] == [("Node", "deleted"), ("ResourceSlice", "edited")]
+    assert drift.heal(api, drifts)
+    assert found(api, fleet()) == []
+    assert not drift.heal(api, drift.find([fleet()], api.objects.values()))
+
+
+# Bare pods.
+
+
+def pods(**more: Any) -> BarePods:
+    """Return what makes two bare pods."""
+    claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+    job = {"name": "job", "kind": "Pod", "replicas": 2, "namespace": "a", "provisioning": "bulk", "claims": claims}
+    return BarePods(topology([job | more]).workloads[0])
+
+
+def test_pods_are_made_once_and_made_anew() -> None:
+    api = FakeApiServer()
+    pods().create(api, "job-0")
+    path = "/api/v1/namespaces/a/pods/job-0"
+    uid = api.objects[path]["metadata"]["uid"]
+    pods().create(api, "job-0")
+    assert api.objects[path]["metadata"]["uid"] == uid
+    pods().reconcile(api, "job-0")
+    assert api.objects[path]["metadata"]["uid"] != uid
+    assert found(api, pods()) == [Drift("job-1", "Pod", "a/job-1", "deleted")]
+    pods().remove(api, "job-0")
+    assert api.objects == {}
+
+
+def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
+    api = FakeApiServer()
+    pods().create(api, "job-0")
+    path = "/api/v1/namespaces/a/pods/job-0"
+    api.objects[path] = managed_by("pulumi-kubernetes-1a2b", api.objects[path])
+    pods().remove(api, "job-0")
+    with pytest.raises(RefusedError, match=r"pod job-0 is a resource of Pulumi's own.*kwok-dra:workloads"):
+        pods().create(api, "job-0")
+    assert path in api.objects
+
+
+# What there is.
+
+
+def test_what_has_provisioning_in_bulk() -> None:
+    assert [type(maker) for maker in makers(topology(), {"gpu": {"gpu.example.com": 1}})] == [Fleet]
+    assert makers(topology(provisioning="objects"), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers"),
+    [
+        (0, []),
+        (1, ["0-0"]),
+        (1000, ["0-999"]),
+        (1001, ["0-999", "1000-1000"]),
+        (2500, ["0-999", "1000-1999", "2000-2499"]),
+    ],
+)
+def test_batches(count: int, numbers: list[str]) -> None:
+    assert batches(count) == numbers
+
+
+def test_the_digest_of_nodes_tells_what_is_about_nodes() -> None:
+    digest = node_digest(pool())
+    for same in ({"nodes": 7}, {"gpusPerNode": 1}, {"faults": [{"nodes": [0], "devices": ["gpu-0"], "gone": True}]}):
+        assert node_digest(pool(**same)) == digest
+    for other in (
+        {"labels": {"a": "b"}},
+        {"nodesPerClique": 2},
+        {"declaredFeatures": ["A"]},
+        {"faults": [{"nodes": [0], "notReady": True}]},
+    ):
+        assert node_digest(pool(**other)) != digest
+    assert node_digest(pool(nodesPerClique=2)) != node_digest(pool(nodesPerClique=1))
+
+
+def test_whether_anything_is_there() -> None:
+    assert is_empty(FakeApiServer())
+    assert not is_empty(made(fleet()))
