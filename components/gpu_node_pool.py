@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
+from components.generations import generations
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from components.node_batches import NodeBatches
@@ -30,8 +31,9 @@ class GpuNodePool(pulumi.ComponentResource):
 
     With `provisioning: bulk` it creates `NodeBatches`, the same nodes and slices with fewer resources.
 
-    For devices that have to be attached, there is a `command.local.Command` that takes away the taints that KWOK has
-    given to those that failed, when others are to fail.
+    With both, a `command.local.Command` for each driver keeps the generation of its pools. For devices that have to be
+    attached, there is a `command.local.Command` that takes away the taints that KWOK has given to those that failed,
+    when others are to fail.
     """
 
     batches: NodeBatches | None
@@ -49,22 +51,27 @@ class GpuNodePool(pulumi.ComponentResource):
         """Create the nodes of `pool` in `cluster`; the files of `catalogue` may have models of its devices."""
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
         self.batches = None
+        counted = generations(pool, cluster, self)
         if pool.provisioning == "bulk":
-            self.batches = NodeBatches(pool, cluster, catalogue, pulumi.ResourceOptions(parent=self))
+            self.batches = NodeBatches(pool, cluster, counted, catalogue, pulumi.ResourceOptions(parent=self))
             self.resources = [*self.batches.batches]
         else:
-            self.resources = self._create_objects(pool, cluster)
+            self.resources = self._create_objects(pool, cluster, counted)
         if any(devices.model.binding_conditions for devices in pool.all_devices()):
             self._create_repair(pool, cluster)
         self.register_outputs({"nodes": pool.nodes})
 
-    def _create_objects(self, pool: NodePool, cluster: KwokCluster) -> list[pulumi.CustomResource]:
+    def _create_objects(
+        self, pool: NodePool, cluster: KwokCluster, counted: Mapping[str, pulumi.Output[int]]
+    ) -> list[pulumi.CustomResource]:
         if pool.nodes > FEW_NODES:
             pulumi.warn(_too_many(pool), self)
         made = {name: KubernetesObject(nodes.node(pool, name), cluster, parent=self) for name in pool.node_names()}
         features = nodes.declared_features(pool)
         declaration = [self._create_declaration(pool, made, features, cluster)] if features else []
-        slices = ResourceSlices(pool, made, cluster, depends_on=declaration, opts=pulumi.ResourceOptions(parent=self))
+        slices = ResourceSlices(
+            pool, made, cluster, counted, depends_on=declaration, opts=pulumi.ResourceOptions(parent=self)
+        )
         return [*made.values(), *declaration, *slices.slices]
 
     def _create_declaration(

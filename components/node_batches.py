@@ -1,12 +1,11 @@
 """The nodes of a large pool, with their devices."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_command import local
 
-from components.generations import generations
 from components.kwok_cluster import KwokCluster
 from components.program import PYTHON
 from topology.bulk import batches, node_digest
@@ -30,12 +29,20 @@ class NodeBatches(pulumi.ComponentResource):
     """By driver, those that the slices have."""
 
     def __init__(
-        self, pool: NodePool, cluster: KwokCluster, catalogue: Sequence[str], opts: pulumi.ResourceOptions | None = None
+        self,
+        pool: NodePool,
+        cluster: KwokCluster,
+        generations: Mapping[str, pulumi.Output[int]],
+        catalogue: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the nodes of `pool` in `cluster`; the files of `catalogue` may be what its models are from."""
+        """Create the nodes of `pool` in `cluster`, with slices of these generations by driver.
+
+        The files of `catalogue` may be what its models are from.
+        """
         super().__init__("kwok-dra:components:NodeBatches", pool.name, dict(pool.written), opts)
         self.pool = pool.name
-        self.generations = pulumi.Output.all(**generations(pool, cluster, self))
+        self.generations = pulumi.Output.all(**generations)
         self.batches = [
             self._create_batch(pool, cluster, catalogue, place, nodes)
             for place, nodes in enumerate(batches(pool.nodes))

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.generations import generations
 from components.kubernetes_object import KubernetesObject
 from components.kwok_cluster import KwokCluster
 from topology.configuration import NodePool
@@ -14,9 +13,9 @@ from topology.slices import is_owned_by_node, owner_reference, resource_slices
 class ResourceSlices(pulumi.ComponentResource):
     """The `ResourceSlice`s of each node, created after it and owned by it, with all of the node's devices.
 
-    For each driver a `command.local.Command` keeps the pools' generation: it goes up by one whenever what the driver
-    publishes on a node changes, and the slices are updated in place. While that is under way, the scheduler waits: it
-    takes a pool's slices only when all of the newest generation are there.
+    They are updated in place, with a generation that goes up by one whenever what the driver publishes on a node
+    changes. While that is under way, the scheduler waits: it takes a pool's slices only when all of the newest
+    generation are there.
     """
 
     slices: list[KubernetesObject]
@@ -26,18 +25,18 @@ class ResourceSlices(pulumi.ComponentResource):
         pool: NodePool,
         nodes: Mapping[str, KubernetesObject],
         cluster: KwokCluster,
+        generations: Mapping[str, pulumi.Output[int]],
         *,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the slices for the `nodes` of `pool`, given by name, after `depends_on`."""
+        """Create the slices for the `nodes` of `pool`, given by name, after `depends_on`, with generations by driver."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
-        counted = generations(pool, cluster, self)
         self.slices = []
         for name, node in nodes.items():
             for manifest in resource_slices(pool, name, cluster.minor):
                 driver = manifest["spec"]["driver"]
-                manifest["spec"]["pool"]["generation"] = counted[driver]
+                manifest["spec"]["pool"]["generation"] = generations[driver]
                 owners = [node] if is_owned_by_node(pool, driver) else []
                 if owners:
                     manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]

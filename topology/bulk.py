@@ -298,7 +298,7 @@ def _owned(live: Object, field: str) -> Iterator[str]:
 
 def _taints_patch(live: Iterable[Object], wanted: list[Manifest]) -> Manifest:
     theirs = [taint for taint in live if taint["key"].startswith(KUBERNETES_TAINTS)]
-    own = [{key: value for key, value in taint.items() if key != "timeAdded"} for taint in live if taint not in theirs]
+    own = [_without_time(taint) for taint in live if taint not in theirs]
     return {} if own == wanted else {"taints": [*wanted, *theirs]}
 
 
@@ -315,8 +315,22 @@ def _status_patch(live: Object, wanted: Manifest) -> Manifest:
 
 
 def _slice_differs(live: Object, wanted: Manifest) -> bool:
-    owners = wanted["metadata"].get("ownerReferences", [])
-    return bool(live["spec"] != wanted["spec"] or live["metadata"].get("ownerReferences", []) != owners)
+    if live["metadata"].get("ownerReferences", []) != wanted["metadata"].get("ownerReferences", []):
+        return True
+    return bool(live["spec"] != wanted["spec"] and _without_times(live["spec"]) != wanted["spec"])
+
+
+def _without_times(spec: Manifest) -> Manifest:
+    """Leave out when devices were tainted, which the API server adds."""
+    devices = [
+        device | {"taints": [_without_time(taint) for taint in device["taints"]]} if "taints" in device else device
+        for device in spec.get("devices", [])
+    ]
+    return spec | ({"devices": devices} if devices else {})
+
+
+def _without_time(taint: Object) -> Manifest:
+    return {key: value for key, value in taint.items() if key != "timeAdded"}
 
 
 def _slice_patch(live: Object, wanted: Manifest) -> Manifest:

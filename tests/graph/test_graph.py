@@ -93,7 +93,7 @@ def test_every_resource_and_its_parent(case: Case, recording: Recording, slices:
     expected |= {f"DeviceClass {name}": "DeviceClasses device-classes" for name in case.classes}
     for pool, nodes in case.nodes.items():
         expected |= {f"GpuNodePool {pool}": STACK, f"ResourceSlices {pool}": f"GpuNodePool {pool}"}
-        expected[f"Command {pool}-{DRIVER}"] = f"ResourceSlices {pool}"
+        expected[f"Command {pool}-{DRIVER}"] = f"GpuNodePool {pool}"
         expected |= {f"Node {node}": f"GpuNodePool {pool}" for node in nodes}
         expected |= {slices[node]: f"ResourceSlices {pool}" for node in nodes}
     for workload, templates in case.templates.items():

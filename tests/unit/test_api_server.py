@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,19 @@ import pytest
 import trustme
 import yaml
 
-from topology.api_server import Answer, ApiServer, RefusedError, UnreachableError, at_once
+from topology import api_server
+from topology.api_server import CONNECTIONS, Answer, ApiServer, RefusedError, UnreachableError, at_once
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Says what it is asked; `/missing` is not there."""
+    """Says what it is asked; `/missing` is not there, and `/together` is answered when all connections ask for it."""
 
     protocol_version = "HTTP/1.1"
+    together = threading.Barrier(CONNECTIONS, timeout=20)
 
     def answer(self) -> None:
+        if self.path == "/together":
+            self.together.wait()
         length = int(self.headers.get("Content-Length") or 0)
         said = {
             "method": self.command,
@@ -127,6 +132,11 @@ def test_connections_stay_open(api: ApiServer) -> None:
     assert len({api.get("/a").object["from"] for _ in range(5)}) == 1
 
 
+def test_all_connections_are_used_at_once_and_no_more(api: ApiServer) -> None:
+    ports = {api.object["from"] for api in at_once(api.get, ["/together"] * 3 * CONNECTIONS)}
+    assert len(ports) == CONNECTIONS
+
+
 def test_what_is_not_there(api: ApiServer) -> None:
     answer = api.get("/missing")
     assert answer.checked(404).status == 404
@@ -136,7 +146,7 @@ def test_what_is_not_there(api: ApiServer) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"no JSON\n", "no JSON"), (b"[]", r"\[\]"), (b"", "the API server answered with status 500")],
+    [(b"no JSON\n", "no JSON"), (b"[]", r"\[\]"), (b"{}", r"\{\}"), (b"", "the API server answered with status 500")],
 )
 def test_an_answer_that_is_no_status(data: bytes, message: str) -> None:
     with pytest.raises(RefusedError, match=f"^{message}$"):
@@ -168,14 +178,25 @@ def test_several_at_once_in_their_order() -> None:
     assert at_once(lambda number: number * 2, range(50)) == [number * 2 for number in range(50)]
 
 
-def test_the_first_error_ends_it() -> None:
-    done = []
+def test_the_first_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way goes on until nothing waits any more."""
+    ended = threading.Event()
+
+    class Executor(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ended.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    monkeypatch.setattr(api_server, "ThreadPoolExecutor", Executor)
+    begun = []
 
     def fail(number: int) -> None:
-        done.append(number)
+        begun.append(number)
         if number == 3:
             raise ValueError(number)
+        if number > 3:
+            ended.wait()
 
     with pytest.raises(ValueError, match="3"):
-        at_once(fail, range(100_000))
-    assert len(done) < 100_000
+        at_once(fail, range(1000))
+    assert len(begun) <= 4 + CONNECTIONS

@@ -3,6 +3,9 @@
 import json
 import sys
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +112,49 @@ def test_another_generation_or_content_looks_at_all(api: FakeApiServer, run: Run
     assert api.asked == []
 
 
+def test_new_nodes_are_not_looked_at_twice(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("update", "0-3", KWOK_DRA_CONTENT="other")
+    assert nodes_asked(api, "GET") == {"gpu-0", "gpu-1", "gpu-2"}
+    assert api.names("nodes") == ["gpu-0", "gpu-1", "gpu-2", "gpu-3"]
+
+
+def test_the_last_node_of_a_batch_is_gone(api: FakeApiServer, run: Run) -> None:
+    gone = json.dumps(POOL | {"faults": [{"nodes": [1001], "gone": True}]})
+    assert json.loads(run("create", "1000-1001", KWOK_DRA_POOL=gone))["gone"] == ["gpu-1001"]
+    assert api.names("nodes") == ["gpu-1000"]
+
+
+def test_what_is_deleted_is_what_there_was(api: FakeApiServer, run: Run) -> None:
+    run("create")
+    run("delete", "0-0")
+    assert api.objects == {}
+
+
+def test_slices_of_the_cluster_s_kubernetes(api: FakeApiServer, run: Run) -> None:
+    """Up to 1.34 counters are in the slices of the devices."""
+    pool = json.dumps({"name": "gpu", "gpu": "a100-40gb", "mig": "dynamic"})
+    generations = json.dumps({"gpu.nvidia.com": 1})
+    variables = {"KWOK_DRA_POOL": pool, "KWOK_DRA_GENERATIONS": generations}
+    run("create", "0-0", **variables)
+    assert len(api.names("resourceslices")) == 2
+    run("delete", "0-0", **variables)
+    run("create", "0-0", **variables, KWOK_DRA_MINOR="34", KWOK_DRA_RESOURCE_API="v1beta2")
+    assert len(api.names("resourceslices")) == 1
+    assert api.asked[-1] == "POST /apis/resource.k8s.io/v1beta2/resourceslices"
+
+
+def test_models_of_the_stack_s_own_files(
+    api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(applying, "PROJECT", tmp_path)
+    model = {"driver": "gpu.example.com", "attributes": {"mine": {"bool": True}}}
+    (tmp_path / "own.yaml").write_text(json.dumps({"models": {"own": model}}))
+    run("create", "0-0", KWOK_DRA_POOL=json.dumps({"name": "gpu", "gpu": "own"}), KWOK_DRA_CATALOGUE='["own.yaml"]')
+    (devices,) = (entry["spec"]["devices"] for entry in api.objects.values() if "devices" in entry["spec"])
+    assert devices[0]["attributes"] == {"mine": {"bool": True}}
+
+
 def test_deletion(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("delete")
@@ -138,6 +184,17 @@ def test_it_tells_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     run("create")
     lines = "".join(told).splitlines()
     assert lines == ["1 of 3 nodes created", "2 of 3 nodes created", "3 of 3 nodes created"]
+
+
+def test_it_tells_that_now_and_then(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clock that goes on by a second whenever somebody looks at it."""
+    monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=count().__next__))
+    told: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", told.append)
+    run("create", "0-8")
+    assert "".join(told).splitlines() == ["3 of 9 nodes created", "6 of 9 nodes created", "9 of 9 nodes created"]
 
 
 @pytest.mark.parametrize(

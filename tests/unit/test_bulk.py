@@ -222,6 +222,17 @@ def test_what_is_as_it_was_made_has_not_drifted() -> None:
     assert found(made(wanted), wanted) == []
 
 
+def test_when_devices_were_tainted_the_api_server_adds() -> None:
+    wanted = fleet(faults=[{"devices": ["gpu-0"], "taint": {"key": "broken"}}])
+    api = made(wanted)
+    for entry in api.objects.values():
+        for device in entry["spec"].get("devices", []):
+            device["taints"][0]["timeAdded"] = "2026-01-01T00:00:00Z"
+    assert found(api, wanted) == []
+    api.objects[slice_of(api)]["spec"]["devices"][0]["taints"][0]["key"] = "other"
+    assert [entry.was for entry in found(api, wanted)] == ["edited"]
+
+
 def test_what_somebody_has_deleted_or_edited() -> None:
     api = made(fleet())
     first, second = slice_of(api).rpartition("/")[2], slice_of(api, "gpu-1")

@@ -11,7 +11,7 @@ import pytest
 
 from components import removing
 from tests.unit.fake_api_server import FakeApiServer, Object
-from topology.api_server import Answer, ApiServer, UnreachableError
+from topology.api_server import MERGE, Answer, ApiServer, UnreachableError
 
 KUBECTL = f"""#!{sys.executable}
 import json, os, sys
@@ -102,6 +102,48 @@ def test_a_node_that_is_switched_off_is_drained_before(run: Callable[..., Run]) 
     """No pod that it has gets lost, and those of other nodes stay."""
     found = run([NODE], [], pods=[pod("p", "gpu-0"), pod("q", "gpu-1")])
     assert found.written == [CORDON, "DELETE /api/v1/namespaces/a/pods/p", DELETE]
+
+
+@pytest.mark.parametrize(("reads", "seconds", "there"), [(4, 60, False), (10, 0, True)])
+def test_pods_that_take_their_time_are_waited_for(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: int, seconds: float, there: bool
+) -> None:
+    """When the node goes, they are gone: after so many readings, or not within that time."""
+    monkeypatch.setattr(removing, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(removing, "DRAIN_SECONDS", seconds)
+    send = Cluster.send
+    left: list[bool] = []
+
+    def slowly(api: Cluster, method: str, path: str, *more: Any) -> Answer:
+        nonlocal reads
+        reads -= path.startswith("/api/v1/pods")
+        if reads == 0:
+            api.objects.pop("/api/v1/namespaces/a/pods/p", None)
+        if f"{method} {path}" == DELETE:
+            left.extend("/pods/" in place for place in api.objects if "/nodes/" not in place)
+        return Answer(200, b"{}") if method == "DELETE" and "/pods/" in path else send(api, method, path, *more)
+
+    monkeypatch.setattr(Cluster, "send", slowly)
+    run([NODE], [], pods=[pod("p", "gpu-0")])
+    assert any(left) == there
+
+
+def test_a_node_and_its_pods_may_be_gone_before_they_are_drained(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Cluster.send
+
+    def gone(api: Cluster, method: str, path: str, *more: Any) -> Answer:
+        assert method != "PATCH" or more[1:] == (MERGE,)
+        if method == "PATCH":
+            del api.objects["/api/v1/nodes/gpu-0"]
+        if method == "DELETE":
+            api.objects.clear()
+        return send(api, method, path, *more)
+
+    monkeypatch.setattr(Cluster, "send", gone)
+    found = run([NODE], [], pods=[pod("p", "gpu-0"), pod("q", "gpu-0")])
+    assert len(found.written) == 4
 
 
 def test_where_there_are_no_pods_there_is_nothing_to_drain(run: Callable[..., Run]) -> None:

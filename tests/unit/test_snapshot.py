@@ -56,6 +56,18 @@ def test_page_after_page() -> None:
     assert [query for _, query in api.asked] == [{"limit": ["500"]}, {"limit": ["500"], "continue": ["token"]}]
 
 
+def test_further_pages_say_no_version(  # the API server allows none: the token has it
+) -> None:
+    api = Pages({"/api/v1/pods": [page("a")], CLAIMS: [page("c", more="token"), page("d")]})
+    assert snapshot.read(api, ["Pod", "ResourceClaim"]) == [*found("a"), *found("c", "d", kind="ResourceClaim")]
+    assert api.asked[-1] == (CLAIMS, {"limit": ["500"], "continue": ["token"]})
+
+
+def test_a_list_that_expires_between_its_pages_is_read_anew() -> None:
+    api = Pages({"/api/v1/pods": [page("a", more="token"), Answer(410, b"{}"), page("b")]})
+    assert snapshot.read(api, ["Pod"]) == found("b")
+
+
 def test_what_the_store_has_forgotten_is_read_anew() -> None:
     expired = Answer(410, b"{}")
     api = Pages({"/api/v1/pods": [page("a"), page("b", version="8")], CLAIMS: [expired, page()]})

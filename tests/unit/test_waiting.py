@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -218,6 +219,56 @@ def test_where_claims_are_to_be_pending_pods_are_read_themselves(cluster: Run, m
     answers = [pods("Pending"), controllers("Deployment"), DOWN]
     every = ("Pod", "ResourceClaim", "Deployment")
     assert cluster(answers, wanted, status=1) == [every, ("Deployment",), every]
+
+
+def test_what_makes_no_pods_but_is_one_is_not_looked_at_by_itself(
+    cluster: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
+    assert cluster([pods("Pending"), pods("Pending"), pods("Running")], expected()) == [READ] * 3
+
+
+def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two workloads one has made its pods and is late after 5 s; the other one still makes them after 20 s.
+
+    To read all pods takes a second.
+    """
+    now = 0.0
+    asked: list[tuple[float, int]] = []
+    items: list[Object] = [
+        {
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "", "generation": 1},
+            "spec": {"replicas": 2},
+            "status": {"readyReplicas": ready},
+        }
+        for name, ready in (("made", 2), ("making", 1))
+    ]
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        assert now < 100
+
+    def read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+        asked.append((now, len(kinds)))
+        if "Pod" in kinds:
+            sleep(1)
+        return items
+
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(snapshot, "read", read)
+    awaited = [
+        Expected("workloads", name, (("Deployment", "", name),), None, 0, seconds, 2)
+        for name, seconds in (("made", 5), ("making", 20))
+    ]
+    late = waiting.wait(ApiServer(), awaited, Unfit(), lambda _: None, 0)
+    assert [line.partition(":")[0] for line in late if line.startswith("workload")] == [
+        "workload made",
+        "workload making",
+    ]
+    assert [at for at, kinds in asked if kinds > 1] == [0, 5.5, 20.5]
+    assert [at for at, kinds in asked if kinds == 1] == [3, 3.5, 4, 4.5, 5, *(8.5 + step / 2 for step in range(24))]
 
 
 def node(name: str, *conditions: tuple[str, str]) -> Object:

@@ -1,0 +1,213 @@
+"""Nodes, slices and pods in bulk: what happens between two requests, and what the API server refuses."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
+from topology import bulk
+from topology.api_server import MERGE, Answer, RefusedError
+from topology.bulk import BarePods, Fleet, is_empty, makers
+from topology.configuration import Topology
+from topology.validation import load
+
+NODE, SLICES, POD = "/api/v1/nodes/gpu-0", "/apis/resource.k8s.io/v1/resourceslices", "/api/v1/namespaces/a/pods/job-0"
+DRIVER = "gpu.example.com"
+REFUSED = Answer(422, b'{"message": "it is invalid"}')
+
+
+class BusyApiServer(FakeApiServer):
+    """One where something happens before requests that begin so; if that is an answer, it is theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: dict[str, Callable[[], object]] = {}
+
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
+    ) -> Answer:
+        assert (content_type == MERGE) == (method == "PATCH")
+        for beginning, happen in self.before.items():
+            if f"{method} {path}".startswith(beginning) and isinstance(answer := happen(), Answer):
+                self.asked.append(f"{method} {path.partition('?')[0]}")
+                return answer
+        return super().send(method, path, body, content_type)
+
+
+def topology(**more: Any) -> Topology:
+    """Return a stack of a pool and of pods, both in bulk."""
+    pool = {"name": "gpu", "nodes": 1, "gpu": "example-gpu", "provisioning": "bulk"} | more
+    claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": DRIVER}]}]
+    job = {"name": "job", "kind": "Pod", "namespace": "a", "provisioning": "bulk", "claims": claims}
+    return load({"cluster": {"name": "x"}, "nodePools": [pool], "workloads": [job]})
+
+
+def fleet(**more: Any) -> Fleet:
+    """Return what makes the pool."""
+    return Fleet(topology(**more).node_pools[0], {DRIVER: 1}, minor=37)
+
+
+@pytest.fixture
+def pods() -> BarePods:
+    """Return what makes the pods."""
+    return BarePods(topology().workloads[0])
+
+
+@pytest.fixture
+def api() -> BusyApiServer:
+    """Return an API server with the node."""
+    found = BusyApiServer()
+    fleet().create(found, "gpu-0")
+    found.asked.clear()
+    return found
+
+
+def slice_of(api: FakeApiServer) -> str:
+    """Return the path of the slice."""
+    return f"{SLICES}/{api.names('resourceslices')[0]}"
+
+
+def another(api: FakeApiServer, manager: str = "kwok-dra") -> str:
+    """Add a second slice of the node, and return its path."""
+    entry = {"kind": "ResourceSlice", "metadata": {"name": "another"}, "spec": {"nodeName": "gpu-0"}}
+    api.objects[f"{SLICES}/another"] = managed_by(manager, entry)
+    return f"{SLICES}/another"
+
+
+# Between two requests.
+
+
+def test_a_slice_that_goes_before_it_is_changed_is_made(api: BusyApiServer) -> None:
+    path = slice_of(api)
+    api.objects[path]["spec"]["devices"] = []
+    api.before[f"PATCH {path}"] = lambda: api.objects.pop(path)
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == [f"PATCH {path}", f"POST {SLICES}"]
+    assert api.objects[path]["spec"]["devices"]
+
+
+def test_a_slice_that_comes_before_it_is_made_is_changed(api: BusyApiServer) -> None:
+    path = slice_of(api)
+    theirs = api.objects.pop(path) | {"spec": {"nodeName": "gpu-0"}}
+    api.before[f"POST {SLICES}"] = lambda: api.objects.update({path: theirs})
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == [f"POST {SLICES}", f"PATCH {path}"]
+    assert api.objects[path]["spec"]["devices"]
+
+
+def test_a_slice_that_comes_and_goes_all_the_time_is_given_up(api: BusyApiServer) -> None:
+    path = slice_of(api)
+    del api.objects[path]
+    api.before[f"POST {SLICES}"] = lambda: Answer(409, b'{"message": "it is there already"}')
+    with pytest.raises(RefusedError, match="it is there already"):
+        fleet().reconcile(api, "gpu-0")
+    assert api.written == [f"POST {SLICES}"] * bulk.TRIES
+
+
+def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
+    surplus = another(api)
+    api.before["DELETE"] = api.objects.clear
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == [f"DELETE {surplus}"]
+    fleet().create(api, "gpu-0")
+    api.asked.clear()
+    path = slice_of(api)
+    fleet().remove(api, "gpu-0")
+    assert api.written == [f"DELETE {path}", f"DELETE {NODE}"]
+
+
+def test_a_pod_that_takes_its_time_to_go_is_waited_for(
+    api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "SECONDS_BETWEEN_LOOKS", 0)
+    pods.create(api, "job-0")
+    left = [Answer(200, b"{}")] * 2
+    api.before["DELETE"] = lambda: left.pop() if left else None
+    uid = api.objects[POD]["metadata"]["uid"]
+    pods.reconcile(api, "job-0")
+    assert api.written[1:] == [*[f"DELETE {POD}"] * 4, f"POST {POD.removesuffix('/job-0')}"]
+    assert api.objects[POD]["metadata"]["uid"] != uid
+
+
+def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "POD_SECONDS", 0)
+    pods.create(api, "job-0")
+    api.before["DELETE"] = lambda: Answer(200, b"{}")
+    with pytest.raises(RefusedError, match=r"^pod a/job-0 is not gone 0 s after its deletion$"):
+        pods.remove(api, "job-0")
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("request_", "act"),
+    [
+        ("POST /api/v1/nodes", lambda api: fleet().create(api, "gpu-0")),
+        (f"POST {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
+        (f"GET {NODE}", lambda api: fleet().reconcile(api, "gpu-0")),
+        (f"GET {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
+        (f"PATCH {NODE}?", lambda api: fleet(labels={"a": "b"}).reconcile(api, "gpu-0")),
+        (f"PATCH {NODE}/status", lambda api: fleet(capacity={"cpu": "8"}).reconcile(api, "gpu-0")),
+        (f"DELETE {SLICES}", lambda api: fleet().remove(api, "gpu-0")),
+        (f"DELETE {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
+        (f"DELETE {NODE}", lambda api: fleet().remove(api, "gpu-0")),
+    ],
+)
+def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Callable[[FakeApiServer], None]) -> None:
+    if request_.startswith("POST"):
+        del api.objects[slice_of(api)]
+    else:
+        another(api)
+    api.before[request_] = lambda: REFUSED
+    with pytest.raises(RefusedError, match="it is invalid"):
+        act(api)
+
+
+@pytest.mark.parametrize("request_", ["GET", "POST", "DELETE"])
+def test_what_is_refused_of_pods_is_an_error(api: BusyApiServer, pods: BarePods, request_: str) -> None:
+    pods.create(api, "job-0")
+    api.before[request_] = lambda: REFUSED
+    with pytest.raises(RefusedError, match="it is invalid"):
+        pods.reconcile(api, "job-0")
+
+
+# What others have written.
+
+
+def test_nothing_stays_of_what_somebody_has_put_into_a_slice(api: BusyApiServer) -> None:
+    path = slice_of(api)
+    before = api.objects[path]["spec"]
+    api.send("PATCH", path, {"spec": {"allNodes": True, "pool": {"generation": 7}}}, MERGE)
+    fleet().reconcile(api, "gpu-0")
+    assert api.objects[path]["spec"] == before
+
+
+def test_what_the_api_server_does_not_store_is_not_written_again(api: BusyApiServer) -> None:
+    del api.objects[NODE]["status"]["declaredFeatures"]
+    api.objects[NODE]["status"]["nodeInfo"]["machineID"] = "KWOK says"
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == []
+
+
+def test_an_annotation_that_is_not_wanted_any_more_goes(api: BusyApiServer) -> None:
+    before = dict(api.objects[NODE]["metadata"]["annotations"])
+    fleet(faults=[{"nodes": [0], "notReady": True}]).reconcile(api, "gpu-0")
+    assert api.objects[NODE]["metadata"]["annotations"] != before
+    api.send("PATCH", NODE, {"metadata": {"annotations": {"mine": "yes"}}}, MERGE)
+    fleet().reconcile(api, "gpu-0")
+    assert api.objects[NODE]["metadata"]["annotations"] == before | {"mine": "yes"}
+
+
+# What there is.
+
+
+def test_pods_are_made_in_bulk_after_the_nodes() -> None:
+    assert [type(maker) for maker in makers(topology(), {"gpu": {DRIVER: 1}})] == [Fleet, BarePods]
+
+
+@pytest.mark.parametrize("path", [NODE, f"{SLICES}/s", POD])
+def test_whatever_is_there_is_something(path: str) -> None:
+    entry: Object = {"metadata": {}, "spec": {}}
+    assert not is_empty(FakeApiServer({path: entry}))

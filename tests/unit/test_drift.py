@@ -1,0 +1,176 @@
+"""What somebody has done to nodes, slices and pods in bulk: what of it is told, in which order, and put right."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_api_server import FakeApiServer, Object
+from topology import drift
+from topology.api_server import MERGE, Answer, RefusedError
+from topology.bulk import BarePods, Fleet
+from topology.configuration import Topology
+from topology.drift import Drifts
+from topology.validation import load
+
+NODES, SLICES, PODS = "/api/v1/nodes", "/apis/resource.k8s.io/v1/resourceslices", "/api/v1/namespaces/default/pods"
+DRIVER = "gpu.example.com"
+
+
+def topology(**more: Any) -> Topology:
+    """Return a stack of two pools and of pods, all in bulk."""
+    pools = [{"name": name, "nodes": 2, "gpu": "example-gpu", "provisioning": "bulk"} | more for name in ("b", "a")]
+    claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": DRIVER}]}]
+    job = {"name": "job", "kind": "Pod", "replicas": 2, "provisioning": "bulk", "claims": claims}
+    return load({"cluster": {"name": "x"}, "nodePools": pools, "workloads": [job]})
+
+
+def makers(**more: Any) -> list[Fleet | BarePods]:
+    """Return what makes the objects of that stack."""
+    found = topology(**more)
+    fleets = [Fleet(pool, {DRIVER: 1}, minor=37) for pool in found.node_pools]
+    return [*fleets, *(BarePods(workload) for workload in found.workloads)]
+
+
+def made(wanted: Iterable[Fleet | BarePods]) -> FakeApiServer:
+    """Return an API server with all that there is to be; nothing has been asked yet."""
+    api = FakeApiServer()
+    for maker in wanted:
+        for name in maker.pool.node_names() if isinstance(maker, Fleet) else maker.workload.pod_names():
+            maker.create(api, name)
+    api.asked.clear()
+    return api
+
+
+def found(api: FakeApiServer, **more: Any) -> Drifts:
+    """Return what is not as it was made, of objects as `snapshot` reads them."""
+    live = [
+        entry | {"metadata": {key: value for key, value in entry["metadata"].items() if key != "managedFields"}}
+        for entry in api.objects.values()
+    ]
+    return drift.find(makers(**more), live)
+
+
+def slice_of(api: FakeApiServer, node: str) -> str:
+    """Return the name of the slice of a node."""
+    (name,) = (entry["metadata"]["name"] for entry in api.objects.values() if entry["spec"].get("nodeName") == node)
+    return str(name)
+
+
+def edit(api: FakeApiServer, path: str, **parts: Any) -> None:
+    """Merge into an object what somebody else says."""
+    api.send("PATCH", path, parts, MERGE).checked()
+    api.asked.clear()
+
+
+def entry(kind: str, name: str, was: str) -> dict[str, str]:
+    """Return an entry of the stack's output."""
+    return {"kind": kind, "name": name, "was": was}
+
+
+def test_all_that_was_deleted_or_edited_by_node_and_pod() -> None:
+    api = made(makers())
+    first, second = slice_of(api, "a-0"), slice_of(api, "b-1")
+    del api.objects[f"{NODES}/a-1"], api.objects[f"{SLICES}/{second}"], api.objects[f"{PODS}/job-1"]
+    edit(api, f"{NODES}/b-1", metadata={"labels": {"type": "real"}})
+    edit(api, f"{SLICES}/{first}", spec={"devices": []})
+    assert drift.listed(found(api)) == [
+        entry("ResourceSlice", first, "edited"),
+        entry("Node", "a-1", "deleted"),
+        entry("ResourceSlice", slice_of(api, "a-1"), "edited"),  # whose owner is gone
+        entry("Node", "b-1", "edited"),
+        entry("ResourceSlice", second, "deleted"),
+        entry("Pod", "default/job-1", "deleted"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"metadata": {"labels": {"type": None}}},
+        {"metadata": {"annotations": {"kwok.x-k8s.io/node": "real"}}},
+        {"spec": {"taints": [{"key": "mine", "effect": "NoSchedule"}]}},
+    ],
+)
+def test_an_edited_node(parts: dict[str, Any]) -> None:
+    api = made(makers())
+    edit(api, f"{NODES}/a-0", **parts)
+    assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"capacity": {"cpu": "1"}},
+        {"allocatable": {"cpu": None}},
+        {"capacity": {"example.com/mine": "1"}},
+        {"nodeInfo": {"architecture": "arm64"}},
+        {"declaredFeatures": ["Mine"]},
+    ],
+)
+def test_a_node_with_another_status(status: dict[str, Any]) -> None:
+    api = made(makers())
+    edit(api, f"{NODES}/a-0/status", status=status)
+    assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
+
+
+def test_a_slice_with_another_owner() -> None:
+    api = made(makers())
+    name = slice_of(api, "a-0")
+    edit(api, f"{SLICES}/{name}", metadata={"ownerReferences": None})
+    assert drift.listed(found(api)) == [entry("ResourceSlice", name, "edited")]
+
+
+def test_what_kubernetes_kwok_and_users_add_is_no_drift() -> None:
+    taints = [{"key": "team", "effect": "PreferNoSchedule"}]
+    api = made(makers(taints=taints))
+    at = "2026-01-01T00:00:00Z"
+    lifecycle = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": at}
+    ours = taints[0] | {"timeAdded": at}
+    metadata = {"labels": {"mine": "yes"}, "annotations": {"mine": "yes"}, "resourceVersion": "9"}
+    edit(api, f"{NODES}/a-0", metadata=metadata, spec={"taints": [lifecycle, ours], "podCIDR": "10.0.0.0/24"})
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"machineID": "1"}}
+    edit(api, f"{NODES}/a-0/status", status=status | {"declaredFeatures": None})
+    edit(api, f"{SLICES}/{slice_of(api, 'a-0')}", metadata={"labels": {"mine": "yes"}, "generation": 2})
+    assert drift.listed(found(api, taints=taints)) == []
+
+
+def test_objects_of_others_are_no_drift() -> None:
+    api = made(makers())
+    own = {"driver": "own.example.com", "nodeName": "a-0", "pool": {"name": "own"}}
+    others: dict[str, Object] = {
+        f"{NODES}/a-2": {"kind": "Node", "metadata": {"name": "a-2"}, "spec": {}, "status": {}},
+        f"{SLICES}/own": {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": own},
+        "/api/v1/namespaces/x/pods/job-0": {"kind": "Pod", "metadata": {"name": "job-0", "namespace": "x"}, "spec": {}},
+    }
+    api.objects |= others
+    assert drift.listed(found(api)) == []
+    del api.objects[f"{PODS}/job-0"]
+    assert drift.listed(found(api)) == [entry("Pod", "default/job-0", "deleted")]
+
+
+def test_each_node_is_put_right_once_and_the_others_are_left_alone() -> None:
+    api = made(makers())
+    del api.objects[f"{NODES}/a-0"], api.objects[f"{SLICES}/{slice_of(api, 'a-0')}"], api.objects[f"{PODS}/job-1"]
+    name = slice_of(api, "b-1")
+    edit(api, f"{SLICES}/{name}", spec={"devices": []})
+    assert drift.heal(api, found(api))
+    reads = [f"GET {NODES}/a-0", f"GET {NODES}/b-1"]
+    assert sorted(line for line in api.asked if line.startswith(f"GET {NODES}")) == reads
+    writes = {f"POST {NODES}", f"POST {SLICES}", f"PATCH {SLICES}/{name}", f"DELETE {PODS}/job-1", f"POST {PODS}"}
+    assert sorted(api.written) == sorted(writes)
+    assert drift.listed(found(api)) == []
+
+
+def test_where_nothing_has_drifted_nothing_is_asked() -> None:
+    api = made(makers())
+    assert not drift.heal(api, found(api))
+    assert api.asked == []
+
+
+def test_what_cannot_be_put_right_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = made(makers())
+    edit(api, f"{NODES}/a-0", metadata={"labels": {"type": "real"}})
+    monkeypatch.setattr(api, "_patch", lambda *_: Answer(403, b'{"message": "you may not"}'))
+    with pytest.raises(RefusedError, match="you may not"):
+        drift.heal(api, found(api))
