@@ -145,6 +145,7 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch:
     ("request_", "act"),
     [
         ("POST /api/v1/nodes", lambda api: fleet().create(api, "gpu-0")),
+        (f"POST {SLICES}", lambda api: fleet().create(api, "gpu-1")),
         (f"POST {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
         (f"GET {NODE}", lambda api: fleet().reconcile(api, "gpu-0")),
         (f"GET {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),

@@ -228,6 +228,17 @@ def test_what_makes_no_pods_but_is_one_is_not_looked_at_by_itself(
     assert cluster([pods("Pending"), pods("Pending"), pods("Running")], expected()) == [READ] * 3
 
 
+def test_a_job_that_does_not_say_how_many_pods_it_wants_is_read_with_them(
+    cluster: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
+    job = json.loads(controllers("Job"))
+    job["items"][0]["spec"] = {"parallelism": 2}
+    every = ("Pod", "ResourceClaim", "Job")
+    wanted = ["workloads", "job", [["Job", "", "job"]], None, 0, 600, 2]
+    assert cluster([pods("Pending"), json.dumps(job), DOWN], wanted, status=1) == [every, ("Job",), every]
+
+
 def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two workloads one has made its pods and is late after 5 s; the other one still makes them after 20 s.
 
@@ -252,6 +263,7 @@ def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
         asked.append((now, len(kinds)))
+        assert len(asked) < 100
         if "Pod" in kinds:
             sleep(1)
         return items
