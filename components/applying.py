@@ -24,15 +24,15 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology.api_server import ApiServer, RefusedError, UnreachableError, at_once
-from topology.bulk import BarePods, Fleet, is_empty
+from topology.bulk import BarePods, Fleet, is_empty, remove_node, remove_pod
 from topology.catalogue import with_files
 from topology.configuration import NodePool
-from topology.workloads import Workload
+from topology.workloads import DEFAULT_NAMESPACE, Workload
 
 PROJECT = Path(__file__).resolve().parents[1]
 SECONDS_BETWEEN_REPORTS = 2
@@ -52,31 +52,33 @@ def main() -> int:
 def create() -> None:
     """Create the objects."""
     batch = _batch()
-    _each("created", batch, batch.maker.create, batch.names)
+    _each("created", batch.maker.create, batch.names)
     batch.describe()
 
 
 def update() -> None:
     """Remove the objects that are not wanted any more, create those that are new, and change the others."""
     batch = _batch()
-    before, content = batch.previous()
-    _each("removed", batch, batch.maker.remove, [name for name in before if name not in batch.names])
-    _each("created", batch, batch.maker.create, [name for name in batch.names if name not in before])
+    before, content = _previous()
+    _each("removed", _remove, [name for name in before if name not in batch.names])
+    _each("created", batch.maker.create, [name for name in batch.names if name not in before])
     if content != batch.content:
-        _each("changed", batch, batch.maker.reconcile, [name for name in batch.names if name in before])
+        _each("changed", batch.maker.reconcile, [name for name in batch.names if name in before])
     batch.describe()
 
 
 def delete() -> None:
-    """Remove the objects that there were; a cluster that has taken the place of another one has none of them."""
-    batch = _batch()
-    before, _ = batch.previous()
+    """Remove the objects that there were; a cluster that has taken the place of another one has none of them.
+
+    What the pool or workload consists of does not matter any more, and its files may be gone.
+    """
+    names, _ = _previous()
     if not is_empty(ApiServer()):
-        _each("removed", batch, batch.maker.remove, before)
+        _each("removed", _remove, names)
 
 
 class Maker(Protocol):
-    """What creates, changes and removes one object, and what belongs to it."""
+    """What creates and changes one object, and what belongs to it."""
 
     def create(self, api: ApiServer, name: str) -> None:
         """Create it."""
@@ -84,16 +86,11 @@ class Maker(Protocol):
     def reconcile(self, api: ApiServer, name: str) -> None:
         """Make it what it is to be."""
 
-    def remove(self, api: ApiServer, name: str) -> None:
-        """Delete it."""
-
 
 class _Batch(NamedTuple):
-    """So many `objects` of `<prefix>-<number>`, without some that are `gone`."""
+    """The objects with these numbers, without some that are `gone`."""
 
     maker: Maker
-    objects: str
-    prefix: str
     numbers: str
     gone: Collection[str]
     content: list[str]
@@ -101,33 +98,23 @@ class _Batch(NamedTuple):
     @property
     def names(self) -> dict[str, None]:
         """The names of the objects, in order."""
-        return self._named(self.numbers, self.gone)
+        return _names(self.numbers, self.gone)
 
     def describe(self) -> None:
         """Print what the next run has to know."""
-        print(json.dumps({"numbers": self.numbers, "gone": list(self.gone), "content": self.content}))
-
-    def previous(self) -> tuple[dict[str, None], list[str]]:
-        """Return the names of the objects that there were, and what content they were made of."""
-        found = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])
-        return self._named(found["numbers"], found["gone"]), found["content"]
-
-    def _named(self, numbers: str, gone: Collection[str]) -> dict[str, None]:
-        first, last = _numbers(numbers)
-        names = (f"{self.prefix}-{number}" for number in range(first, last + 1))
-        return dict.fromkeys(name for name in names if name not in gone)
+        gone = [name for name in self.gone if name in _names(self.numbers)]
+        print(json.dumps({"numbers": self.numbers, "gone": gone, "content": self.content}))
 
 
 def _batch() -> _Batch:
     """Return the batch that the environment describes."""
-    return _pods() if "KWOK_DRA_WORKLOAD" in os.environ else _nodes()
+    return _pods() if _is_of_pods() else _nodes()
 
 
 def _nodes() -> _Batch:
     numbers = os.environ["KWOK_DRA_NODES"]
     catalogue = with_files(PROJECT, json.loads(os.environ["KWOK_DRA_CATALOGUE"]))
-    written = json.loads(os.environ["KWOK_DRA_POOL"]) | {"nodes": _numbers(numbers)[1] + 1}
-    pool = NodePool.model_validate(written, context=catalogue._asdict())
+    pool = NodePool.model_validate(_written() | {"nodes": _limits(numbers)[1] + 1}, context=catalogue._asdict())
     generations = os.environ["KWOK_DRA_GENERATIONS"]
     fleet = Fleet(
         pool,
@@ -135,26 +122,55 @@ def _nodes() -> _Batch:
         minor=int(os.environ["KWOK_DRA_MINOR"]),
         resource_api=os.environ["KWOK_DRA_RESOURCE_API"],
     )
-    content = [os.environ["KWOK_DRA_CONTENT"], generations]
-    return _Batch(fleet, "nodes", pool.name, numbers, pool.gone_nodes(), content)
+    return _Batch(fleet, numbers, pool.gone_nodes(), [os.environ["KWOK_DRA_CONTENT"], generations])
 
 
 def _pods() -> _Batch:
-    numbers = os.environ["KWOK_DRA_PODS"]
-    workload = Workload.model_validate(json.loads(os.environ["KWOK_DRA_WORKLOAD"]))
-    return _Batch(BarePods(workload), "pods", workload.name, numbers, [], [os.environ["KWOK_DRA_CONTENT"]])
+    workload = Workload.model_validate(_written())
+    return _Batch(BarePods(workload), os.environ["KWOK_DRA_PODS"], [], [os.environ["KWOK_DRA_CONTENT"]])
 
 
-def _numbers(nodes: str) -> tuple[int, int]:
-    first, last = map(int, nodes.split("-"))
+def _is_of_pods() -> bool:
+    return "KWOK_DRA_WORKLOAD" in os.environ
+
+
+def _written() -> dict[str, Any]:
+    """Return the workload or pool as the configuration has it."""
+    written: dict[str, Any] = json.loads(os.environ["KWOK_DRA_WORKLOAD" if _is_of_pods() else "KWOK_DRA_POOL"])
+    return written
+
+
+def _remove(api: ApiServer, name: str) -> None:
+    if _is_of_pods():
+        remove_pod(api, _written().get("namespace", DEFAULT_NAMESPACE), name)
+    else:
+        remove_node(api, name)
+
+
+def _previous() -> tuple[dict[str, None], list[str]]:
+    """Return the names of the objects that there were, and what content they were made of."""
+    found = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])
+    return _names(found["numbers"], found["gone"]), found["content"]
+
+
+def _names(numbers: str, gone: Collection[str] = ()) -> dict[str, None]:
+    first, last = _limits(numbers)
+    prefix = _written()["name"]
+    names = (f"{prefix}-{number}" for number in range(first, last + 1))
+    return dict.fromkeys(name for name in names if name not in gone)
+
+
+def _limits(numbers: str) -> tuple[int, int]:
+    first, last = map(int, numbers.split("-"))
     return first, last
 
 
-def _each(what: str, batch: _Batch, function: Callable[[ApiServer, str], None], names: Collection[str]) -> None:
+def _each(what: str, function: Callable[[ApiServer, str], None], names: Collection[str]) -> None:
     """Do something with each object, and tell every now and then of how many it is done."""
     if not names:
         return
     api = ApiServer()
+    objects = "pods" if _is_of_pods() else "nodes"
     told = time.monotonic()
     count = 0
     lock = Lock()
@@ -166,7 +182,7 @@ def _each(what: str, batch: _Batch, function: Callable[[ApiServer, str], None], 
             count += 1
             if time.monotonic() - told > SECONDS_BETWEEN_REPORTS:
                 told = time.monotonic()
-                print(f"{count} of {len(names)} {batch.objects} {what}", file=sys.stderr, flush=True)
+                print(f"{count} of {len(names)} {objects} {what}", file=sys.stderr, flush=True)
 
     at_once(one, names)
 

@@ -30,7 +30,7 @@ class ResourceSlices(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the slices for the `nodes` of `pool`, given by name, after `depends_on`, with generations by driver."""
+        """Create the slices for the `nodes` of `pool`, given by name; `generations` are by driver."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
         self.slices = []
         for name, node in nodes.items():

@@ -78,12 +78,13 @@ class ApiServer:
 
     @cached_property
     def _connections(self) -> urllib3.HTTPSConnectionPool:
+        file = self._kubeconfig or Path(os.environ["KUBECONFIG"])
         try:
-            content = yaml.safe_load((self._kubeconfig or Path(os.environ["KUBECONFIG"])).read_text())
-        except OSError as error:
-            raise UnreachableError(str(error)) from None
-        cluster, user = _current(content)
-        address = urlsplit(cluster["server"])
+            cluster, user = _current(yaml.safe_load(file.read_text()))
+            address = urlsplit(cluster["server"])
+            trust = _tls(cluster, user)
+        except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+            raise UnreachableError(f"{file} does not say how to reach it: {error}") from None
         return urllib3.HTTPSConnectionPool(
             address.hostname or "",
             address.port,
@@ -91,7 +92,7 @@ class ApiServer:
             block=True,
             timeout=SECONDS,
             retries=False,
-            ssl_context=_tls(cluster, user),
+            ssl_context=trust,
         )
 
     def close(self) -> None:

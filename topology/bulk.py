@@ -40,6 +40,19 @@ TRIES = 5
 POD_SECONDS = 60
 SECONDS_BETWEEN_LOOKS = 0.1
 
+OTHER_PROVISIONING = (
+    "{what} is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at the end of "
+    "this update. Change provisioning of {entry} in kwok-dra:{key} together with its name, or take it out of the "
+    "stack, run `pulumi up`, and put it in again"
+)
+SOMEBODY_ELSES = (
+    "{what} is there already, and this stack did not make it. Give {entry} in kwok-dra:{key} another name, or delete "
+    "the {what} if nobody needs it"
+)
+
+TTL = "node.alpha.kubernetes.io/ttl"
+"""An annotation that the nodes of the page have, and a controller of clusters that are not ours writes to."""
+
 KUBERNETES_TAINTS = "node.kubernetes.io/"
 """How the keys of taints begin that Kubernetes' own controllers add."""
 
@@ -106,36 +119,21 @@ class Fleet:
             self.create(api, name)
             return
         live = answer.object
-        if _is_of_pulumi(live):
-            raise RefusedError(_other_provisioning("nodePools", self.pool.name, f"node {name}"))
+        _check_ours(live, "nodePools", self.pool.name)
         patch = _node_patch(live, self.node(name))
         for subresource, part in (("", _part(patch, "metadata", "spec")), ("/status", _part(patch, "status"))):
             if part:
                 api.send("PATCH", f"{NODES}/{name}{subresource}?{MANAGED}", part, MERGE).checked()
         self._reconcile_slices(api, name, live["metadata"]["uid"])
 
-    def remove(self, api: ApiServer, name: str) -> None:
-        """Delete a node and its slices, those of them that are ours."""
-        answer = api.get(f"{NODES}/{name}").checked(NOT_FOUND)
-        if answer.status != NOT_FOUND and _is_of_pulumi(answer.object):
-            return
-        for slice_name in self._live_slices(api, name):
-            api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
-        api.send("DELETE", f"{NODES}/{name}").checked(NOT_FOUND)
-
     def _reconcile_slices(self, api: ApiServer, name: str, uid: str) -> None:
-        live = self._live_slices(api, name)
+        live = _live_slices(api, name)
         for manifest in self.slices(name, uid):
             found = live.pop(manifest["metadata"]["name"], None)
             if found is None or _slice_differs(found, manifest):
                 self._put_right(api, manifest)
         for slice_name in live:
             api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
-
-    def _live_slices(self, api: ApiServer, node: str) -> dict[str, Object]:
-        """Return the slices of a node that are ours, by name."""
-        found = api.get(f"{SLICES}?fieldSelector=spec.nodeName={node}").checked().object["items"]
-        return {entry["metadata"]["name"]: entry for entry in found if FIELD_MANAGER in _managers(entry)}
 
     def _put_right(self, api: ApiServer, manifest: Manifest) -> None:
         """Change a slice that may be there, or not any more."""
@@ -179,39 +177,24 @@ class BarePods:
         self._path = f"/api/v1/namespaces/{workload.namespace}/pods"
 
     def create(self, api: ApiServer, name: str) -> None:
-        """Create a pod; one that is there already stays.
+        """Create a pod; one that is there already may have been made of something else, and is made anew.
 
         Raises:
-            RefusedError: the pod is a resource of Pulumi by itself.
+            RefusedError: the pod is a resource of Pulumi by itself, or somebody else's.
         """
-        answer = api.send("POST", f"{self._path}?{MANAGED}", pods.pod(self.workload, name)).checked(CONFLICT)
-        if answer.status == CONFLICT and self._is_of_pulumi(api, name):
-            raise RefusedError(_other_provisioning("workloads", self.workload.name, f"pod {name}"))
+        manifest = pods.pod(self.workload, name)
+        answer = api.send("POST", f"{self._path}?{MANAGED}", manifest).checked(CONFLICT)
+        if answer.status == CONFLICT:
+            live = api.get(f"{self._path}/{name}").checked(NOT_FOUND)
+            if live.status != NOT_FOUND:
+                _check_ours(live.object, "workloads", self.workload.name)
+            remove_pod(api, self.workload.namespace, name)
+            api.send("POST", f"{self._path}?{MANAGED}", manifest).checked()
 
     def reconcile(self, api: ApiServer, name: str) -> None:
         """Make a pod anew: it has its claims and its node for life."""
-        self.remove(api, name)
+        remove_pod(api, self.workload.namespace, name)
         self.create(api, name)
-
-    def remove(self, api: ApiServer, name: str) -> None:
-        """Delete a pod, if it is ours, and wait until it is gone.
-
-        Raises:
-            RefusedError: it does not go.
-        """
-        if self._is_of_pulumi(api, name):
-            return
-        path = f"{self._path}/{name}"
-        end = time.monotonic() + POD_SECONDS
-        while api.send("DELETE", path).checked(NOT_FOUND).status != NOT_FOUND:
-            if time.monotonic() > end:
-                namespace = self.workload.namespace
-                raise RefusedError(f"pod {namespace}/{name} is not gone {POD_SECONDS} s after its deletion")
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-
-    def _is_of_pulumi(self, api: ApiServer, name: str) -> bool:
-        answer = api.get(f"{self._path}/{name}").checked(NOT_FOUND)
-        return answer.status != NOT_FOUND and _is_of_pulumi(answer.object)
 
     def drift(self, live: LiveObjects) -> Iterator[Drift]:
         """Tell which pods of those that are to be there are not."""
@@ -249,20 +232,59 @@ def node_digest(pool: NodePool) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _is_of_pulumi(live: Object) -> bool:
-    return any(manager.startswith(PULUMI) for manager in _managers(live))
+def remove_node(api: ApiServer, name: str) -> None:
+    """Delete a node and its slices, those of them that are ours."""
+    path = f"{NODES}/{name}"
+    if _is_ours(api, path):
+        for slice_name in _live_slices(api, name):
+            api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
+        api.send("DELETE", path).checked(NOT_FOUND)
+
+
+def remove_pod(api: ApiServer, namespace: str, name: str) -> None:
+    """Delete a pod, if it is ours, and wait until it is gone.
+
+    Raises:
+        RefusedError: it does not go.
+    """
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+    if not _is_ours(api, path):
+        return
+    end = time.monotonic() + POD_SECONDS
+    while api.send("DELETE", path).checked(NOT_FOUND).status != NOT_FOUND:
+        if time.monotonic() > end:
+            raise RefusedError(f"pod {namespace}/{name} is not gone {POD_SECONDS} s after its deletion")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _live_slices(api: ApiServer, node: str) -> dict[str, Object]:
+    """Return the slices of a node that are ours, by name."""
+    found = api.get(f"{SLICES}?fieldSelector=spec.nodeName={node}").checked().object["items"]
+    return {entry["metadata"]["name"]: entry for entry in found if FIELD_MANAGER in _managers(entry)}
+
+
+def _is_ours(api: ApiServer, path: str) -> bool:
+    """Tell whether an object is ours: what is gone is nobody's, but slices of it may have stayed."""
+    answer = api.get(path).checked(NOT_FOUND)
+    return answer.status == NOT_FOUND or not _whose(answer.object)
+
+
+def _check_ours(live: Object, key: str, entry: str) -> None:
+    if whose := _whose(live):
+        what = f"{live['kind'].lower()} {live['metadata']['name']}"
+        raise RefusedError(whose.format(what=what, key=key, entry=entry))
+
+
+def _whose(live: Object) -> str:
+    """Say whose an object is if it is not ours."""
+    managers = _managers(live)
+    if any(manager.startswith(PULUMI) for manager in managers):
+        return OTHER_PROVISIONING
+    return "" if FIELD_MANAGER in managers else SOMEBODY_ELSES
 
 
 def _managers(live: Object) -> set[str]:
     return {entry.get("manager", "") for entry in live["metadata"].get("managedFields", [])}
-
-
-def _other_provisioning(key: str, entry: str, what: str) -> str:
-    return (
-        f"{what} is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at the end "
-        f"of this update. Change provisioning of {entry} in kwok-dra:{key} together with its name, or take it out of "
-        "the stack, run `pulumi up`, and put it in again"
-    )
 
 
 def _part(patch: Manifest, *keys: str) -> Manifest:
@@ -285,7 +307,8 @@ def _node_patch(live: Object, wanted: Manifest) -> Manifest:
 
 def _changes(live: Object, wanted: Object, ours: Iterable[str]) -> Manifest:
     changed = {key: value for key, value in wanted.items() if live.get(key) != value}
-    return changed | {key: None for key in ours if key in live and key not in wanted}
+    changed |= {key: None for key in ours if key in live and key not in wanted}
+    return {key: value for key, value in changed.items() if key != TTL}
 
 
 def _owned(live: Object, field: str) -> Iterator[str]:
@@ -293,11 +316,16 @@ def _owned(live: Object, field: str) -> Iterator[str]:
     for entry in live["metadata"].get("managedFields", []):
         if entry.get("manager") == FIELD_MANAGER:
             owned = entry["fieldsV1"].get("f:metadata", {}).get(f"f:{field}", {})
-            yield from (key.removeprefix("f:") for key in owned if key != ".")
+            yield from (key.removeprefix("f:") for key in owned)
 
 
 def _taints_patch(live: Iterable[Object], wanted: list[Manifest]) -> Manifest:
-    theirs = [taint for taint in live if taint["key"].startswith(KUBERNETES_TAINTS)]
+    ours = {(taint["key"], taint["effect"]) for taint in wanted}
+    theirs = [
+        taint
+        for taint in live
+        if taint["key"].startswith(KUBERNETES_TAINTS) and (taint["key"], taint["effect"]) not in ours
+    ]
     own = [_without_time(taint) for taint in live if taint not in theirs]
     return {} if own == wanted else {"taints": [*wanted, *theirs]}
 

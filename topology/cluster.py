@@ -10,6 +10,12 @@ NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
 nodes that are not ready: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
 """
 
+CONTROLLERS = "*,-ttl-controller"
+"""All but one. In clusters of more than a hundred nodes that one writes to every node for how long its kubelet may keep
+secrets, and again whenever the cluster has grown; there are no kubelets here.
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/ttl/ttl_controller.go
+"""
+
 
 def kwokctl_configuration(cluster: Cluster) -> str:
     """Render `cluster` as a KwokctlConfiguration in YAML.
@@ -38,8 +44,10 @@ def kwokctl_configuration(cluster: Cluster) -> str:
         "options": options,
     }
     if cluster.runtime == "binary":
-        stages = [{"key": "config", "value": STAGES_FILE}]
-        document["componentsPatches"] = [{"name": "kwok-controller", "extraArgs": stages}]
+        document["componentsPatches"] = [
+            {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
+            {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": CONTROLLERS}]},
+        ]
     return yaml.safe_dump(document, sort_keys=False)
 
 

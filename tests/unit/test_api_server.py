@@ -158,6 +158,20 @@ def test_a_cluster_whose_kubeconfig_is_gone(tmp_path: Path) -> None:
         ApiServer(tmp_path / "none").get("/a")
 
 
+@pytest.mark.parametrize("content", ["", "current-context: ''\nclusters: []\ncontexts: []\nusers: []\n", "a: ["])
+def test_a_kubeconfig_that_says_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "kubeconfig").write_text(content)
+    with pytest.raises(UnreachableError, match="does not say how to reach it"):
+        ApiServer(tmp_path / "kubeconfig").get("/a")
+
+
+def test_a_kubeconfig_whose_certificates_are_gone(tmp_path: Path, certificates: Path, port: int) -> None:
+    file = kubeconfig(tmp_path, certificates, port)
+    file.write_text(file.read_text().replace(str(certificates), str(tmp_path)))
+    with pytest.raises(UnreachableError):
+        ApiServer(file).get("/a")
+
+
 def test_a_cluster_that_does_not_answer(tmp_path: Path, certificates: Path) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

@@ -163,6 +163,19 @@ def test_deletion(api: FakeApiServer, run: Run) -> None:
     assert not nodes_asked(api, "GET", "DELETE")  # of a cluster that has nothing, nothing has to be deleted
 
 
+def test_deletion_when_the_file_of_the_catalogue_is_gone(
+    api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(applying, "PROJECT", tmp_path)
+    file = tmp_path / "own.yaml"
+    file.write_text(json.dumps({"models": {"own": {"driver": "gpu.example.com"}}}))
+    own = {"KWOK_DRA_POOL": json.dumps(POOL | {"gpu": "own"}), "KWOK_DRA_CATALOGUE": '["own.yaml"]'}
+    run("create", **own)
+    file.unlink()
+    run("delete", **own)
+    assert api.objects == {}
+
+
 def test_pods(api: FakeApiServer, run: Run) -> None:
     variables = {"KWOK_DRA_WORKLOAD": json.dumps(WORKLOAD), "KWOK_DRA_PODS": "0-1"}
     assert json.loads(run("create", **variables)) == {"numbers": "0-1", "gone": [], "content": ["content"]}

@@ -7,11 +7,12 @@ import pytest
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
 from topology import drift
 from topology.api_server import RefusedError
-from topology.bulk import BarePods, Drift, Fleet, batches, is_empty, makers, node_digest
+from topology.bulk import BarePods, Drift, Fleet, batches, is_empty, makers, node_digest, remove_node, remove_pod
 from topology.configuration import NodePool, Topology
 from topology.validation import load
 
 NODE = "/api/v1/nodes/gpu-0"
+KINDS = {"nodes": "Node", "pods": "Pod", "resourceslices": "ResourceSlice"}
 SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 
 
@@ -153,6 +154,19 @@ def test_what_others_have_added_stays() -> None:
     assert [entry["key"] for entry in api.objects[NODE]["spec"]["taints"]] == ["team", taint["key"]]
 
 
+def test_taints_of_the_pool_may_have_keys_of_kubernetes_own() -> None:
+    wanted = fleet(taints=[{"key": "node.kubernetes.io/out-of-service"}])
+    api = made(wanted)
+    wanted.reconcile(api, "gpu-0")
+    assert api.written == []
+
+
+def test_what_a_controller_writes_to_the_annotation_of_the_page_is_no_drift() -> None:
+    api = made(fleet())
+    edit(api, NODE, metadata={"annotations": {"node.alpha.kubernetes.io/ttl": "60"}})
+    assert found(api, fleet()) == []
+
+
 def test_a_node_that_is_gone_is_made_again() -> None:
     api = made(fleet())
     del api.objects[NODE]
@@ -183,7 +197,7 @@ def test_a_node_goes_with_its_own_slices() -> None:
         "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
     )
     api.objects[f"{SLICES}/own"] = theirs
-    fleet().remove(api, "gpu-0")
+    remove_node(api, "gpu-0")
     assert api.names("nodes") == ["gpu-1"]
     assert [entry["spec"]["nodeName"] for entry in api.objects.values() if "nodeName" in entry["spec"]] == [
         "gpu-1",
@@ -192,7 +206,7 @@ def test_a_node_goes_with_its_own_slices() -> None:
 
 
 def test_a_node_that_is_gone_already() -> None:
-    fleet().remove(FakeApiServer(), "gpu-0")
+    remove_node(FakeApiServer(), "gpu-0")
 
 
 # What belongs to Pulumi as a resource of its own.
@@ -210,7 +224,28 @@ def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
             "the end of this update. Change provisioning of gpu in kwok-dra:nodePools together with its name, or take "
             "it out of the stack, run `pulumi up`, and put it in again"
         )
-    fleet().remove(api, "gpu-0")
+    remove_node(api, "gpu-0")
+    assert api.objects == before
+
+
+def test_what_somebody_else_made_is_refused_and_left_alone() -> None:
+    api = made(fleet())
+    pods().create(api, "job-0")
+    api.objects = {
+        path: managed_by("kubectl-create", entry | {"kind": KINDS[path.split("/")[-2]]})
+        for path, entry in api.objects.items()
+    }
+    before = dict(api.objects)
+    with pytest.raises(RefusedError) as raised:
+        fleet().create(api, "gpu-0")
+    assert str(raised.value) == (
+        "node gpu-0 is there already, and this stack did not make it. Give gpu in kwok-dra:nodePools another name, or "
+        "delete the node gpu-0 if nobody needs it"
+    )
+    with pytest.raises(RefusedError, match="pod job-0 is there already"):
+        pods().create(api, "job-0")
+    remove_node(api, "gpu-0")
+    remove_pod(api, "a", "job-0")
     assert api.objects == before
 
 
@@ -267,17 +302,18 @@ def pods(**more: Any) -> BarePods:
     return BarePods(topology([job | more]).workloads[0])
 
 
-def test_pods_are_made_once_and_made_anew() -> None:
+def test_pods_are_made_and_made_anew() -> None:
     api = FakeApiServer()
     pods().create(api, "job-0")
     path = "/api/v1/namespaces/a/pods/job-0"
     uid = api.objects[path]["metadata"]["uid"]
-    pods().create(api, "job-0")
-    assert api.objects[path]["metadata"]["uid"] == uid
+    pods().create(api, "job-0")  # the state does not know what an update that was interrupted made it of
+    second = api.objects[path]["metadata"]["uid"]
+    assert second != uid
     pods().reconcile(api, "job-0")
-    assert api.objects[path]["metadata"]["uid"] != uid
+    assert api.objects[path]["metadata"]["uid"] not in (uid, second)
     assert found(api, pods()) == [Drift("job-1", "Pod", "a/job-1", "deleted")]
-    pods().remove(api, "job-0")
+    remove_pod(api, "a", "job-0")
     assert api.objects == {}
 
 
@@ -286,7 +322,7 @@ def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
     pods().create(api, "job-0")
     path = "/api/v1/namespaces/a/pods/job-0"
     api.objects[path] = managed_by("pulumi-kubernetes-1a2b", api.objects[path])
-    pods().remove(api, "job-0")
+    remove_pod(api, "a", "job-0")
     with pytest.raises(RefusedError, match=r"pod job-0 is a resource of Pulumi's own.*kwok-dra:workloads"):
         pods().create(api, "job-0")
     assert path in api.objects

@@ -17,8 +17,11 @@ def options(**cluster: object) -> dict[str, Any]:
     document = yaml.safe_load(kwokctl_configuration(Cluster.model_validate({"name": "x"} | cluster)))
     patches = document.pop("componentsPatches", None)
     binary = document["options"]["runtime"] == "binary"
-    arguments = [{"key": "config", "value": "stages.yaml"}]
-    assert patches == ([{"name": "kwok-controller", "extraArgs": arguments}] if binary else None)
+    wanted = [
+        {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": "stages.yaml"}]},
+        {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": "*,-ttl-controller"}]},
+    ]
+    assert patches == (wanted if binary else None)
     assert document.keys() == {"apiVersion", "kind", "options"}
     assert (document["apiVersion"], document["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokctlConfiguration")
     found: dict[str, Any] = document["options"]
