@@ -60,7 +60,7 @@ def kwokctl_scale(stack: BenchStack, fleet: NodePool) -> float:
     It fills in nothing but names: the same UUIDs are on every node, and no slice has an owner.
     """
     [slice_] = resource_slices(fleet, POOL)
-    templates = {POOL: template(node(fleet, POOL)), "resourceslice": template(slice_)}
+    templates = {"node": template(node(fleet, POOL)), "resourceslice": template(slice_)}
     file = stack.project.folder / "templates.yaml"
     file.write_text(yaml.safe_dump_all(scalable(kind, text) for kind, text in templates.items()))
     command = ["kwokctl", "--name", f"kwok-dra-{STACK}", "--config", str(file), "scale"]
@@ -79,6 +79,7 @@ def scalable(kind: str, text: str) -> Entry:
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokctlResource",
         "metadata": {"name": kind},
+        "parameters": {},
         "template": text,
     }
 

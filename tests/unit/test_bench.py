@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from argparse import ArgumentTypeError
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from tests.bench import fleet, peers, pods, stack
+from tests.bench import fleet, page, peers, pods, stack
 from tests.bench.__main__ import main, parse, parts_of
 from tests.bench.limits import LIMITS, Limit, verdicts
 from tests.bench.measurements import Measurements, Quantity
@@ -20,7 +21,7 @@ from tests.bench.plot import plot
 from tests.bench.processes import PeakMemory, Process, own_folder, running, started_by, working_in
 from tests.bench.processes import parse as parse_stat
 from tests.bench.report import document, limits_table, tables
-from tests.e2e.project import wait_until
+from tests.e2e.project import ROOT, wait_until
 from topology.nodes import node
 from topology.slices import resource_slices
 
@@ -278,3 +279,12 @@ def test_an_exceeded_limit_makes_it_fail(tmp_path: Path, monkeypatch: pytest.Mon
     assert main(["--runs", "1", "--json", str(files[0]), "--plot", str(files[1])]) == 1
     assert [limit["holds"] for limit in json.loads(files[0].read_text())["limits"]] == [False]
     assert "pulumi up, again" in files[1].read_text()
+
+
+def test_everything_is_in_the_document() -> None:
+    """All that is measured, and every option."""
+    known = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "performance.md").read_text()))
+    values = [value for module in (fleet, page, peers, pods) for value in vars(module).values()]
+    measured = {value.name for value in values if isinstance(value, Quantity)} - {"by hand"}
+    assert not measured - known
+    assert not {f"--{option}" for option in vars(parse([]))} - known
