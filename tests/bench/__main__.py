@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     found = list(verdicts(measurements))
-    console.print(*tables(measurements), limits_table(found), sep="\n")
+    console.print(*tables(measurements), limits_table(found))
     return 0 if all(verdict.holds for verdict in found) else 1
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tests.bench import fleet, page, peers, pods
-from tests.bench.measurements import Measurements, Quantity
+from tests.bench.measurements import Measurements, Quantity, in_words
 
 
 class Limit(NamedTuple):
@@ -28,10 +28,10 @@ class Limit(NamedTuple):
     @property
     def name(self) -> str:
         """What is compared, in words."""
-        name = f"{self.quantity.part}: {self.quantity.name}, {self.nodes} nodes"
+        name = f"{self.quantity.part}: {self.quantity.name}, {in_words(self.nodes)}"
         if self.base is None:
             return f"{name}, {self.quantity.unit}"
-        return f"{name} / {self.base.name}" + (f", {self.base_nodes} nodes" if self.base_nodes else "")
+        return f"{name} / {self.base.name}" + (f", {in_words(self.base_nodes)}" if self.base_nodes else "")
 
 
 LIMITS = (

@@ -28,7 +28,7 @@ class Measurements:
     def add(self, quantity: Quantity, nodes: int, value: float) -> None:
         """Keep one more sample."""
         self.samples[quantity][nodes].append(value)
-        self._tell(f"{quantity.part}, {nodes} nodes, {quantity.name}: {value:.2f} {quantity.unit}")
+        self._tell(f"{quantity.part}, {in_words(nodes)}, {quantity.name}: {value:.2f} {quantity.unit}")
 
     @contextmanager
     def timed(self, quantity: Quantity, nodes: int) -> Iterator[None]:
@@ -40,6 +40,11 @@ class Measurements:
     def medians(self, quantity: Quantity) -> dict[int, float]:
         """Return the median of a quantity for each number of nodes with which it was measured."""
         return {nodes: statistics.median(values) for nodes, values in sorted(self.samples.get(quantity, {}).items())}
+
+
+def in_words(nodes: int) -> str:
+    """Write a number of nodes."""
+    return "1 node" if nodes == 1 else f"{nodes:,} nodes"
 
 
 def seconds(work: Callable[P, object], *arguments: P.args, **options: P.kwargs) -> float:

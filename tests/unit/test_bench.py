@@ -79,14 +79,14 @@ def test_a_ratio_may_be_as_large_as_its_limit(measurements: Measurements, second
     measurements.add(fleet.UP, 1000, seconds)
     measurements.add(peers.POSTS, 1000, 10)
     [verdict] = verdicts(measurements)
-    assert (verdict.limit.name, verdict.holds) == ("fleet: up, 1000 nodes / 8 connections of POSTs", holds)
+    assert (verdict.limit.name, verdict.holds) == ("fleet: up, 1,000 nodes / 8 connections of POSTs", holds)
 
 
 def test_a_ratio_between_two_sizes(measurements: Measurements) -> None:
     for nodes, seconds in [(1000, 10.0), (5000, 61.0)]:
         measurements.add(fleet.UP, nodes, seconds)
     [verdict] = verdicts(measurements)
-    assert (verdict.limit.name, verdict.holds) == ("fleet: up, 5000 nodes / up, 1000 nodes", False)
+    assert (verdict.limit.name, verdict.holds) == ("fleet: up, 5,000 nodes / up, 1,000 nodes", False)
 
 
 def test_pods_per_second_are_at_least_0_95_of_those_of_kubectl(measurements: Measurements) -> None:
@@ -116,9 +116,9 @@ def test_tables_have_a_column_for_each_size(measurements: Measurements) -> None:
 
 def test_what_exceeds_its_limit_is_named(measurements: Measurements) -> None:
     measurements.add(fleet.MEMORY, 5000, 1001)
-    shown = text_of(limits_table(verdicts(measurements)))
+    shown = text_of(limits_table(list(verdicts(measurements))))
     assert [word.strip() for word in shown.splitlines()[-2].split("│")[1:-1]] == [
-        "fleet: peak memory, 5000 nodes, MB",
+        "fleet: peak memory, 5,000 nodes, MB",
         "1001.00",
         "1000",
         "exceeded",
