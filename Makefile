@@ -53,8 +53,8 @@ lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
 	@sh -n toolchain/activate
 
-bench: tools ## measure the stack against the same steps by hand
-	@.venv/bin/python tests/bench/bench.py
+bench: tools venv-dev ## measure beside other ways to the same result; ARGS="--parts page --runs 5", or --help
+	@.venv/bin/python -m tests.bench $(ARGS)
 
 clean: ## remove everything built and installed; stacks keep their state
 	@clusters=$$(ls "$${KWOK_WORKDIR:-.state/kwok}/clusters" 2>/dev/null | tr '\n' ' '); test -z "$$clusters" || { \

@@ -429,7 +429,14 @@ def test_the_messages_of_the_readme_are_the_program_s() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "CONTRIBUTING.md", "docs/catalogue.md", "docs/configuration.md", "docs/scenarios.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/catalogue.md",
+        "docs/configuration.md",
+        "docs/performance.md",
+        "docs/scenarios.md",
+    ],
 )
 def test_links_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\(((?!https?:)[^)]+)\)", read(document))
