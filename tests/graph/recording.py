@@ -13,10 +13,11 @@ from unittest import mock
 import pulumi
 import yaml
 from pulumi.runtime import mocks, rpc
+from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
-from topology import snapshot
+from topology import drift, snapshot
 from topology.api_server import ApiServer
 from topology.progress import Expected
 
@@ -64,6 +65,7 @@ class Recording:
     """The kinds of objects, each time that the cluster is read."""
     waited_for: list[Expected] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> dict[str, Registration]:
         """Return the resources of some kinds by name."""
@@ -205,6 +207,18 @@ class _Engine(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
+class _Log(mocks.MockEngine):
+    """What the engine shows to the user."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(None)
+        self.recording = recording
+
+    def Log(self, request: Any) -> None:
+        if request.severity == engine_pb2.WARNING:
+            self.recording.warnings.append(request.message)
+
+
 def _key(urn: str) -> str:
     return " ".join(urn.split(":")[-3::2]) if urn else ""
 
@@ -249,7 +263,7 @@ def run(
         configure(
             Settings(
                 monitor=_Engine(recording, unknown),
-                engine=mocks.MockEngine(None),
+                engine=_Log(recording),
                 project="kwok-dra",
                 stack="dev",
                 organization="organization",
@@ -263,6 +277,7 @@ def run(
     # keep the outputs that a failed program has not awaited.)
     with (
         mock.patch.object(snapshot, "read", cluster.read),
+        mock.patch.object(drift, "heal", return_value=False),
         mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
     ):
         contextvars.copy_context().run(in_fresh_context)
