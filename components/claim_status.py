@@ -1,6 +1,7 @@
 """The answer of the stack: which claim got which device."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,10 @@ from topology.configuration import Topology
 from topology.drift import Drifts
 from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
+
+
+ANSWER_SECONDS = 10
+SECONDS_BETWEEN_TRIES = 0.2
 
 
 class Part(Protocol):
@@ -101,7 +106,7 @@ def _status(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapp
 
 def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[str, int]]) -> Report:
     wanted = kinds(topology)
-    objects: Sequence[Object] | None = snapshot.read(api, wanted)
+    objects: Sequence[Object] | None = _answered(api, wanted)
     if objects is None:
         return _without_answer(topology)
     drifts = drift.find(makers(topology, generations), objects)
@@ -124,6 +129,14 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
     if found.unexpected:
         raise pulumi.RunError("\n".join(found.unexpected))
     return found
+
+
+def _answered(api: ApiServer, wanted: Sequence[str]) -> Sequence[Object] | None:
+    """Read the objects; in an update, with patience for a cluster that somebody has just started again."""
+    end = time.monotonic() + (0 if pulumi.runtime.is_dry_run() else ANSWER_SECONDS)
+    while (objects := snapshot.read(api, wanted)) is None and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_TRIES)
+    return objects
 
 
 def _without_answer(topology: Topology) -> Report:

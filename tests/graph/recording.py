@@ -278,6 +278,7 @@ def run(
     with (
         mock.patch.object(snapshot, "read", cluster.read),
         mock.patch.object(drift, "heal", return_value=False),
+        mock.patch("components.claim_status.ANSWER_SECONDS", 0),
         mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
     ):
         contextvars.copy_context().run(in_fresh_context)
