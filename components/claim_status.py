@@ -20,7 +20,6 @@ from topology.drift import Drifts
 from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
 
-
 ANSWER_SECONDS = 10
 SECONDS_BETWEEN_TRIES = 0.2
 
