@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pulumi_command import local
 
 from components import kwokctl
+from components.program import PYTHON
 from topology.cluster import kwokctl_configuration
 from topology.configuration import Cluster
 
@@ -43,7 +44,7 @@ class KwokCluster(pulumi.ComponentResource):
     resource_api: str
     """The version in which the cluster gets its objects of resource.k8s.io."""
     command: local.Command
-    provider: kubernetes.Provider
+    provider: pulumi.ProviderResource
 
     def __init__(self, cluster: Cluster, stages: str, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the cluster that `cluster` describes, whose KWOK plays the `stages` (YAML) besides its own."""
@@ -87,9 +88,9 @@ class KwokCluster(pulumi.ComponentResource):
     def _create_command(self, cluster: Cluster, stages: str) -> local.Command:
         return local.Command(
             cluster.name,
-            create="exec python3 components/kwokctl.py create",
-            update="exec python3 components/kwokctl.py update",
-            delete="exec python3 components/kwokctl.py delete",
+            create=f"{PYTHON} components/kwokctl.py create",
+            update=f"{PYTHON} components/kwokctl.py update",
+            delete=f"{PYTHON} components/kwokctl.py delete",
             environment={
                 "KWOK_DRA_CLUSTER": cluster.name,
                 "KWOK_DRA_OWNER": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
@@ -112,14 +113,18 @@ class KwokCluster(pulumi.ComponentResource):
             ),
         )
 
-    def _create_provider(self, cluster: Cluster) -> kubernetes.Provider:
-        return kubernetes.Provider(
+    def _create_provider(self, cluster: Cluster) -> pulumi.ProviderResource:
+        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else."""
+        return pulumi.ProviderResource(
+            "kubernetes",
             cluster.name,
-            kubeconfig=self.kubeconfig,
-            cluster_identifier=cluster.name,
-            # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
-            suppress_deprecation_warnings=True,
-            opts=pulumi.ResourceOptions(parent=self, deleted_with=self.command),
+            {
+                "kubeconfig": self.kubeconfig,
+                "clusterIdentifier": cluster.name,
+                # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
+                "suppressDeprecationWarnings": "true",
+            },
+            pulumi.ResourceOptions(parent=self, deleted_with=self.command, version=version("pulumi-kubernetes")),
         )
 
 

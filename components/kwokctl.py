@@ -24,16 +24,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -42,6 +47,8 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 # and fake pods have no priority class.
 NOT_WAITED_FOR = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
 READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WAITED_FOR)
+# What the Kubernetes client of Pulumi's provider accepts.
+OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 STAGES_FILE = "stages.yaml"  # as in topology/stages.py: this script uses the standard library only
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
@@ -220,6 +227,7 @@ class _Cluster:
                 self._check_alive(deadline)
                 time.sleep(POLL_SECONDS)
         self.kubeconfig.chmod(0o600)
+        Thread(target=self._warm_up, daemon=True).start()
         while not self._ready():
             self._check_alive(deadline)
             time.sleep(POLL_SECONDS)
@@ -303,7 +311,28 @@ class _Cluster:
             time.sleep(POLL_SECONDS)
 
     def _ready(self) -> bool:
-        return self._kubectl("--request-timeout", "5s", "get", "--raw", READY).returncode == 0
+        """Ask the API server, where that is possible without a kubectl: one takes from it what it needs to start."""
+        if not (self.folder / "pki").exists():  # of other runtimes than binary
+            return self._kubectl("--request-timeout", "5s", "get", "--raw", READY).returncode == 0
+        with suppress(OSError, HTTPException):
+            return self._get(READY) == HTTPStatus.OK
+        return False
+
+    def _get(self, path: str, accept: str = "*/*") -> int:
+        """Return the status of the API server's answer."""
+        pki = self.folder / "pki"
+        trust = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        trust.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        server = re.search(r"server: https://(.+):([0-9]+)", self.kubeconfig.read_text())
+        host, port = server.groups() if server else ("", "0")
+        with closing(HTTPSConnection(host, int(port), context=trust, timeout=5)) as connection:
+            connection.request("GET", path, headers={"Accept": accept})
+            return connection.getresponse().status
+
+    def _warm_up(self) -> None:
+        """Have the API server make the description of its APIs now, which the provider waits a second for later on."""
+        with suppress(OSError, HTTPException):
+            self._get("/openapi/v2", OPENAPI)
 
     def _check_alive(self, deadline: float) -> None:
         for component, pid in self._pids().items():

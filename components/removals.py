@@ -10,6 +10,9 @@ from components.program import PYTHON
 from topology.configuration import Topology
 from topology.removals import folded, removable
 
+REMEMBER = 'printf %s "$KWOK_DRA_OBJECTS"'
+"""Prints what there is now, for the next time."""
+
 
 class Removals(pulumi.ComponentResource):
     """Deletes the nodes, workloads and taints that a stack has no more.
@@ -37,7 +40,7 @@ class Removals(pulumi.ComponentResource):
         }
         command = local.Command(
             "removals",
-            create=remove,
+            create=REMEMBER,
             update=remove,
             environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
             logging=local.Logging.STDERR,

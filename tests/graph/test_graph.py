@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.program import PYTHON
 from tests.graph.recording import KUBECONFIG, READING, Configuration, Recording, Secret, run, stack_configuration
 from topology import claims, pods
 from topology import nodes as node_objects
@@ -174,9 +175,9 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
     environment = command.inputs.pop("environment")
     # Nothing of the configuration is a piece of shell.
     assert command.inputs == {
-        "create": "exec python3 components/kwokctl.py create",
-        "update": "exec python3 components/kwokctl.py update",
-        "delete": "exec python3 components/kwokctl.py delete",
+        "create": f"{PYTHON} components/kwokctl.py create",
+        "update": f"{PYTHON} components/kwokctl.py update",
+        "delete": f"{PYTHON} components/kwokctl.py delete",
         "logging": "stderr",
     }
     assert command.secret_outputs == ["stdout"]
