@@ -1,6 +1,7 @@
 """The answer of the stack: which claim got which device."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,6 +92,7 @@ class ClaimStatus(pulumi.ComponentResource):
 
 
 async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
+    gc.disable()  # What is read of a large fleet is no garbage, but would be looked through again and again.
     return await asyncio.to_thread(_status, topology, kubeconfig, generations)
 
 

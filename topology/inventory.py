@@ -41,8 +41,9 @@ class Device:
     @cached_property
     def is_advanced(self) -> bool:
         """Whether the API allows fewer of its kind in a slice: with counters, taints or lists."""
-        lists = any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())
-        return bool(self.consumes_counters or self.taints or lists)
+        if self.consumes_counters or self.taints:
+            return True
+        return any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())
 
 
 @dataclass(frozen=True)
