@@ -66,8 +66,8 @@ def _objects(topology: Topology, kubeconfig: Path) -> Sequence[Object]:
     objects = snapshot.read(ApiServer(kubeconfig), kinds(topology))
     if objects is None:
         raise NothingToShowError(
-            f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "
-            f"again with `kwokctl start cluster --name {cluster}`"
+            f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Run "
+            "`pulumi up`, which starts them again"
         )
     return objects
 

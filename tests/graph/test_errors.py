@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.graph.recording import Recording, run, stack_configuration
+from tests.graph.recording import KUBECONFIG, Recording, run, stack_configuration
 from topology.configuration import Topology
 
 DEV = stack_configuration("dev")
@@ -109,10 +109,10 @@ def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.Mon
         ),
         (
             None,
-            "cluster kwok-dra-dev does not answer; after a restart of the machine its processes are gone. Start it "
-            "again with `kwokctl start cluster --name kwok-dra-dev`, or replace it and all in it with "
-            "`pulumi up --replace '**command:local:Command**'`",
-            "the cluster cannot be reached",
+            f"cluster kwok-dra-dev does not answer: {KUBECONFIG} does not say how to reach it: [Errno 2] No such file "
+            f"or directory: '{KUBECONFIG}'. Run `pulumi up` again, which starts what has ended. If that does not help, "
+            "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`",
+            "the cluster cannot be reached; an update starts what has ended again",
         ),
     ],
     ids=["pods that do not run", "a cluster that does not answer"],
