@@ -129,7 +129,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         return _without_answer(topology, api)
     found = _report(topology, objects, drifts, "put right")
     if found.unexpected:
-        raise pulumi.RunError("\n".join(found.unexpected))
+        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, kwokctl.ended(topology.cluster.name))]))
     return found
 
 
@@ -163,6 +163,10 @@ def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what:
         return found
     count = "1 object" if len(listed) == 1 else f"{len(listed)} objects"
     return found._replace(drift=listed, summary=f"{found.summary}, {count} {what}")
+
+
+def _ended(log: str) -> str:
+    return f"{Path(log).stem} has ended, its log is {log}. Run `pulumi up` again, which starts it"
 
 
 def _unreachable(cluster: str, trouble: str) -> str:

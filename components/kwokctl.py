@@ -118,6 +118,11 @@ def condition(cluster: str, owner: str) -> Condition:
     return Condition(note["id"], note.get("repairs", 0) + found.is_broken())
 
 
+def ended(cluster: str) -> list[str]:
+    """Return the log of each component of a cluster that should run and has ended."""
+    return _Cluster(workdir(), cluster, "").ended()
+
+
 def missing_programs() -> str:
     """Say which of the programs that this script needs are not on PATH, and what to do; empty if none."""
     missing = [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
@@ -273,13 +278,16 @@ class _Cluster:
         Thread(target=self._warm_up, daemon=True).start()
         self._wait_until_ready(deadline)
 
+    def ended(self) -> list[str]:
+        """Return the logs of the components that have ended, though nobody has stopped them."""
+        names = [component for component, pid in self._pids().items() if not self._is_component(pid)]
+        return [str(self.folder / "logs" / f"{component}.log") for component in sorted(names)]
+
     def is_broken(self) -> bool:
         """Tell whether the kubeconfig or a component's process is gone; containers look after themselves."""
         if not self.kubeconfig.exists():
             return True
-        pids = self._pids()
-        alive = pids and all(self._is_component(pid) for pid in pids.values())
-        return (self.folder / "pids").exists() and not alive
+        return (self.folder / "pids").exists() and (not self._pids() or bool(self.ended()))
 
     def repair(self, kubeconfig: str, deadline: float) -> None:
         """Put the kubeconfig back if it is gone, start the components that have ended and wait until all is ready."""
@@ -290,7 +298,9 @@ class _Cluster:
         for pid in set(self._strays()).difference(pids.values()):
             self._kill(pid)
         with self._kwokctl("start") as process:
-            process.wait()
+            while process.poll() is None:
+                self._ready()  # or says at once why it never will be
+                time.sleep(POLL_SECONDS)
         self._wait_until_ready(deadline)
 
     def describe(self) -> None:

@@ -164,12 +164,11 @@ def test_an_update_makes_a_cluster_anew_that_is_gone(damaged: Project, damage: C
 
 def expire(pki: Path) -> None:
     """Let the certificate that all components share have ended yesterday."""
-    authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
     key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
     old = x509.load_pem_x509_certificate((pki / "admin.crt").read_bytes())
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     new = x509.CertificateBuilder(
-        authority.subject,
+        old.issuer,
         old.subject,
         old.public_key(),
         x509.random_serial_number(),

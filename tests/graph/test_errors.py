@@ -124,3 +124,13 @@ def test_what_fails_an_update_is_only_reported_by_a_preview(
         run(DEV, objects=objects)
     assert str(raised.value) == message
     assert run(DEV, preview=True, objects=objects).outputs["Stack kwok-dra-dev"]["summary"] == summary
+
+
+def test_a_component_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it no pod comes to run, and nothing says why."""
+    monkeypatch.setattr("components.kwokctl.ended", lambda _: ["/state/logs/kube-scheduler.log"])
+    with pytest.raises(pulumi.RunError) as raised:
+        run(DEV, objects=[])
+    assert str(raised.value).splitlines()[-1] == (
+        "kube-scheduler has ended, its log is /state/logs/kube-scheduler.log. Run `pulumi up` again, which starts it"
+    )

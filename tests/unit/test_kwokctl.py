@@ -470,6 +470,8 @@ def test_a_broken_cluster_is_repaired(
     printed = machine.create()
     do_break(machine)
     assert conditions() == (ID, 1)
+    ended = [str(machine.cluster / "logs" / "etcd.log")] if do_break in (break_processes, take_the_number) else []
+    assert kwokctl.ended("dev") == ended
     done = machine.run("update", KWOK_DRA_REPAIRS="1", PULUMI_COMMAND_STDOUT=json.dumps(printed))
     assert (done.returncode, json.loads(done.stdout)) == (0, printed)
     assert running(machine.processes()[-1])
