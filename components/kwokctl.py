@@ -56,6 +56,8 @@ NOT_WAITED_FOR = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-
 READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WAITED_FOR)
 # What the Kubernetes client of Pulumi's provider accepts.
 OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+KWOK = "kwok-controller"
+NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 STAGES_FILE = "stages.yaml"  # as in topology/stages.py: this script uses the standard library only
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
@@ -297,11 +299,30 @@ class _Cluster:
         pids = self._components()
         for pid in set(self._strays()).difference(pids.values()):
             self._kill(pid)
+        self._start_again(deadline)
+        if (self.folder / "pids").exists() and KWOK not in pids:
+            self._give_nodes_to_kwok(deadline)
+
+    def _start_again(self, deadline: float) -> None:
         with self._kwokctl("start") as process:
             while process.poll() is None:
                 self._ready()  # or says at once why it never will be
                 time.sleep(POLL_SECONDS)
         self._wait_until_ready(deadline)
+
+    def _give_nodes_to_kwok(self, deadline: float) -> None:
+        """Start KWOK once more, without the leases of the process before: minutes pass until these expire.
+
+        Until then it leaves nodes and their pods alone: `tryAcquireOrRenew` in
+        https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwok/controllers/node_lease_controller.go
+        """
+        pid = self._components()[KWOK]
+        self._kill(pid)
+        self._wait_for_end({KWOK: pid})
+        with suppress(OSError, HTTPException):
+            self._ask("DELETE", NODE_LEASES)
+        self._components()
+        self._start_again(deadline)
 
     def describe(self) -> None:
         """Print what the program needs to know, as JSON."""
@@ -406,7 +427,7 @@ class _Cluster:
         if not (self.folder / "pki").exists():
             return self._kubectl("--request-timeout", "5s", "get", "--raw", READY).returncode == 0
         try:
-            return self._get(READY) == HTTPStatus.OK
+            return self._ask("GET", READY) == HTTPStatus.OK
         except ssl.SSLCertVerificationError as error:
             raise ClusterError(
                 f"the API server of cluster {self.name} shows a certificate that cannot be trusted: "
@@ -415,7 +436,7 @@ class _Cluster:
         except (OSError, HTTPException):
             return False
 
-    def _get(self, path: str, accept: str = "*/*") -> int:
+    def _ask(self, method: str, path: str, accept: str = "*/*") -> int:
         """Return the status of the API server's answer."""
         pki = self.folder / "pki"
         trust = ssl.create_default_context(cafile=str(pki / "ca.crt"))
@@ -423,13 +444,13 @@ class _Cluster:
         server = re.search(r"server: https://(.+):([0-9]+)", self.kubeconfig.read_text())
         host, port = server.groups() if server else ("", "0")
         with closing(HTTPSConnection(host, int(port), context=trust, timeout=5)) as connection:
-            connection.request("GET", path, headers={"Accept": accept})
+            connection.request(method, path, headers={"Accept": accept})
             return connection.getresponse().status
 
     def _warm_up(self) -> None:
         """Have the API server make the description of its APIs now, which the provider waits a second for later on."""
         with suppress(OSError, HTTPException):
-            self._get("/openapi/v2", OPENAPI)
+            self._ask("GET", "/openapi/v2", OPENAPI)
 
     def _check_alive(self, deadline: float) -> None:
         for component, pid in self._pids().items():

@@ -81,8 +81,9 @@ if verb == "delete":
 if verb == "start":
     if scenario == "cannot start":
         sys.exit("no such file")
-    if not (cluster / "pids" / "etcd.pid").exists():
-        start("etcd")
+    for component in ("etcd", "kwok-controller"):
+        if not (cluster / "pids" / f"{{component}}.pid").exists():
+            start(component)
     sys.exit()
 
 if scenario == "fails at once":
@@ -486,7 +487,21 @@ def test_a_component_without_a_file_is_ended_before_it_is_started_again(machine:
     machine.create()
     (machine.cluster / "pids" / "etcd.pid").unlink()
     assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
-    assert [running(pid) for pid in machine.processes()] == [False, True]
+    assert [running(pid) for pid in machine.processes()][:2] == [False, True]
+
+
+def test_kwok_begins_anew_with_the_nodes(machine: Machine) -> None:
+    """A second time, once the leases of the one before are gone; as long as one runs it is left alone."""
+    machine.create()
+    machine.run("update", KWOK_DRA_REPAIRS="1")
+    assert not machine.calls("start")
+    machine.end_all()
+    machine.run("update", KWOK_DRA_REPAIRS="1")
+    assert len(machine.calls("start")) == 2
+    assert [running(pid) for pid in machine.processes()] == [False, True, False, True]
+    os.kill(machine.processes()[1], signal.SIGKILL)
+    machine.run("update", KWOK_DRA_REPAIRS="2")
+    assert len(machine.calls("start")) == 3
 
 
 def test_a_sound_cluster_is_not_started_again(machine: Machine) -> None:
