@@ -115,7 +115,7 @@ def condition(cluster: str, owner: str) -> Condition:
     """
     found = _Cluster(workdir(), cluster, owner)
     note = found.note()
-    if note.get("owner") != owner or not note.get("id"):
+    if (note.get("owner"), note.get("state")) != (owner, "created"):
         return Condition(uuid.uuid4().hex, 0)
     return Condition(note["id"], note.get("repairs", 0) + found.is_broken())
 

@@ -102,12 +102,12 @@ class Kills:
         self.seconds[(*command, phase)] = time.monotonic() - began
 
 
-def configure(project: Project, nodes: int, gate: bool) -> None:
-    """Set the size of a pool that is made in bulk, beside one that is not, and a feature gate of the cluster."""
+def configure(project: Project, nodes: int, old_api: bool) -> None:
+    """Set the size of a pool made in bulk, beside one that is not, and whether the cluster serves an old API."""
     with project.configuration() as config:
         pool = {"name": "many", "nodes": nodes, "gpu": "kwok-l4", "provisioning": "bulk"}
         config["nodePools"] = [*(entry for entry in config["nodePools"] if entry["name"] != "many"), pool]
-        config["cluster"]["kubeFeatureGates"] = {"DynamicResourceAllocation": True, "DRAAdminAccess": gate}
+        config["cluster"]["kubeRuntimeConfig"] = {"resource.k8s.io/v1beta1": old_api}
 
 
 def assert_up(project: Project, nodes: int) -> None:
@@ -133,10 +133,10 @@ def test_kills_at_random_moments(new_project: Callable[[], Project], seed: int) 
     project = new_project()
     kills = Kills(project, random.Random(seed))
     for number in range(ROUNDS):
-        configure(project, NODES, gate=True)
+        configure(project, NODES, old_api=True)
         kills.run(UP, "create")
         assert_up(project, NODES)
-        configure(project, NODES + 3, gate=bool(number % 4))  # another gate is another cluster
+        configure(project, NODES + 3, old_api=bool(number % 4))  # where it changes, the cluster is replaced
         kills.run(UP, "change" if number % 4 else "replace")
         assert_up(project, NODES + 3)
         kills.run(DESTROY, "destroy")

@@ -430,8 +430,16 @@ def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwokc
     assert conditions() == (ID, 0)
 
 
-@pytest.mark.parametrize("marker", [None, {"owner": "organization/kwok-dra/other", "id": ID}, {"owner": OWNER}])
-def test_the_cluster_of_somebody_else_gets_another_id(
+@pytest.mark.parametrize(
+    "marker",
+    [
+        None,
+        {"owner": "organization/kwok-dra/other", "id": ID, "state": "created"},
+        {"owner": OWNER, "id": ID, "state": "creating"},
+    ],
+    ids=["made by hand", "another stack's", "half-made"],
+)
+def test_what_is_not_the_stacks_cluster_has_another_id(
     machine: Machine, conditions: Callable[[], kwokctl.Condition], marker: dict[str, str] | None
 ) -> None:
     machine.create()
