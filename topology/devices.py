@@ -276,7 +276,7 @@ class Slot(Model):
     """
 
     pcie_root: PciRoot
-    numa_node: Annotated[int, Field(ge=0)]
+    numa_node: Annotated[int, Field(ge=0, lt=limits.NUMA_NODES_MAX)]
     gpu: PciAddress
     nic: PciAddresses
     nic_pcie_root: PciRoot | None = None

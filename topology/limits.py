@@ -35,6 +35,10 @@ POD_GROUP_CLAIMS_MAX = 4  # MaxPodGroupResourceClaims
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253
 
+# https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/api/resource/quantity.go, `maxAllowed`: what is more, the
+# API server makes this.
+QUANTITY_MAX = 2**63 - 1
+
 # https://docs.nvidia.com/datacenter/tesla/mig-user-guide/: a GPU's memory is cut into eight slices
 MIG_MEMORY_SLICES = 8
 
@@ -47,6 +51,9 @@ NODE_DEVICES_MAX = 4_096
 
 # Ours: bare pods of a workload, each of which is a Pulumi resource.
 BARE_PODS_MAX = 1_000
+
+# Linux for x86-64 knows as many nodes: CONFIG_NODES_SHIFT in arch/x86/Kconfig.
+NUMA_NODES_MAX = 1_024
 
 # Pulumi's wire format is a protobuf Struct, whose numbers are doubles.
 # https://protobuf.dev/reference/protobuf/google.protobuf/#value

@@ -378,6 +378,10 @@ MIG: Cases = [
         f"{POOL}.mig[0].profiles: has to have at least 1 entry, but has 0",
     ),
     (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 2**40}}]}),
+        f"{POOL}.mig[0].profiles.1g.10gb: may be at most 8, but is 1099511627776",
+    ),
+    (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 0}}]}),
         f"{POOL}.mig[0].profiles.1g.10gb: has to be at least 1, but is 0",
     ),
@@ -766,6 +770,7 @@ FILES = {
     "empty.yaml": "",
     "list.yaml": "- 1",
     "broken.yaml": "models: {a: [}",
+    "date.yaml": "models: {a: 2026-13-01}",
     "section.yaml": "model: {}\nmodels: {}",
     "sections.yaml": "models: [1]",
     "binary.yaml": "\xff\xfe\xff",
@@ -809,6 +814,11 @@ FILES = {
                 "found '}' in \"<byte string>\", line 1, column 14: models: {a: [} ^"
             ],
         ),
+        (
+            ["date.yaml"],
+            ["catalogue[0]: 'date.yaml' has a value that is not possible: month must be in 1..12"],
+        ),
+        (["a\0b"], ["catalogue[0]: 'a\\x00b' is not the path of a file: embedded null byte"]),
         (
             ["section.yaml"],
             [
