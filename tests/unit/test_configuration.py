@@ -535,7 +535,7 @@ def test_pools_have_a_limit_together(dev: Configuration) -> None:
 def test_each_problem_is_one_line_whatever_is_in_it() -> None:
     with pytest.raises(ConfigurationError) as raised:
         load({"cluster": {"name": "x"}, "a\n  kwok-dra:b": 1, "nodePools": "\x1b[2J"})
-    first, *lines = str(raised.value).split("\n")
+    _, *lines = str(raised.value).split("\n")
     assert [line.partition(": ")[0] for line in lines] == ["  kwok-dra:a\\n  kwok-dra:b", "  kwok-dra:nodePools"]
     assert all(line.isprintable() for line in lines)
 
