@@ -14,6 +14,10 @@ from topology.quantities import canonical, number
 # The patterns of k8s.io/apimachinery/pkg/util/validation and k8s.io/apimachinery/pkg/api/resource.
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DOMAIN = rf"(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
+# A quota of an extended resource has `requests.` before its name.
+_RESOURCE_DOMAIN = rf"(?!requests\.)(?!.*kubernetes\.io/)(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX - 9}}}/){_DNS_SUBDOMAIN}"
 _LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
 _DEVICE_DOMAIN = rf"(?=[^/]{{1,{limits.DEVICE_DOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
 _DEVICE_ID = rf"[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}"
@@ -133,7 +137,7 @@ Quantity = Annotated[
 ResourceName = Annotated[
     str,
     _matching(
-        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"({_DOMAIN}/)?{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
     ),
@@ -142,7 +146,7 @@ ExtendedResourceName = Annotated[
     str,
     _matching(
         # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsExtendedResourceName
-        rf"(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"{_RESOURCE_DOMAIN}/{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
     ),
@@ -152,8 +156,7 @@ ContainerResourceName = Annotated[
     _matching(
         # What stands for a class without an extended resource name of its own:
         # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
-        rf"(deviceclass\.resource\.kubernetes\.io/|(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/)"
-        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+        rf"(deviceclass\.resource\.kubernetes\.io|{_RESOURCE_DOMAIN})/{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "an extended resource: use that of a device class, such as example.com/gpu, or "
         "deviceclass.resource.kubernetes.io/ and the name of the class",
@@ -162,7 +165,7 @@ ContainerResourceName = Annotated[
 LabelKey = Annotated[
     str,
     _matching(
-        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"({_DOMAIN}/)?{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "a label's key: use a name such as nvidia.com/gpu.product",
     ),
