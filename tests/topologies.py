@@ -126,7 +126,7 @@ def _devices(draw: st.DrawFn, drivers: list[str]) -> Configuration:
     if draw(st.booleans()):
         gpu = draw(st.sampled_from(MODELS))
         model = built_in().models[gpu]
-        keys = {"gpu": gpu, "gpusPerNode": draw(st.integers(1, 8))}
+        keys: Configuration = {"gpu": gpu, "gpusPerNode": draw(st.integers(1, 8))}
         if not model.host and model.slot:
             keys["host"] = draw(st.sampled_from(sorted(built_in().hosts)))
         if model.mig and draw(st.booleans()):
@@ -235,7 +235,7 @@ def _workloads(draw: st.DrawFn, name: str, classes: list[str], shared: list[Conf
     if here and draw(st.booleans()):
         claims.append({"name": "shared", "claim": draw(st.sampled_from(here))})
     replicas = draw(st.integers(0, 3))
-    workload = {"name": name, "namespace": namespace, "claims": claims, "replicas": replicas}
+    workload: Configuration = {"name": name, "namespace": namespace, "claims": claims, "replicas": replicas}
     workload |= draw(
         _some(
             kind=st.sampled_from(["Deployment", "Job", "Pod"]),
@@ -273,7 +273,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
         ).map(lambda found: _named(found, "own.class"))
     )
     catalogued = [built_in().models[pool["gpu"]].driver for pool in pools if isinstance(pool["gpu"], str)]
-    classes = [entry["name"] for entry in own]
+    classes: list[str] = [entry["name"] for entry in own]
     classes += sorted(shipped & set(built_in().device_classes(catalogued)))
     stack: Configuration = {
         "cluster": {"name": "x", "resourceApi": draw(st.sampled_from(["auto", "v1", "v1beta2", "v1beta1"]))},

@@ -355,7 +355,8 @@ LIMITS: Cases = [
         stack(
             {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r0"], "matchAttribute": MODEL}])]
         ),
-        f"{CLAIM}.constraints[0].requests: has a request twice: name each once, or leave requests out for all of the claim",
+        f"{CLAIM}.constraints[0].requests: has a request twice: "
+        "name each once, or leave requests out for all of the claim",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({"capacity": {"my-memory": 1}})]),
