@@ -129,7 +129,7 @@ def _devices(draw: st.DrawFn, drivers: list[str]) -> Configuration:
         keys: Configuration = {"gpu": gpu, "gpusPerNode": draw(st.integers(1, 8))}
         if not model.host and model.slot:
             keys["host"] = draw(st.sampled_from(sorted(built_in().hosts)))
-        if model.mig and draw(st.booleans()):
+        if draw(st.booleans()) and model.mig:
             names = st.sampled_from([profile.name for profile in model.mig])
             cut = st.fixed_dictionaries({"profiles": st.dictionaries(names, st.integers(1, 2), min_size=1, max_size=2)})
             keys["mig"] = draw(st.just("dynamic") | cut.map(lambda one: [one]))
@@ -232,7 +232,7 @@ def _workloads(draw: st.DrawFn, name: str, classes: list[str], shared: list[Conf
         draw(st.sampled_from(["c", "claim-"])),
     )
     here = [claim["name"] for claim in shared if claim["namespace"] == namespace]
-    if here and draw(st.booleans()):
+    if draw(st.booleans()) and here:
         claims.append({"name": "shared", "claim": draw(st.sampled_from(here))})
     replicas = draw(st.integers(0, 3))
     workload: Configuration = {"name": name, "namespace": namespace, "claims": claims, "replicas": replicas}
@@ -247,7 +247,7 @@ def _workloads(draw: st.DrawFn, name: str, classes: list[str], shared: list[Conf
     if draw(st.booleans()):
         resource = st.tuples(domains, identifiers).map("/".join)
         numbers = st.integers(1, 4) | st.just(2**53)
-        using = {"name": "main", "claims": [{"name": claims[0]["name"]}]}
+        using: Configuration = {"name": "main", "claims": [{"name": claims[0]["name"]}]}
         using["resources"] = draw(st.dictionaries(resource, numbers, max_size=1))
         workload["containers"] = [using, {"name": "side"}]
         per_pod += bool(using["resources"])
@@ -266,7 +266,9 @@ def configurations(draw: st.DrawFn) -> Configuration:
         for place in range(draw(st.integers(1, 2)))
     ]
     shipped = {entry.name for driver in built_in().drivers.values() for entry in driver.device_classes}
-    own = [{"name": f"class{place}", "selectors": [f"device.driver == '{name}'"]} for place, name in enumerate(drivers)]
+    own: list[Configuration] = [
+        {"name": f"class{place}", "selectors": [f"device.driver == '{name}'"]} for place, name in enumerate(drivers)
+    ]
     own += draw(
         st.lists(
             _with({"selectors": st.lists(expressions, max_size=2)}, extendedResourceName=fully_qualified), max_size=2
