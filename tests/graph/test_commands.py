@@ -40,3 +40,9 @@ def test_commands_are_the_program_s_own(stack: str) -> None:
         assert texts <= COMMANDS
         for name, value in command.inputs["environment"].items():
             assert len(f"{name}={value}".encode()) < VARIABLE_MAX
+
+
+def test_variables_are_short_however_many_nodes_are_lost() -> None:
+    pool = {"name": "a" * 40, "nodes": 5_000, "gpu": "kwok-l4", "provisioning": "bulk", "faults": [{"gone": True}]}
+    for command in run({"kwok-dra:nodePools": [pool]}, preview=True, objects=[]).of_kind("Command").values():
+        assert all(len(value.encode()) < VARIABLE_MAX - 100 for value in command.inputs["environment"].values())

@@ -161,6 +161,7 @@ PLACES = {path: stack for stack in sorted(STACKS, key=lambda stack: -len(str(sta
 def test_what_is_changed_is_right() -> None:
     for stack in STACKS:
         assert outcome(stack)
+        check(stack)
 
 
 @pytest.mark.parametrize("path", PLACES)
