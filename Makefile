@@ -66,7 +66,7 @@ bench: tools venv-dev ## measure beside other ways to the same result; ARGS="--p
 clean: ## remove everything built and installed; stacks keep their state
 	@clusters=$$(ls "$${KWOK_WORKDIR:-.state/kwok}/clusters" 2>/dev/null | tr '\n' ' '); test -z "$$clusters" || { \
 	echo "Not while there are clusters: $${clusters% }. Destroy them first: make down STACK=…" >&2; exit 1; }
-	@rm -rf .tools .venv .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .tools .venv .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	@find . -path ./.state -prune -o -name __pycache__ -prune -exec rm -rf {} +
 	@echo "Removed what was built and installed. Kept .state, the history of your stacks."
 
