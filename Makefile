@@ -13,7 +13,7 @@ unexport MAKEFLAGS
 ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
 
-.PHONY: help up down preview status picture tools tools-1.36 test lint bench clean venv venv-dev stack
+.PHONY: help up down preview status picture tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -53,13 +53,20 @@ lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
 	@sh -n toolchain/activate
 
+audit: tools venv-dev ## look for known vulnerabilities in the Python packages and the built programs
+	@.venv/bin/python toolchain/audit.py
+
+lock: venv-dev ## pin what requirements*.in need, with the hashes of all files of each release
+	@for name in requirements requirements-dev; do UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links $$name.in --output-file $$name.txt; done
+
 bench: tools venv-dev ## measure beside other ways to the same result; ARGS="--parts page --runs 5", or --help
 	@.venv/bin/python -m tests.bench $(ARGS)
 
 clean: ## remove everything built and installed; stacks keep their state
 	@clusters=$$(ls "$${KWOK_WORKDIR:-.state/kwok}/clusters" 2>/dev/null | tr '\n' ' '); test -z "$$clusters" || { \
 	echo "Not while there are clusters: $${clusters% }. Destroy them first: make down STACK=…" >&2; exit 1; }
-	@rm -rf .tools .venv .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .tools .venv .hypothesis .pytest_cache .ruff_cache .mypy_cache
 	@find . -path ./.state -prune -o -name __pycache__ -prune -exec rm -rf {} +
 	@echo "Removed what was built and installed. Kept .state, the history of your stacks."
 
@@ -75,8 +82,8 @@ venv-dev: .venv/installed-dev
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	echo "Python 3.11 or newer is needed, found: $$found. See https://www.python.org/downloads/, or name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing the Python packages into .venv …"
-	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt && touch $@
+	@$(PYTHON) -m venv .venv && .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt && touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	@echo "Installing the packages for tests and checks into .venv …"
-	@.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt && touch $@
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt && touch $@

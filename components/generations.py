@@ -19,9 +19,12 @@ def generations(pool: NodePool, cluster: KwokCluster, parent: pulumi.Resource) -
 def _generation(pool: NodePool, driver: str, cluster: KwokCluster, parent: pulumi.Resource) -> pulumi.Output[int]:
     command = local.Command(
         f"{pool.name}-{driver}",
-        create=f"echo {first_generation(pool, driver)}",
+        create='echo "$KWOK_DRA_FIRST_GENERATION"',
         update="echo $((PULUMI_COMMAND_STDOUT + 1))",
-        environment={"KWOK_DRA_DEVICES": content_digest(pool, driver, cluster.minor)},
+        environment={
+            "KWOK_DRA_DEVICES": content_digest(pool, driver, cluster.minor),
+            "KWOK_DRA_FIRST_GENERATION": str(first_generation(pool, driver)),
+        },
         logging=local.Logging.NONE,
         opts=cluster.content(parent),
     )

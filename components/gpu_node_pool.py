@@ -16,6 +16,12 @@ from topology import nodes
 from topology.configuration import NodePool
 from topology.stages import ATTACH_FAILS
 
+DECLARE = (
+    '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge '
+    '--patch "$KWOK_DRA_PATCH" --output name'
+)
+REPAIR = 'kubectl delete devicetaintrules --selector "$KWOK_DRA_SELECTOR" --ignore-not-found'
+
 FEW_NODES = 100
 """More than that are better provisioned in bulk: with a resource for each object, an update takes minutes."""
 
@@ -78,17 +84,17 @@ class GpuNodePool(pulumi.ComponentResource):
         self, pool: NodePool, made: Mapping[str, KubernetesObject], features: list[str], cluster: KwokCluster
     ) -> local.Command:
         patch = json.dumps({"status": {"declaredFeatures": features}})
-        declare = '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge'
-        declare += f" --patch '{patch}' --output name"
         # A replaced node has to be told again.
         uids = pulumi.Output.all(*(node.uid for node in made.values()))
         digest = uids.apply(lambda found: hashlib.sha256(json.dumps(found).encode()).hexdigest())
         return local.Command(
             f"{pool.name}-declared",
-            create=declare,
-            update=declare,
+            create=DECLARE,
+            update=DECLARE,
             environment=pulumi.Output.all(cluster.kubectl_environment, digest).apply(
-                lambda found: found[0] | {"KWOK_DRA_NODES": " ".join(made), "KWOK_DRA_UIDS": found[1]}
+                lambda found: (
+                    found[0] | {"KWOK_DRA_NODES": " ".join(made), "KWOK_DRA_PATCH": patch, "KWOK_DRA_UIDS": found[1]}
+                )
             ),
             logging=local.Logging.NONE,
             opts=cluster.content(self, list(made.values())),
@@ -96,13 +102,15 @@ class GpuNodePool(pulumi.ComponentResource):
 
     def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
         failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
+        environment = {
+            "KWOK_DRA_FAULTS": json.dumps(failing),
+            "KWOK_DRA_SELECTOR": f"{ATTACH_FAILS}={pool.name}",
+        }
         local.Command(
             f"{pool.name}-attached",
             create="true",
-            update=f"kubectl delete devicetaintrules --selector {ATTACH_FAILS}={pool.name} --ignore-not-found",
-            environment=cluster.kubectl_environment.apply(
-                lambda kubectl: kubectl | {"KWOK_DRA_FAULTS": json.dumps(failing)}
-            ),
+            update=REPAIR,
+            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
             logging=local.Logging.STDERR,
             opts=cluster.content(self, self.resources),
         )

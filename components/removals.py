@@ -8,7 +8,7 @@ from pulumi_command import local
 from components.kwok_cluster import KwokCluster
 from components.program import PYTHON
 from topology.configuration import Topology
-from topology.removals import folded, removable
+from topology.removals import folded, node_reference, removable
 
 REMEMBER = 'printf %s "$KWOK_DRA_OBJECTS"'
 """Prints what there is now, for the next time."""
@@ -33,10 +33,10 @@ class Removals(pulumi.ComponentResource):
         """Delete from `cluster` what `topology` had and has no more."""
         super().__init__("kwok-dra:components:Removals", "removals", None, opts)
         remove = f"{PYTHON} components/removing.py"
-        lost = [name for pool in topology.node_pools for name in pool.gone_nodes()]
+        lost = [node_reference(name) for pool in topology.node_pools for name in pool.gone_nodes()]
         environment = {
             "KWOK_DRA_OBJECTS": json.dumps(folded(removable(topology)), separators=(",", ":")),
-            "KWOK_DRA_LOST": json.dumps(lost),
+            "KWOK_DRA_LOST": json.dumps(folded(lost), separators=(",", ":")),
         }
         command = local.Command(
             "removals",

@@ -2,7 +2,7 @@
 
 Environment: KWOK_DRA_OBJECTS, a JSON list of references (API version, kind, namespace, name; or the name's beginning,
 its first number and how many there are), and PULUMI_COMMAND_STDOUT, what this program printed the last time: the
-references of then. KWOK_DRA_LOST, a JSON list of the nodes that vanish with all on them; from other nodes that go, the
+references of then. KWOK_DRA_LOST, references of the nodes that vanish with all on them; from other nodes that go, the
 pods are taken away first, as one drains a machine before it is switched off. And whatever kubectl needs, KUBECONFIG
 above all.
 """
@@ -46,10 +46,10 @@ def remove() -> None:
     before = dict.fromkeys(_references(os.environ.get("PULUMI_COMMAND_STDOUT") or "[]"))
     kept = set(_references(wanted))
     gone = [reference for reference in before if reference not in kept]
-    lost = json.loads(os.environ["KWOK_DRA_LOST"])
+    lost = {name for _, _, _, name in _references(os.environ["KWOK_DRA_LOST"])}
     _delete([reference for reference in gone if reference[1] != "Node"])
     if nodes := [name for _, kind, _, name in gone if kind == "Node"]:
-        _delete_nodes(ApiServer(), nodes, set(lost))
+        _delete_nodes(ApiServer(), nodes, lost)
     sys.stdout.write(wanted)
 
 

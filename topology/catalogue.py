@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from topology.devices import DeviceClass, DeviceModel, Driver, Host
-from topology.files import UnreadableError, content
+from topology.files import UnreadableError, content, parsed
 from topology.model import Model
 from topology.values import suggestion
 
@@ -68,9 +68,9 @@ def read(folder: Path, name: str) -> dict[str, Any]:
 
     Raises:
         UnreadableError: it cannot be read, or is not a file of the catalogue.
-        yaml.YAMLError: it is not YAML.
     """
-    found = yaml.safe_load(content(folder, name))
+    text = content(folder, name)
+    found = parsed(name, lambda: yaml.safe_load(text))
     sections = ", ".join(ENTRIES)
     if not isinstance(found, dict) or not found.keys() & ENTRIES.keys():
         raise UnreadableError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")

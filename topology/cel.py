@@ -30,6 +30,7 @@ _HAS_FIELD = re.compile(r"\bhas\(\s*device\s*\.\s*(driver|attributes|capacity|al
 # To Kubernetes, domains that a device does not have are empty maps, except when iterating or looking for them.
 _DOMAIN = re.compile(r"\bdevice\s*\.\s*(attributes|capacity)\s*\[(?!\s*\?)([^\[\]]*)\]")
 
+_LITERAL = re.compile(r"""\b(matches|duration|timestamp)\(\s*('[^'\\]*'|"[^"\\]*")\s*\)""")
 _UNKNOWN_HERE = re.compile(r"undeclared reference to '(url|isURL|ip|isIP|cidr|isCIDR|format)\b")
 _OPTIONAL_FIELD = re.compile(r"\bdevice\s*\.\s*\?")
 _FIRST_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)( expecting \{.*| \(in container ''\))?$", re.MULTILINE)
@@ -79,7 +80,7 @@ class Expression:
             raise self._missing(variables, key)
         value = result.plain_value()
         if result.type() == cel.Type.ERROR:
-            raise CelError(re.sub(r"^[A-Z_]+: ", "", str(value)))
+            raise CelError(_words(result))
         return value
 
     def _evaluate(self, variables: Mapping[str, Any]) -> Any:
@@ -186,8 +187,22 @@ def _check(expression: str, list_attributes: bool, kinds: str, wanted: str) -> N
         kind = _environment(list_attributes).compile(expression).return_type().name()
     except RuntimeError as error:
         raise _compile_error(expression, str(error)) from None
+    _check_literals(expression)
     if not re.fullmatch(kinds, kind):
         raise CelError(f"has to evaluate to {wanted}, but evaluates to {kind.replace(_ANY_NAME, 'any').lower()}")
+
+
+def _check_literals(expression: str) -> None:
+    """Refuse what the API server's validators of literals do: texts that are no regular expression or time."""
+    for function, literal in _LITERAL.findall(expression):
+        call = f"''.matches({literal})" if function == "matches" else f"{function}({literal})"
+        result = _environment(True).compile(call).eval(data=_variables(Device("", {}, {})))
+        if result.type() == cel.Type.ERROR:
+            raise CelError(f"{function}({literal}) is not possible: {_words(result)}")
+
+
+def _words(error: Any) -> str:
+    return re.sub(r"^[A-Z_]+: ", "", str(error.plain_value()))
 
 
 def _compile_error(expression: str, message: str) -> CelError:

@@ -76,7 +76,7 @@ class MigDevices(Model):
     """How GPUs are cut once and for all: so many MIG devices of each profile, on each of the `gpus` (default: all)."""
 
     gpus: list[Annotated[int, Field(ge=0)]] | None = None
-    profiles: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    profiles: Annotated[dict[str, Annotated[int, Field(ge=1, le=limits.MIG_MEMORY_SLICES)]], Field(min_length=1)]
 
 
 def _mig_mode(value: object, as_list: ValidatorFunctionWrapHandler) -> object:

@@ -276,7 +276,7 @@ class Slot(Model):
     """
 
     pcie_root: PciRoot
-    numa_node: Annotated[int, Field(ge=0)]
+    numa_node: Annotated[int, Field(ge=0, lt=limits.NUMA_NODES_MAX)]
     gpu: PciAddress
     nic: PciAddresses
     nic_pcie_root: PciRoot | None = None
@@ -356,7 +356,7 @@ class DeviceModel(Model):
     slice_name: Annotated[str, template(SLICE_PLACEHOLDERS, required=frozenset({"node", "suffix"}))] = (
         "{node}-{driver}-{suffix}"
     )
-    first_generation: Annotated[int, Field(ge=0)] = 1
+    first_generation: Annotated[int, Field(ge=0, le=limits.PULUMI_INTEGER_MAX)] = 1
     owned_by_node: bool = True
     attributes: Attributes = {}
     capacity: Capacity = {}

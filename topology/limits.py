@@ -21,6 +21,7 @@ BINDING_FAILURE_CONDITIONS_MAX = 4  # BindingFailureConditionsMaxSize
 REQUEST_POLICY_VALUES_MAX = 10  # CapacityRequestPolicyDiscreteMaxOptions
 DEVICE_CONFIG_MAX = 32  # DeviceConfigMaxSize: configurations of one claim
 OPAQUE_PARAMETERS_MAX = 10 * 1024  # OpaqueParametersMaxLength, bytes of JSON
+DEVICE_TAINTS_MAX = 16  # DeviceTaintsMaxLength
 DEVICE_TOLERATIONS_MAX = 16  # DeviceTolerationsMaxLength
 DERIVED_ATTRIBUTES_MAX = 32  # DeviceDerivedAttributesMaxSize: of one request
 FIRST_AVAILABLE_MAX = 8  # FirstAvailableDeviceRequestMaxSize
@@ -35,6 +36,14 @@ POD_GROUP_CLAIMS_MAX = 4  # MaxPodGroupResourceClaims
 DNS_LABEL_MAX = 63
 DNS_SUBDOMAIN_MAX = 253
 
+# https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/api/resource/quantity.go, `maxAllowed`: what is more, the
+# API server makes this.
+QUANTITY_MAX = 2**63 - 1
+
+# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/validation/validation.go,
+# ValidateResourceQuantityValue: whether an extended resource is a whole number is looked up in thousandths.
+RESOURCE_COUNT_MAX = QUANTITY_MAX // 1_000
+
 # https://docs.nvidia.com/datacenter/tesla/mig-user-guide/: a GPU's memory is cut into eight slices
 MIG_MEMORY_SLICES = 8
 
@@ -47,6 +56,9 @@ NODE_DEVICES_MAX = 4_096
 
 # Ours: bare pods of a workload, each of which is a Pulumi resource.
 BARE_PODS_MAX = 1_000
+
+# Linux for x86-64 knows as many nodes: CONFIG_NODES_SHIFT in arch/x86/Kconfig.
+NUMA_NODES_MAX = 1_024
 
 # Pulumi's wire format is a protobuf Struct, whose numbers are doubles.
 # https://protobuf.dev/reference/protobuf/google.protobuf/#value

@@ -102,6 +102,7 @@ def _pool(pool: NodePool, path: str, minor: int) -> Iterator[Problem]:
         yield from _slices(pool, path, node, minor)
         yield from _counters_mixed_up(pool, path, minor)
         yield from _node(pool, path, node)
+        yield from _tainted_too_often(pool, path)
 
 
 def _faults(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
@@ -116,6 +117,21 @@ def _faults(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
             if node >= pool.nodes:
                 there = f"here there are 0 to {pool.nodes - 1}" if pool.nodes else "the pool has none"
                 yield Problem(f"{key}.nodes", f"there is no node {node}: {there}")
+
+
+def _tainted_too_often(pool: NodePool, path: str) -> Iterator[Problem]:
+    most = limits.DEVICE_TAINTS_MAX
+    if sum(fault.taint is not None for fault in pool.faults) <= most:
+        return
+    for node in pool.node_names():
+        for device in (device for devices in device_pools(pool, node) for device in devices.devices):
+            if len(device.taints) > most:
+                yield Problem(
+                    f"{path}.faults",
+                    f"give device {device.name} of node {node} {len(device.taints)} taints; the Kubernetes API allows "
+                    f"a device {most}: leave some out",
+                )
+                return
 
 
 def _bindings(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
@@ -327,8 +343,15 @@ def _node(pool: NodePool, path: str, name: str) -> Iterator[Problem]:
                 "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
             )
     for resource, amount in node["status"]["capacity"].items():
-        if (resource == "pods" or "/" in resource) and number(amount) % 1:
+        if not (resource == "pods" or "/" in resource):
+            continue
+        if number(amount) % 1:
             yield Problem(path, f"gives its nodes {amount} of {resource}, which comes in whole numbers only")
+        elif number(amount) > limits.RESOURCE_COUNT_MAX:
+            yield Problem(
+                path,
+                f"gives its nodes {amount} of {resource}, of which Kubernetes can count {limits.RESOURCE_COUNT_MAX}",
+            )
     taints = Counter((taint["key"], taint["effect"]) for taint in node["spec"].get("taints", []))
     for (key, effect), count in taints.items():
         if count > 1:

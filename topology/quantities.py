@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from decimal import ROUND_UP, Decimal
 
-_QUANTITY = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(m|[kMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?")
-_UNITS = {"": Decimal(1), "m": Decimal("0.001")}
+_QUANTITY = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))([num]|[kMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?")
+_UNITS = {"": Decimal(1), "m": Decimal("1e-3"), "u": Decimal("1e-6"), "n": Decimal("1e-9")}
 _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
 _UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 

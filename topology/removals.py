@@ -25,8 +25,13 @@ def removable(topology: Topology) -> list[Reference]:
     manifests += taints.device_taint_rules(topology)
     return [
         *(reference(manifest) for manifest in manifests),
-        *(("v1", "Node", "", name) for pool in topology.node_pools for name in pool.node_names()),
+        *(node_reference(name) for pool in topology.node_pools for name in pool.node_names()),
     ]
+
+
+def node_reference(name: str) -> Reference:
+    """Return what tells a Node from all other objects."""
+    return "v1", "Node", "", name
 
 
 def reference(manifest: Manifest) -> Reference:

@@ -23,5 +23,5 @@ def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> 
 def _parse(value: str) -> object:
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or a number or a nesting that is too much for it
         return value

@@ -1,5 +1,6 @@
 """The user's own manifests: files of Kubernetes objects that a stack applies, as configured."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -7,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo
 
 from topology.api_versions import RESOURCE_API_GROUP
-from topology.files import UnreadableError, content
+from topology.files import UnreadableError, content, parsed
 from topology.manifests import Manifest
 from topology.model import Model
 from topology.progress import Maker
@@ -57,15 +58,22 @@ def _read(name: object, info: ValidationInfo) -> ManifestFile:
     if not isinstance(name, str):
         raise problem(f"has to be the path of a file, but is {name!r}")
     try:
-        found = list(yaml.load_all(content((info.context or {})["folder"], name), Loader=_Loader))
+        text = content((info.context or {})["folder"], name)
+        found = parsed(name, lambda: [_as_json(entry) for entry in yaml.load_all(text, Loader=_Loader)])
     except UnreadableError as error:
         raise problem(str(error)) from None
-    except yaml.YAMLError as error:
-        raise problem(f"{name!r} is not YAML: {' '.join(str(error).split())}") from None
     documents = [each for number, entry in enumerate(found, 1) for each in _flat(f"document {number}", entry)]
     if not documents:
         raise problem(f"{name!r} has no Kubernetes object in it: leave it out")
     return ManifestFile(name, documents)
+
+
+def _as_json(document: object) -> object:
+    """Return what Kubernetes makes of a document, which has nothing but JSON in it."""
+    try:
+        return json.loads(json.dumps(document, allow_nan=False))
+    except TypeError as error:
+        raise ValueError(error) from None
 
 
 def _flat(place: str, found: object) -> Iterator[Document]:

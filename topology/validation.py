@@ -8,7 +8,6 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -31,8 +30,13 @@ class ConfigurationError(Exception):
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [f"the configuration has {count}; nothing was created or changed"]
-        lines += [f"  kwok-dra:{problem.path}: {problem.message}" for problem in problems]
+        lines += [f"  kwok-dra:{_printable(problem.path)}: {_printable(problem.message)}" for problem in problems]
         super().__init__("\n".join(lines))
+
+
+def _printable(text: str) -> str:
+    """Write what is no character to be seen as an escape, so that each problem is one line, and only that."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def load(raw: Mapping[str, object], folder: Path = Path()) -> Topology:
@@ -71,7 +75,7 @@ def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list
             continue  # The models tell.
         try:
             catalogue = catalogue.extended(read(folder, name))
-        except (UnreadableError, ValidationError, yaml.YAMLError) as error:
+        except (UnreadableError, ValidationError) as error:
             problems += [Problem(f"catalogue[{index}]", message) for message in _messages_of(error, name)]
     return catalogue, problems
 
@@ -79,8 +83,6 @@ def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list
 def _messages_of(error: Exception, name: str) -> list[str]:
     if isinstance(error, ValidationError):
         return [f"{name!r}: {_path(details['loc'])}: {_message(details)}" for details in error.errors()]
-    if isinstance(error, yaml.YAMLError):
-        return [f"{name!r} is not YAML: {' '.join(str(error).split())}"]
     return [str(error)]
 
 
@@ -91,8 +93,8 @@ def _with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
 
 
 def _place(problem: Problem) -> list[tuple[int, str]]:
-    """Sort `nodePools[10]` after `nodePools[2]`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", problem.path)]
+    """Sort `nodePools[10]` after `nodePools[2]`: a longer number is a larger one."""
+    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(re.split(r"([0-9]+)", problem.path))]
 
 
 APPLIED = ("workloads", "manifests")
@@ -301,13 +303,16 @@ _MESSAGES = {
     "literal_error": "{input} is not possible here; use one of {expected}",
     "missing": "is required",
     "model_type": "has to be a mapping of keys to values, but is {input}",
-    "string_too_long": "may have at most {max_length} characters, but has more",
     "string_too_short": "must not be empty",
     "string_type": "has to be a text, but is {input}",
     "too_long": "may have at most {max_length} entries, but has {actual_length}",
     "string_pattern_mismatch": "{input} does not match {pattern}",
     "too_short": "has to have at least {min_length} entry, but has {actual_length}",
 }
+
+
+LEVELS_SHOWN = 5
+"""Of a value that is of no use, so much is in the message."""
 
 
 def _message(details: ErrorDetails) -> str:
@@ -321,7 +326,20 @@ def _message(details: ErrorDetails) -> str:
 
 def _shown(value: object) -> str:
     """Write a value as the user's YAML has it, not as Python does."""
-    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return (
+        repr(value)
+        if isinstance(value, str)
+        else json.dumps(_shallow(value, LEVELS_SHOWN), default=str, ensure_ascii=False)
+    )
+
+
+def _shallow(value: object, levels: int) -> object:
+    """Leave out what is nested deeper; keys become texts."""
+    if not levels and value:
+        return "…" if isinstance(value, dict | list) else value
+    if isinstance(value, dict):
+        return {str(key): _shallow(held, levels - 1) for key, held in value.items()}
+    return [_shallow(held, levels - 1) for held in value] if isinstance(value, list) else value
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -9,15 +9,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from topology import limits
-from topology.quantities import canonical
+from topology.quantities import canonical, number
 
 # The patterns of k8s.io/apimachinery/pkg/util/validation and k8s.io/apimachinery/pkg/api/resource.
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DOMAIN = rf"(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
+# A quota of an extended resource has `requests.` before its name.
+_RESOURCE_DOMAIN = rf"(?!requests\.)(?!.*kubernetes\.io/)(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX - 9}}}/){_DNS_SUBDOMAIN}"
 _LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
 _DEVICE_DOMAIN = rf"(?=[^/]{{1,{limits.DEVICE_DOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
 _DEVICE_ID = rf"[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}"
-_QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]+)?"
+_QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?"
 _SEMANTIC_VERSION = (  # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
     r"(-((0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
@@ -54,6 +58,19 @@ def _quantity(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
+
+
+def _countable(value: str) -> str:
+    if number(value) > limits.QUANTITY_MAX:
+        raise problem(f"{value!r} is more than Kubernetes can count: use at most {limits.QUANTITY_MAX}")
+    return value
+
+
+def _not_too_long(expression: str) -> str:
+    length = len(expression.encode())
+    if length > limits.CEL_EXPRESSION_MAX:
+        raise problem(f"may have at most {limits.CEL_EXPRESSION_MAX} bytes, but has {length}")
+    return expression
 
 
 def is_dns_label(value: str) -> bool:
@@ -114,12 +131,13 @@ Quantity = Annotated[
         64,
         "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
     ),
+    AfterValidator(_countable),
     AfterValidator(canonical),  # What the API server would change, every update would change back.
 ]
 ResourceName = Annotated[
     str,
     _matching(
-        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"({_DOMAIN}/)?{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
     ),
@@ -128,7 +146,7 @@ ExtendedResourceName = Annotated[
     str,
     _matching(
         # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsExtendedResourceName
-        rf"(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"{_RESOURCE_DOMAIN}/{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
     ),
@@ -138,8 +156,7 @@ ContainerResourceName = Annotated[
     _matching(
         # What stands for a class without an extended resource name of its own:
         # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
-        rf"(deviceclass\.resource\.kubernetes\.io/|(?!requests\.)(?!.*kubernetes\.io/){_DNS_SUBDOMAIN}/)"
-        r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+        rf"(deviceclass\.resource\.kubernetes\.io|{_RESOURCE_DOMAIN})/{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "an extended resource: use that of a device class, such as example.com/gpu, or "
         "deviceclass.resource.kubernetes.io/ and the name of the class",
@@ -148,7 +165,7 @@ ContainerResourceName = Annotated[
 LabelKey = Annotated[
     str,
     _matching(
-        rf"({_DNS_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?",
+        rf"({_DOMAIN}/)?{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
         "a label's key: use a name such as nvidia.com/gpu.product",
     ),
@@ -193,4 +210,4 @@ ApiName = Annotated[
     str,
     _matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1"),
 ]
-CelExpression = Annotated[str, Field(min_length=1, max_length=limits.CEL_EXPRESSION_MAX)]
+CelExpression = Annotated[str, Field(min_length=1), AfterValidator(_not_too_long)]

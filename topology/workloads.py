@@ -37,6 +37,12 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _each_once(requests: list[str]) -> list[str]:
+    if len(requests) > len(set(requests)):
+        raise problem("has a request twice: name each once, or leave requests out for all of the claim")
+    return requests
+
+
 Namespace = Annotated[DnsLabel, AfterValidator(_namespace)]
 
 
@@ -47,7 +53,7 @@ class Toleration(Model):
     operator: Literal["Exists", "Equal"] = "Equal"
     value: LabelValue | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0, le=limits.PULUMI_INTEGER_MAX)] | None = None
 
     @model_validator(mode="after")
     def _fits_its_operator(self) -> Self:
@@ -145,10 +151,14 @@ class DeviceRequest(DeviceSelection):
         return self
 
 
+Requests = Annotated[list[str], Field(max_length=limits.DEVICE_REQUESTS_MAX), AfterValidator(_each_once)]
+"""Names of a claim's requests, and of alternatives: `<request>/<alternative>`."""
+
+
 class DeviceConstraint(Model):
     """What the devices of the `requests` (default: all of the claim) have in common, or what differs between them."""
 
-    requests: list[str] = []
+    requests: Requests = []
     match_attribute: FullyQualifiedName | None = None
     distinct_attribute: FullyQualifiedName | None = None
 
@@ -156,21 +166,23 @@ class DeviceConstraint(Model):
     def _exactly_one(self) -> Self:
         if (self.match_attribute is None) == (self.distinct_attribute is None):
             raise problem("has to have exactly one of matchAttribute and distinctAttribute")
-        if len(self.requests) > len(set(self.requests)):
-            raise problem("has a request twice: name each once, or leave requests out for all of the claim")
         return self
 
 
 class OpaqueConfig(Model):
     """What a driver is told about the devices of the `requests` (default: all of the claim); nobody else reads it."""
 
-    requests: list[str] = []
+    requests: Requests = []
     driver: DriverName
     parameters: dict[str, Any]
 
     @model_validator(mode="after")
     def _not_too_long(self) -> Self:
-        length = len(json.dumps(self.parameters, separators=(",", ":"), ensure_ascii=False).encode())
+        try:
+            text = json.dumps(self.parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            raise problem("has parameters with a number that JSON cannot write: leave it out") from None
+        length = len(text.encode())
         if length > limits.OPAQUE_PARAMETERS_MAX:
             raise problem(
                 f"has parameters of {length} bytes as JSON; the Kubernetes API allows {limits.OPAQUE_PARAMETERS_MAX}: "
@@ -269,7 +281,7 @@ class Container(Model):
 
     name: DnsLabel
     claims: list[ContainerClaim] = []
-    resources: dict[ContainerResourceName, Annotated[int, Field(ge=1)]] = {}
+    resources: dict[ContainerResourceName, Annotated[int, Field(ge=1, le=limits.RESOURCE_COUNT_MAX)]] = {}
 
     @model_validator(mode="after")
     def _uses_each_once(self) -> Self:

@@ -76,7 +76,8 @@ class Project:
         home = self.folder / "home"
         pulumi_home = self.folder / "pulumi"
         self.temporary = self.folder / "tmp"
-        for new in (state, home, pulumi_home, self.temporary):
+        state.mkdir(mode=0o700)  # as toolchain/activate makes it
+        for new in (home, pulumi_home, self.temporary):
             new.mkdir()
         (pulumi_home / "plugins").symlink_to(TOOLS / "pulumi" / "plugins")
         return {
@@ -230,9 +231,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def listening_addresses(pid: int) -> set[str]:
-    """Return the local addresses, as /proc/net/tcp writes them, on which a process listens."""
+def listening(pid: int) -> set[tuple[str, int]]:
+    """Return the local addresses, as /proc/net/tcp writes them, and ports on which a process listens."""
     sockets = {os.readlink(file) for file in Path("/proc", str(pid), "fd").iterdir() if file.is_symlink()}
     inodes = {name.removeprefix("socket:[").removesuffix("]") for name in sockets if name.startswith("socket:")}
     rows = [row.split() for table in ("tcp", "tcp6") for row in Path("/proc/net", table).read_text().splitlines()[1:]]
-    return {row[1].rpartition(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
+    places = (row[1].split(":") for row in rows if row[3] == "0A" and row[9] in inodes)
+    return {(address, int(port, 16)) for address, port in places}

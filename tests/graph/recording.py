@@ -139,8 +139,8 @@ class _Provider(mocks.Mocks):
             return None, args.inputs
         printed = {"kubeconfig": "certificates", "kubeconfigPath": KUBECONFIG, "workdir": "/state/kwok"}
         made = {"stdout": json.dumps(printed)} if args.typ == "command:local:Command" else {}
-        if "KWOK_DRA_DEVICES" in args.inputs.get("environment", {}):
-            made = {"stdout": args.inputs["create"].removeprefix("echo ")}
+        if first := args.inputs.get("environment", {}).get("KWOK_DRA_FIRST_GENERATION"):
+            made = {"stdout": first}
         if "apiVersion" in args.inputs:
             made = {"metadata": args.inputs["metadata"] | {"uid": f"uid of {args.name}"}}
         return f"id of {args.name}", args.inputs | made

@@ -265,11 +265,12 @@ def test_each_driver_of_a_pool_has_a_generation() -> None:
     devices = [{"model": {"driver": f"{name}.example.com"}} for name in ("nic", "fpga")]
     commands = generations(pools_of({"name": "pool", "gpu": "kwok-l4", "devices": devices}))
     # What the driver itself begins with, and one more for each change.
-    assert {name: inputs["create"] for name, inputs in commands.items()} == {
-        "pool-gpu.kwok.x-k8s": "echo 0",
-        "pool-nic.example.com": "echo 1",
-        "pool-fpga.example.com": "echo 1",
+    assert {name: inputs["environment"]["KWOK_DRA_FIRST_GENERATION"] for name, inputs in commands.items()} == {
+        "pool-gpu.kwok.x-k8s": "0",
+        "pool-nic.example.com": "1",
+        "pool-fpga.example.com": "1",
     }
+    assert {inputs["create"] for inputs in commands.values()} == {'echo "$KWOK_DRA_FIRST_GENERATION"'}
     assert {inputs["update"] for inputs in commands.values()} == {"echo $((PULUMI_COMMAND_STDOUT + 1))"}
     assert len({inputs["environment"]["KWOK_DRA_DEVICES"] for inputs in commands.values()}) == 3
 
@@ -312,8 +313,9 @@ def test_nodes_are_told_what_they_declare() -> None:
     made = run(pools_of({"name": "pool", "nodes": 2, "gpu": gpu}))
     found = made.resources["Command pool-declared"]
     assert found.inputs["create"] == found.inputs["update"]
-    assert '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}' in found.inputs["create"]
-    assert found.inputs["environment"]["KWOK_DRA_NODES"] == "pool-0 pool-1"
+    told = found.inputs["environment"]
+    assert told["KWOK_DRA_PATCH"] == '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}'
+    assert told["KWOK_DRA_NODES"] == "pool-0 pool-1"
     assert {"Node pool-0", "Node pool-1"} <= set(found.dependencies)
     assert all("Command pool-declared" in entry.dependencies for entry in made.of_kind("ResourceSlice").values())
     assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
@@ -327,9 +329,8 @@ def attached(**pool: Any) -> Recording:
 def test_taints_of_devices_that_failed_go_when_others_are_to_fail() -> None:
     found = attached().resources["Command pool-attached"]
     assert found.inputs["create"] == "true"
-    assert found.inputs["update"] == (
-        "kubectl delete devicetaintrules --selector kwok-dra/attach-fails=pool --ignore-not-found"
-    )
+    assert found.inputs["update"].startswith("kubectl delete devicetaintrules ")
+    assert found.inputs["environment"]["KWOK_DRA_SELECTOR"] == "kwok-dra/attach-fails=pool"
     assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
     assert "environment" not in found.replace_on_changes
     # With the old slice the device would be tried, fail and be tainted again.

@@ -34,6 +34,7 @@ DNS_SUBDOMAIN = (
 )
 DRIVER = "is not a driver name: use a DNS subdomain of at most 63 characters, such as gpu.example.com"
 QUANTITY = "is not a quantity: use a number with an optional unit, such as 96, 500m or 80Gi"
+TOO_LARGE = "is more than Kubernetes can count: use at most 9223372036854775807"
 RESOURCE = "is not a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu"
 QUALIFIED = (
     "is not a qualified name: use a C identifier of at most 32 characters, optionally after a domain of at most 63, "
@@ -183,10 +184,14 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
         (f"{POOL}.capacity", {"cpu": "lots"}, f".cpu: 'lots' {QUANTITY}"),
         (f"{POOL}.capacity", {"cpu": -1}, f".cpu: '-1' {QUANTITY}"),
         (f"{POOL}.capacity", {"cpu": True}, f".cpu: {TEXT} true"),
+        (f"{POOL}.capacity", {"cpu": "1e999999999"}, f".cpu: '1e999999999' {QUANTITY}"),
+        (f"{POOL}.capacity", {"cpu": "8Ei"}, f".cpu: '8Ei' {TOO_LARGE}"),
+        (f"{POOL}.capacity", {"cpu": 10**40}, f".cpu: '1{'0' * 40}' {TOO_LARGE}"),
+        (f"{POOL}.nodes", [[[[[["deep"]]]]]], f': {WHOLE} [[[[["…"]]]]]'),
         (f"{POOL}.capacity", {"a b": 1}, f".a b: 'a b' {RESOURCE}"),
         (f"{CLASS}.selectors", "true", ": has to be a list, but is 'true'"),
         (f"{CLASS}.selectors", [""], "[0]: must not be empty"),
-        (f"{CLASS}.selectors", ["x" * 10_241], "[0]: may have at most 10240 characters, but has more"),
+        (f"{CLASS}.selectors", ["x" * 10_241], "[0]: may have at most 10240 bytes, but has 10241"),
         (f"{CLASS}.selectors", ["true"] * 33, ": may have at most 32 entries, but has 33"),
         (
             f"{REQUEST}.deviceClass",
@@ -525,3 +530,19 @@ def test_workloads_without_names_share_no_template(dev: Configuration) -> None:
 def test_pools_have_a_limit_together(dev: Configuration) -> None:
     dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 2501} for number in range(2)]
     assert problems(dev) == ["nodePools: have 5002 nodes together; Kubernetes supports at most 5000 in a cluster"]
+
+
+def test_each_problem_is_one_line_whatever_is_in_it() -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load({"cluster": {"name": "x"}, "a\n  kwok-dra:b": 1, "nodePools": "\x1b[2J"})
+    _, *lines = str(raised.value).split("\n")
+    assert [line.partition(": ")[0] for line in lines] == ["  kwok-dra:a\\n  kwok-dra:b", "  kwok-dra:nodePools"]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_problems_are_in_the_order_of_numbers() -> None:
+    """Of digits of other scripts too, and of numbers that are too long to be one."""
+    keys = ["²", "9" * 5_000, "٣", "a10", "a9"]
+    with pytest.raises(ConfigurationError) as raised:
+        load({"cluster": {"name": "x"}} | dict.fromkeys(keys))
+    assert [problem.path for problem in raised.value.problems] == ["9" * 5_000, "a9", "a10", "²", "٣"]

@@ -435,6 +435,7 @@ def test_the_messages_of_the_readme_are_the_program_s() -> None:
         "docs/catalogue.md",
         "docs/configuration.md",
         "docs/performance.md",
+        "docs/reliability.md",
         "docs/scenarios.md",
     ],
 )

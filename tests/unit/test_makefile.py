@@ -64,6 +64,8 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "tools-1.36",
         "test",
         "lint",
+        "audit",
+        "lock",
         "bench",
         "clean",
     ]

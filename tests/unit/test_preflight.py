@@ -355,7 +355,8 @@ LIMITS: Cases = [
         stack(
             {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r0"], "matchAttribute": MODEL}])]
         ),
-        f"{CLAIM}.constraints[0]: has a request twice: name each once, or leave requests out for all of the claim",
+        f"{CLAIM}.constraints[0].requests: has a request twice: "
+        "name each once, or leave requests out for all of the claim",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({"capacity": {"my-memory": 1}})]),
@@ -376,6 +377,10 @@ MIG: Cases = [
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {}}]}),
         f"{POOL}.mig[0].profiles: has to have at least 1 entry, but has 0",
+    ),
+    (
+        stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 2**40}}]}),
+        f"{POOL}.mig[0].profiles.1g.10gb: may be at most 8, but is 1099511627776",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 0}}]}),
@@ -643,7 +648,7 @@ SELECTORS: Cases = [
     ),
     (
         selecting(f"device.attributes['{DRIVER}'].model.matches('[')"),
-        f"{REQUEST}.selectors[0]: invalid regular expression: missing ]: [, for device gpu-0 of pool a",
+        f"{REQUEST}.selectors[0]: matches('[') is not possible: invalid regular expression: missing ]: [",
     ),
     (
         selecting(f"device.attributes['{DRIVER}'].index > 'a'"),
@@ -748,6 +753,63 @@ CLAIMS: Cases = [
 ]
 
 
+ALL_OF_FIVE = [f"r{number}/a{other}" for number in range(5) for other in range(8)]
+LONG = "a" * 254
+FOUND_BY_PROPERTIES: list[tuple[Configuration, str]] = [
+    (
+        stack({"gpu": gpu(), "faults": [{"taint": {"key": f"a{number}"}, "nodes": [0]} for number in range(17)]}),
+        f"{POOL}.faults: give device gpu-0 of node a-0 17 taints; the Kubernetes API allows a device 16: "
+        "leave some out",
+    ),
+    (
+        stack({"gpu": gpu(firstGeneration=2**64)}),
+        f"{GPU}.firstGeneration: may be at most 9007199254740991, but is 18446744073709551616",
+    ),
+    (
+        stack({"gpu": gpu(), "labels": {f"{LONG}/x": ""}}),
+        f"{POOL}.labels.{LONG}/x: '{LONG}/x' is not a label's key: use a name such as nvidia.com/gpu.product",
+    ),
+    (
+        stack({"gpu": gpu(), "capacity": {"example.com/x": "1Ei"}}),
+        f"{POOL}: gives its nodes 1Ei of example.com/x, of which Kubernetes can count 9223372036854775",
+    ),
+    (
+        stack(
+            {"gpu": gpu()},
+            claims=[claim({"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 2**64}]})],
+        ),
+        f"{REQUEST}.tolerations[0].tolerationSeconds: may be at most 9007199254740991, but is 18446744073709551616",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim(constraints=[{"matchAttribute": MODEL, "requests": ALL_OF_FIVE}])]),
+        f"{CLAIM}.constraints[0].requests: may have at most 32 entries, but has 40",
+    ),
+    (
+        stack(
+            {"gpu": gpu()}, claims=[claim({}, config=[{"driver": DRIVER, "parameters": {}, "requests": ["r0"] * 2}])]
+        ),
+        f"{CLAIM}.config[0].requests: has a request twice: name each once, or leave requests out for all of the claim",
+    ),
+    (
+        stack({"gpu": gpu()}, claims=[claim({}, config=[{"driver": DRIVER, "parameters": {"a": float("nan")}}])]),
+        f"{CLAIM}.config[0]: has parameters with a number that JSON cannot write: leave it out",
+    ),
+    (
+        selecting("device.driver.matches('(')"),
+        f"{REQUEST}.selectors[0]: matches('(') is not possible: invalid regular expression: missing ): (",
+    ),
+    (
+        selecting("duration('x') < duration('1h')"),
+        f"{REQUEST}.selectors[0]: duration('x') is not possible: String to Duration conversion failed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("configuration", "expected"), FOUND_BY_PROPERTIES)
+def test_what_the_api_server_would_refuse(configuration: Configuration, expected: str) -> None:
+    assert problems(configuration) == [expected]
+
+
 @pytest.mark.parametrize(("configuration", "expected"), [*LIMITS, *MIG, *ADDRESSES, *VERSIONS, *SELECTORS, *CLAIMS])
 def test_what_is_wrong(configuration: Configuration, expected: str) -> None:
     assert problems(configuration) == expected.split("\n")
@@ -766,6 +828,7 @@ FILES = {
     "empty.yaml": "",
     "list.yaml": "- 1",
     "broken.yaml": "models: {a: [}",
+    "date.yaml": "models: {a: 2026-13-01}",
     "section.yaml": "model: {}\nmodels: {}",
     "sections.yaml": "models: [1]",
     "binary.yaml": "\xff\xfe\xff",
@@ -809,6 +872,11 @@ FILES = {
                 "found '}' in \"<byte string>\", line 1, column 14: models: {a: [} ^"
             ],
         ),
+        (
+            ["date.yaml"],
+            ["catalogue[0]: 'date.yaml' has a value that is not possible: month must be in 1..12"],
+        ),
+        (["a\0b"], ["catalogue[0]: 'a\\x00b' is not the path of a file: embedded null byte"]),
         (
             ["section.yaml"],
             [

@@ -68,7 +68,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "CALLS": str(calls),
             "KWOK_DRA_OBJECTS": json.dumps(wanted),
-            "KWOK_DRA_LOST": json.dumps(lost),
+            "KWOK_DRA_LOST": json.dumps([("v1", "Node", "", name) for name in lost]),
             "PULUMI_COMMAND_STDOUT": "" if before is None else json.dumps(before),
         }
         for name, value in (variables | environment).items():

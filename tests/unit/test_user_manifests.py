@@ -183,6 +183,13 @@ def problems(configuration: Object, folder: Path) -> list[str]:
         (None, "the file 'a.yaml' cannot be read: No such file or directory"),
         ("", "'a.yaml' has no Kubernetes object in it: leave it out"),
         ("a: [", "'a.yaml' is not YAML: while parsing a flow node"),
+        ("[" * 2_000, "'a.yaml' is nested too deeply"),
+        ("&a [*a]", "'a.yaml' has a value that is not possible: Circular reference detected"),
+        ("a: .nan", "'a.yaml' has a value that is not possible: Out of range float values are not JSON compliant"),
+        (
+            "a: !!binary aGk=",
+            "'a.yaml' has a value that is not possible: Object of type bytes is not JSON serializable",
+        ),
         ("- x", "document 1: is no Kubernetes object, which is a mapping with apiVersion, kind and metadata"),
         ("a: b", "document 1: has no apiVersion and no kind, which every Kubernetes object needs"),
         ("---\n{apiVersion: v1, kind: Pod}", "document 1: Pod has no metadata.name, a text"),
