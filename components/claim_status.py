@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import pulumi
 
+from components.cluster import ClusterComponent
 from components.gpu_node_pool import GpuNodePool
 from components.idle import sleep_until
-from components.kwok_cluster import KwokCluster
 from components.waiting import settled_objects
 from topology import drift, snapshot
 from topology.api_server import ApiServer, RefusedError, UnreachableError
 from topology.bulk import makers
-from topology.configuration import Topology
+from topology.configuration import Existing, Topology
 from topology.drift import Drifts
 from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
@@ -56,7 +56,7 @@ class ClaimStatus(pulumi.ComponentResource):
     def __init__(
         self,
         topology: Topology,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         pools: Sequence[GpuNodePool],
         *,
         depends_on: Sequence[Part],
@@ -143,7 +143,8 @@ def _answered(api: ApiServer, wanted: Sequence[str]) -> Sequence[Object] | None:
 def _without_answer(topology: Topology) -> Report:
     if pulumi.runtime.is_dry_run():
         return UNREACHABLE
-    raise pulumi.RunError(_unreachable(topology.cluster.name))
+    existing = topology.cluster.existing
+    raise pulumi.RunError(_no_answer(existing) if existing else _unreachable(topology.cluster.name))
 
 
 def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what: str) -> Report:
@@ -161,3 +162,7 @@ def _unreachable(cluster: str) -> str:
         f"with `kwokctl start cluster --name {cluster}`, or replace it and all in it with "
         "`pulumi up --replace '**command:local:Command**'`"
     )
+
+
+def _no_answer(existing: Existing) -> str:
+    return f"the cluster of context {existing.context} in {existing.kubeconfig} does not answer any more"

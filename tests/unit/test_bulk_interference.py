@@ -113,7 +113,7 @@ def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
     fleet().create(api, "gpu-0")
     api.asked.clear()
     path = slice_of(api)
-    remove_node(api, "gpu-0")
+    remove_node(api, "gpu-0", {})
     assert api.written == [f"DELETE {path}", f"DELETE {NODE}"]
 
 
@@ -135,7 +135,7 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch:
     pods.create(api, "job-0")
     api.before["DELETE"] = lambda: Answer(200, b"{}")
     with pytest.raises(RefusedError, match=r"^pod a/job-0 is not gone 0 s after its deletion$"):
-        remove_pod(api, "a", "job-0")
+        remove_pod(api, "a", "job-0", {})
 
 
 # Refusals.
@@ -151,9 +151,9 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch:
         (f"GET {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
         (f"PATCH {NODE}?", lambda api: fleet(labels={"a": "b"}).reconcile(api, "gpu-0")),
         (f"PATCH {NODE}/status", lambda api: fleet(capacity={"cpu": "8"}).reconcile(api, "gpu-0")),
-        (f"DELETE {SLICES}", lambda api: remove_node(api, "gpu-0")),
+        (f"DELETE {SLICES}", lambda api: remove_node(api, "gpu-0", {})),
         (f"DELETE {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
-        (f"DELETE {NODE}", lambda api: remove_node(api, "gpu-0")),
+        (f"DELETE {NODE}", lambda api: remove_node(api, "gpu-0", {})),
     ],
 )
 def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Callable[[FakeApiServer], None]) -> None:
