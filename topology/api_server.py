@@ -94,8 +94,9 @@ class ApiServer:
             raise UnreachableError(f"{'it' if self._content else file} does not say how to reach it: {error}") from None
 
     def close(self) -> None:
-        """Close the connections."""
-        self._server.connections.close()
+        """Close the connections, if there are any."""
+        if "_server" in self.__dict__:
+            self._server.connections.close()
 
     def get(self, path: str) -> Answer:
         """Read what is at `path`."""
