@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from topology import limits, nodes, snapshot
+from topology import limits, nodes
 from topology.apart import FLEET, beyond, kept_apart
 from topology.api_server import FORBIDDEN, NOT_FOUND, ApiServer, RefusedError, UnreachableError, at_once
 from topology.api_versions import RESOURCE_API_GROUP
@@ -18,6 +18,7 @@ from topology.manifest_preflight import Name, made_by_the_stack, misshapen_manif
 from topology.manifests import Manifest, given
 from topology.problems import Problem
 from topology.slices import resource_slices
+from topology.snapshot import LISTS, read
 from topology.strays import MAKERS, strays
 from topology.taints import rule_version
 from topology.user_manifests import group_of, namespace_of
@@ -28,7 +29,7 @@ PATH = "cluster.existing"
 NAMED_MAX = 3
 """So many objects of a kind are named one by one."""
 
-LISTS = snapshot.LISTS | {
+PATHS = LISTS | {
     "Namespace": "/api/v1/namespaces",
     "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
 }
@@ -206,7 +207,7 @@ def _taken_names(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
 
 def _read(api: ApiServer, kinds: Sequence[str], topology: Topology) -> Sequence[Any]:
     rules = {"DeviceTaintRule": f"/apis/{rule_version(topology.cluster.minor)}/devicetaintrules"}
-    found = snapshot.read(api, [f"{kind}={(LISTS | rules)[kind]}" for kind in kinds])
+    found = read(api, [f"{kind}={(PATHS | rules)[kind]}" for kind in kinds])
     if found is None:
         raise UnreachableError(f"{', '.join(kinds)} cannot be read")
     return found

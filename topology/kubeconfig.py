@@ -38,12 +38,14 @@ class KubeconfigError(Exception):
     """A kubeconfig that cannot be used; the message says why."""
 
 
-def current(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def current(content: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the cluster and the user of the current context.
 
     Raises:
         KubeconfigError: it is not one.
     """
+    if not isinstance(content, Mapping):
+        raise KubeconfigError("there is no kubeconfig in it")
     context = _named(content, "context", content.get("current-context"))
     return _named(content, "cluster", context.get("cluster")), _named(content, "user", context.get("user"))
 

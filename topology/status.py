@@ -292,7 +292,8 @@ def _leftovers(topology: Topology, objects: Sequence[Object]) -> Iterator[dict[s
 
 def _is_of(claim: Object, makers: Iterable[Maker]) -> bool:
     """Tell whether a claim was made for a pod of the stack, by the pod's name: it may be gone, and says no more."""
-    pods = [owner["name"] for owner in claim["metadata"]["ownerReferences"] if owner["kind"] == "Pod"]
+    owners = claim["metadata"].get("ownerReferences", [])
+    pods = [owner["name"] for owner in owners if owner["kind"] == "Pod"]
     namespace = claim["metadata"]["namespace"]
     return any(
         place == namespace and (pod == name or pod.startswith(f"{name}-")) for _, place, name in makers for pod in pods
