@@ -15,6 +15,8 @@ from components.program import PYTHON
 from topology.apart import FLEET
 from topology.configuration import Cluster, Reached
 
+UID_DIGITS = 8
+
 
 class ExistingCluster(ClusterComponent):
     """A cluster that somebody else runs, with KWOK in it, and a provider for it and no other.
@@ -83,14 +85,18 @@ class ExistingCluster(ClusterComponent):
         )
 
 
-def kubeconfig(fleet: str, reached: Reached) -> Path:
-    """Return where the kubeconfig of one context is kept: another cluster has another one."""
-    return kwokctl.workdir() / "existing" / f"{fleet}-{reached.uid[:8]}.yaml"
+def kubeconfigs(fleet: str) -> list[Path]:
+    """Return the kubeconfigs of the clusters in which the stack has, or was about to have, its fleet."""
+    return list(_folder().glob(f"{fleet}-{'[0-9a-f]' * UID_DIGITS}.yaml"))
+
+
+def _folder() -> Path:
+    return kwokctl.workdir() / "existing"
 
 
 def write(fleet: str, reached: Reached) -> Path:
     """Write the kubeconfig of the context, and nothing else of the user's; only we can read it."""
-    path = kubeconfig(fleet, reached)
+    path = _folder() / f"{fleet}-{reached.uid[:UID_DIGITS]}.yaml"  # another cluster has another one
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """A fleet in a cluster that is there already, with real nodes, pods and a real driver, and KWOK beside it."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -262,6 +263,7 @@ def test_a_fleet_comes_beside_what_is_real(project: Project, real: RealCluster) 
     real.start_kwok()
     users = real.kubeconfig.read_bytes()
     before = real_objects(real)
+    assert set(project.planned().values()) == {"create"}
     assert "warning" not in project.up()
     check_apart(real)
     outputs = project.outputs()
@@ -277,6 +279,8 @@ def test_a_fleet_comes_beside_what_is_real(project: Project, real: RealCluster) 
     assert real_objects(real) == before
     project.up("--expect-no-changes")
     assert project.planned() == {}
+    shown = project.run(sys.executable, "-m", "views", "--stack", "dev", "status").stdout
+    assert "9 of 9 claims allocated" in shown and "trainer" not in shown
 
 
 def check_apart(real: RealCluster) -> None:

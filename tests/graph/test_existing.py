@@ -116,3 +116,22 @@ def test_kubectl_is_needed(there: Cluster, configuration: Configuration, program
     (programs / "kwokctl").unlink()
     with pytest.raises(Exception, match="kubectl not found on PATH"):
         run(configuration)
+
+
+def test_a_stack_with_a_cluster_of_its_own_does_not_move(
+    there: Cluster, configuration: Configuration, tmp_path: Path
+) -> None:
+    own = tmp_path / "kwok" / "clusters" / "kwok-dra-dev" / "kubeconfig.yaml"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    recording = Recording()
+    with pytest.raises(Exception, match="this stack's objects are in a cluster of its own still"):
+        run(configuration, recording=recording)
+    assert recording.objects() == {}
+
+
+def test_nor_back(recording: Recording, there: Cluster) -> None:
+    again = Recording()
+    with pytest.raises(Exception, match="this stack's objects are in a cluster that is not its own still"):
+        run(stack_configuration("dev"), recording=again)
+    assert again.objects() == {}
