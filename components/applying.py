@@ -36,6 +36,8 @@ from topology.workloads import DEFAULT_NAMESPACE, Workload
 
 PROJECT = Path(__file__).resolve().parents[1]
 SECONDS_BETWEEN_REPORTS = 2
+SECONDS_BETWEEN_TRIES = 0.1
+HEALTH_SECONDS = 60
 
 
 def main() -> int:
@@ -52,8 +54,21 @@ def main() -> int:
 def create() -> None:
     """Create the objects."""
     batch = _batch()
+    _wait_for_health(ApiServer())
     _each("created", batch.maker.create, batch.names)
     batch.describe()
+
+
+def _wait_for_health(api: ApiServer) -> None:
+    """Wait until the API server of a new cluster has made what it needs itself.
+
+    With a thousand nodes to store as well it would be late, and the controller manager ends itself when the API server
+    is not healthy in ten seconds.
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go
+    """
+    end = time.monotonic() + HEALTH_SECONDS
+    while api.get("/healthz").status >= 500 and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def update() -> None:

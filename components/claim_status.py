@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pulumi
 
+from components import kwokctl
 from components.cluster import ClusterComponent
 from components.gpu_node_pool import GpuNodePool
 from components.idle import sleep_until
@@ -21,7 +22,6 @@ from topology.drift import Drifts
 from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
 
-ANSWER_SECONDS = 10
 SECONDS_BETWEEN_TRIES = 0.2
 
 
@@ -97,19 +97,20 @@ async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[
 
 
 def _status(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
+    api = ApiServer(kubeconfig)
     try:
-        return _read(topology, ApiServer(kubeconfig), generations)
+        return _read(topology, api, generations)
     except UnreachableError:
-        return _without_answer(topology)
+        return _without_answer(topology, api)
     except RefusedError as error:
         raise pulumi.RunError(str(error)) from None
 
 
 def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[str, int]]) -> Report:
     wanted = kinds(topology)
-    objects: Sequence[Object] | None = _answered(api, wanted)
+    objects: Sequence[Object] | None = _answered(api, wanted, topology.cluster.ready_timeout_seconds)
     if objects is None:
-        return _without_answer(topology)
+        return _without_answer(topology, api)
     drifts = drift.find(makers(topology, generations), objects)
     if pulumi.runtime.is_dry_run():
         return _report(topology, objects, drifts, "to be put right")
@@ -125,26 +126,35 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         lambda text: pulumi.log.info(text, ephemeral=True),
     )
     if objects is None:
-        return _without_answer(topology)
+        return _without_answer(topology, api)
     found = _report(topology, objects, drifts, "put right")
     if found.unexpected:
-        raise pulumi.RunError("\n".join(found.unexpected))
+        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, kwokctl.ended(topology.cluster.name))]))
     return found
 
 
-def _answered(api: ApiServer, wanted: Sequence[str]) -> Sequence[Object] | None:
+def _answered(api: ApiServer, wanted: Sequence[str], seconds: float) -> Sequence[Object] | None:
     """Read the objects; in an update, with patience for a cluster that somebody has just started again."""
-    end = time.monotonic() + (0 if pulumi.runtime.is_dry_run() else ANSWER_SECONDS)
+    end = time.monotonic() + (0 if pulumi.runtime.is_dry_run() else seconds)
     while (objects := snapshot.read(api, wanted)) is None and time.monotonic() < end:
         time.sleep(SECONDS_BETWEEN_TRIES)
     return objects
 
 
-def _without_answer(topology: Topology) -> Report:
+def _without_answer(topology: Topology, api: ApiServer) -> Report:
     if pulumi.runtime.is_dry_run():
         return UNREACHABLE
-    existing = topology.cluster.existing
-    raise pulumi.RunError(_no_answer(existing) if existing else _unreachable(topology.cluster.name))
+    existing, trouble = topology.cluster.existing, _trouble(api)
+    raise pulumi.RunError(_no_answer(existing, trouble) if existing else _unreachable(topology.cluster.name, trouble))
+
+
+def _trouble(api: ApiServer) -> str:
+    """Return what is wrong, if it still is."""
+    try:
+        api.get("/readyz").checked()
+    except (UnreachableError, RefusedError) as error:
+        return f": {error}"
+    return ""
 
 
 def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what: str) -> Report:
@@ -156,13 +166,16 @@ def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what:
     return found._replace(drift=listed, summary=f"{found.summary}, {count} {what}")
 
 
-def _unreachable(cluster: str) -> str:
+def _ended(log: str) -> str:
+    return f"{Path(log).stem} has ended, its log is {log}. Run `pulumi up` again, which starts it"
+
+
+def _unreachable(cluster: str, trouble: str) -> str:
     return (
-        f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it again "
-        f"with `kwokctl start cluster --name {cluster}`, or replace it and all in it with "
-        "`pulumi up --replace '**command:local:Command**'`"
+        f"cluster {cluster} does not answer{trouble}. Run `pulumi up` again, which starts what has ended. "
+        f"If that does not help, {kwokctl.REPLACE}"
     )
 
 
-def _no_answer(existing: Existing) -> str:
-    return f"the cluster of context {existing.context} in {existing.kubeconfig} does not answer any more"
+def _no_answer(existing: Existing, trouble: str) -> str:
+    return f"the cluster of context {existing.context} in {existing.kubeconfig} does not answer any more{trouble}"

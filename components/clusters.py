@@ -12,8 +12,8 @@ from topology.configuration import Reached, Topology
 from topology.taints import stages_for
 
 OTHER_CLUSTER = (
-    "kwok-dra:cluster.existing: this stack's objects are in {where} still, whose kubeconfig is {file}. Set the key back, run "
-    "`pulumi destroy`, which takes them away there, and then change it; nothing was changed"
+    "kwok-dra:cluster.existing: this stack's objects are in {where} still, whose kubeconfig is {file}. Set the key "
+    "back, run `pulumi destroy`, which takes them away there, and then change it; nothing was changed"
 )
 
 

@@ -19,8 +19,9 @@ class KwokCluster(ClusterComponent):
     """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
 
     It creates
-    - `command.local.Command`, which runs `components/kwokctl.py`: create, check and delete with kwokctl. A changed
-      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists;
+    - `command.local.Command`, which runs `components/kwokctl.py`: create, repair and delete with kwokctl. A changed
+      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists; so does a cluster
+      that is gone. One whose processes have ended is updated: they are started again;
     - `kubernetes.Provider` for that cluster and no other.
 
     A replaced cluster is empty, so its objects are replaced with it (`KubernetesObject`). The provider's identifier is
@@ -57,6 +58,8 @@ class KwokCluster(ClusterComponent):
         )
 
     def _create_command(self, cluster: Cluster, stages: str) -> local.Command:
+        owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        condition = kwokctl.condition(cluster.name, owner)
         return local.Command(
             cluster.name,
             create=f"{PYTHON} components/kwokctl.py create",
@@ -64,7 +67,9 @@ class KwokCluster(ClusterComponent):
             delete=f"{PYTHON} components/kwokctl.py delete",
             environment={
                 "KWOK_DRA_CLUSTER": cluster.name,
-                "KWOK_DRA_OWNER": f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}",
+                "KWOK_DRA_OWNER": owner,
+                "KWOK_DRA_ID": condition.id,
+                "KWOK_DRA_REPAIRS": str(condition.repairs),
                 "KWOK_DRA_KWOKCTL_CONFIG": kwokctl_configuration(cluster),
                 "KWOK_DRA_STAGES": stages,
                 "KWOK_DRA_KUBE_VERSION": cluster.kube_version,
@@ -77,6 +82,7 @@ class KwokCluster(ClusterComponent):
                 additional_secret_outputs=["stdout"],
                 replace_on_changes=[
                     "environment.KWOK_DRA_CLUSTER",
+                    "environment.KWOK_DRA_ID",
                     "environment.KWOK_DRA_KWOKCTL_CONFIG",
                     "environment.KWOK_DRA_STAGES",
                 ],

@@ -3,11 +3,13 @@
     python3 components/kwokctl.py create|update|delete
 
 `create` and `update` print one JSON object: the cluster's `id`, its `kubeconfig`, the path of that file and kwokctl's
-`workdir`.
-It uses the standard library only and reads its input from the environment, never from a command line:
+`workdir`. `update` repairs the cluster too: after a restart of the machine its files are there, its processes are not.
+Input comes from the environment, never from a command line:
 
     KWOK_DRA_CLUSTER         name of the cluster
     KWOK_DRA_OWNER           the stack it belongs to
+    KWOK_DRA_ID              the cluster's id: another one is another cluster
+    KWOK_DRA_REPAIRS         how often it has been repaired, this time included
     KWOK_DRA_KWOKCTL_CONFIG  the KwokctlConfiguration, in YAML
     KWOK_DRA_STAGES          the Stages that its kwok-controller plays too, in YAML
     KWOK_DRA_KUBE_VERSION    Kubernetes release, such as 1.37.2
@@ -39,9 +41,14 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
-PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from topology import processes
+
+PROJECT = Path(__file__).resolve().parents[1]
+
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 # These take another second and nothing here needs them: everybody is admin, whose group system:masters needs no role,
 # and fake pods have no priority class.
@@ -49,18 +56,28 @@ NOT_WAITED_FOR = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-
 READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WAITED_FOR)
 # What the Kubernetes client of Pulumi's provider accepts.
 OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+KWOK = "kwok-controller"
+NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 STAGES_FILE = "stages.yaml"  # as in topology/stages.py: this script uses the standard library only
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
 LOG_LINES = 5
 
 
+REPLACE = "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`"
 PORT_TAKEN = "bind: address already in use"
 """What a component says of a port that somebody else has."""
 
 
 class ClusterError(Exception):
     """Something that the user has to know, in one message."""
+
+
+class Condition(NamedTuple):
+    """Which cluster there is to be, and how often it will have been repaired."""
+
+    id: str
+    repairs: int
 
 
 # Where things are.
@@ -91,6 +108,23 @@ def built_kubernetes_versions(tools: Path) -> list[str]:
     return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
 
 
+def condition(cluster: str, owner: str) -> Condition:
+    """Return the id of the owner's cluster, and how often it has been repaired: once more if it has to be now.
+
+    Where there is no such cluster, never was or not any more, the id is a new one.
+    """
+    found = _Cluster(workdir(), cluster, owner)
+    note = found.note()
+    if note.get("owner") != owner or not note.get("id"):
+        return Condition(uuid.uuid4().hex, 0)
+    return Condition(note["id"], note.get("repairs", 0) + found.is_broken())
+
+
+def ended(cluster: str) -> list[str]:
+    """Return the log of each component of a cluster that should run and has ended."""
+    return _Cluster(workdir(), cluster, "").ended()
+
+
 def missing_programs() -> str:
     """Say which of the programs that this script needs are not on PATH, and what to do; empty if none."""
     missing = [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
@@ -110,14 +144,13 @@ def create() -> None:
 
     Another program may take a port that kwokctl has found free: then it is tried again, with other ports.
     """
-    cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
-    deadline = time.monotonic() + float(os.environ["KWOK_DRA_READY_TIMEOUT"])
+    cluster = _from_environment()
     for tries_left in (2, 1, 0):
-        cluster.claim_name()
+        cluster.claim_name(os.environ["KWOK_DRA_ID"])
         try:
             _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
             with one_at_a_time():
-                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], deadline)
+                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], _deadline())
             cluster.mark(state="created")
             cluster.describe()
             return
@@ -128,11 +161,12 @@ def create() -> None:
 
 
 @contextmanager
-def one_at_a_time(patience: float = 60) -> Iterator[None]:
-    """Let one cluster of this machine start at a time: kwokctl looks which ports are free, and only then takes them.
+def one_at_a_time(patience: float = 600) -> Iterator[None]:
+    """Let one kwokctl of this machine work at a time.
 
-    The lock is a name among Linux' abstract sockets, which is free again when its process ends, however that comes. Who
-    has waited `patience` seconds goes on without it.
+    It looks which ports are free, and only then takes them; and it writes a kubeconfig that clusters share, for which
+    it does not wait if another one does so. The lock is a name among Linux' abstract sockets, which is free again when
+    its process ends, however that comes. Who has waited `patience` seconds goes on without it.
     """
     end = time.monotonic() + patience
     with socket.socket(socket.AF_UNIX) as lock:
@@ -153,40 +187,55 @@ def _clean_up(cluster: _Cluster, error: BaseException) -> None:
 
 
 def update() -> None:
-    """Print the cluster again: nothing about it changes in place."""
-    cluster = _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"])
-    if not cluster.kubeconfig.exists():
+    """Repair the cluster if it is broken, and print it again: nothing else about it changes in place."""
+    cluster = _from_environment()
+    if not cluster.folder.exists():
         raise ClusterError(
-            f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. Run `pulumi destroy` and "
-            "then `pulumi up` to make it anew"
+            f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. `pulumi up` makes it anew"
         )
+    if cluster.is_broken():
+        kubeconfig = _parse(os.environ.get("PULUMI_COMMAND_STDOUT", "")).get("kubeconfig", "")
+        with one_at_a_time():
+            cluster.repair(kubeconfig, _deadline())
+    cluster.mark(repairs=int(os.environ["KWOK_DRA_REPAIRS"]))
     cluster.describe()
 
 
 def delete() -> None:
     """Delete the cluster that the previous output describes, where it was created.
 
-    It is fine if it is gone. A cluster that somebody else made in its place is left alone.
+    It is fine if it is gone; then processes of it may be left. A cluster that somebody else made in its place is left
+    alone.
     """
     previous = _parse(os.environ.get("PULUMI_COMMAND_STDOUT", ""))
-    cluster = _Cluster(Path(previous.get("workdir") or workdir()), os.environ["KWOK_DRA_CLUSTER"])
-    if previous and previous.get("id") != cluster.note().get("id"):
+    folder = Path(previous.get("workdir") or workdir())
+    cluster = _Cluster(folder, os.environ["KWOK_DRA_CLUSTER"], os.environ["KWOK_DRA_OWNER"])
+    if previous and cluster.folder.exists() and previous.get("id") != cluster.note().get("id"):
         return
     cluster.remove()
+
+
+def _from_environment() -> _Cluster:
+    return _Cluster(workdir(), os.environ["KWOK_DRA_CLUSTER"], os.environ["KWOK_DRA_OWNER"])
+
+
+def _deadline() -> float:
+    return time.monotonic() + float(os.environ["KWOK_DRA_READY_TIMEOUT"])
 
 
 class _Cluster:
     """A kwokctl cluster: its name, its folder and the processes in it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, owner: str) -> None:
         self.workdir = folder
         self.name = name
+        self.owner = owner
         self.folder = folder / "clusters" / name
         self.kubeconfig = kubeconfig(folder, name)
+        self.shared = shared_kubeconfig(folder)
         self.marker = self.folder / "kwok-dra.json"
-        self.owner = os.environ.get("KWOK_DRA_OWNER", "")
 
-    def claim_name(self) -> None:
+    def claim_name(self, new_id: str) -> None:
         """Make the cluster's folder, or raise if somebody else's cluster has it.
 
         What an interrupted create of the same stack left behind is removed.
@@ -204,7 +253,7 @@ class _Cluster:
             _end_kwokctl(left.get("kwokctl"))
             self.remove()
         self.folder.mkdir(mode=0o700, parents=True)
-        self.mark(state="creating", owner=self.owner, project=str(PROJECT), id=uuid.uuid4().hex)
+        self.mark(state="creating", owner=self.owner, project=str(PROJECT), id=new_id)
 
     def note(self) -> dict[str, Any]:
         """Return what is noted about the cluster in its folder; empty if this script did not make it."""
@@ -221,16 +270,59 @@ class _Cluster:
         document = self.folder / "kwokctl.yaml"
         document.write_text(configuration)
         (self.folder / STAGES_FILE).write_text(stages)
-        with self._kwokctl("create", "--config", str(document), environment=_binaries()) as process:
+        flags = ("--config", str(document), "--kubeconfig", str(self.shared))
+        with self._kwokctl("create", *flags, environment=_binaries()) as process:
             self.mark(kwokctl=process.pid)
             while process.poll() is None:
                 self._check_alive(deadline)
                 time.sleep(POLL_SECONDS)
         self.kubeconfig.chmod(0o600)
         Thread(target=self._warm_up, daemon=True).start()
-        while not self._ready():
-            self._check_alive(deadline)
-            time.sleep(POLL_SECONDS)
+        self._wait_until_ready(deadline)
+
+    def ended(self) -> list[str]:
+        """Return the logs of the components that have ended, though nobody has stopped them."""
+        names = [component for component, pid in self._pids().items() if not self._is_component(pid)]
+        return [str(self.folder / "logs" / f"{component}.log") for component in sorted(names)]
+
+    def is_broken(self) -> bool:
+        """Tell whether the kubeconfig or a component's process is gone; containers look after themselves."""
+        if not self.kubeconfig.exists():
+            return True
+        return (self.folder / "pids").exists() and (not self._pids() or bool(self.ended()))
+
+    def repair(self, kubeconfig: str, deadline: float) -> None:
+        """Put the kubeconfig back if it is gone, start the components that have ended and wait until all is ready."""
+        if not self.kubeconfig.exists():
+            self.kubeconfig.touch(mode=0o600)
+            self.kubeconfig.write_text(kubeconfig)
+        pids = self._components()
+        for pid in set(self._strays()).difference(pids.values()):
+            self._kill(pid)
+        self._start_again(deadline)
+        if (self.folder / "pids").exists() and KWOK not in pids:
+            self._give_nodes_to_kwok(deadline)
+
+    def _start_again(self, deadline: float) -> None:
+        with self._kwokctl("start") as process:
+            while process.poll() is None:
+                self._ready()  # or says at once why it never will be
+                time.sleep(POLL_SECONDS)
+        self._wait_until_ready(deadline)
+
+    def _give_nodes_to_kwok(self, deadline: float) -> None:
+        """Start KWOK once more, without the leases of the process before: minutes pass until these expire.
+
+        Until then it leaves nodes and their pods alone: `tryAcquireOrRenew` in
+        https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwok/controllers/node_lease_controller.go
+        """
+        pid = self._components()[KWOK]
+        self._kill(pid)
+        self._wait_for_end({KWOK: pid})
+        with suppress(OSError, HTTPException):
+            self._ask("DELETE", NODE_LEASES)
+        self._components()
+        self._start_again(deadline)
 
     def describe(self) -> None:
         """Print what the program needs to know, as JSON."""
@@ -242,23 +334,22 @@ class _Cluster:
 
     def remove(self) -> None:
         """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
-        pids = self._pids()
-        for component in [component for component, pid in pids.items() if not self._owns(pid)]:
-            # After a restart of the machine the number may be somebody else's, and kwokctl would kill it.
-            (self.folder / "pids" / f"{component}.pid").unlink()
-            del pids[component]
-        if (self.folder / "kwok.yaml").exists():
-            with self._kwokctl("delete") as process:
-                process.wait()
+        pids = self._components()
+        with one_at_a_time():
+            if (self.folder / "kwok.yaml").exists():
+                with self._kwokctl("delete", "--kubeconfig", str(self.shared)) as process:
+                    process.wait()
+            self._forget_if_last()
         for pid in self._strays():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            self._kill(pid)
             pids[f"process {pid}"] = pid
         self._wait_for_end(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
-        shared = shared_kubeconfig(self.workdir)
-        if shared.exists() and "contexts: null" in shared.read_text():  # this was the last cluster
-            shared.unlink()
+
+    def _forget_if_last(self) -> None:
+        """Remove what clusters share, if there is no other."""
+        if self.shared.exists() and "contexts: null" in self.shared.read_text():
+            self.shared.unlink()
             shutil.rmtree(self.workdir / "kubectl-cache", ignore_errors=True)
 
     @contextmanager
@@ -266,8 +357,9 @@ class _Cluster:
         self, verb: str, *flags: str, environment: dict[str, str] | None = None
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run kwokctl; at the end of the block it has ended, or is ended, and a failure raises its last words."""
-        shared = str(shared_kubeconfig(self.workdir))
-        command = ["kwokctl", "--name", self.name, *flags, verb, "cluster", "--kubeconfig", shared]
+        # That of a kwokctl that was killed: with it there, the kubeconfig cannot be written any more.
+        self.shared.with_name(f"{self.shared.name}.lock").unlink(missing_ok=True)
+        command = ["kwokctl", "--name", self.name, verb, "cluster", *flags]
         # What the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before what we know.
         variables = {**(environment or {}), **os.environ, "KWOK_WORKDIR": str(self.workdir)}
         variables.update(kubectl_environment(self.workdir, self.kubeconfig))
@@ -294,31 +386,57 @@ class _Cluster:
                 pids[file.stem] = int(text)
         return pids
 
-    def _owns(self, pid: int) -> bool:
-        program = _program(pid)
-        return not program or program.startswith(f"{self.folder}/bin/")
+    def _components(self) -> dict[str, int]:
+        """Return the process ids of the components that run, once there is no file of any other.
+
+        After a restart of the machine a number may be somebody else's, and kwokctl would kill it, or take it for a
+        component that runs; so it does with one that has ended and is not yet buried.
+        """
+        pids = self._pids()
+        for component in [component for component, pid in pids.items() if not self._is_component(pid)]:
+            (self.folder / "pids" / f"{component}.pid").unlink()
+            del pids[component]
+        return pids
+
+    def _is_component(self, pid: int) -> bool:
+        program = processes.program(pid)
+        return processes.running(pid) and (not program or program.startswith(f"{self.folder}/bin/"))
 
     def _strays(self) -> list[int]:
         """Find components that have no pid file: kwokctl was killed between starting one and noting it."""
-        pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-        return [pid for pid in pids if _program(pid).startswith(f"{self.folder}/bin/")]
+        return [pid for pid in processes.all_ids() if processes.program(pid).startswith(f"{self.folder}/bin/")]
+
+    def _kill(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def _wait_for_end(self, pids: dict[str, int]) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        while left := [component for component, pid in pids.items() if _running(pid)]:
+        while left := [component for component, pid in pids.items() if processes.running(pid)]:
             if time.monotonic() > deadline:
                 raise ClusterError(f"{', '.join(left)} of cluster {self.name} did not end; see {self.folder}")
             time.sleep(POLL_SECONDS)
 
+    def _wait_until_ready(self, deadline: float) -> None:
+        while not self._ready():
+            self._check_alive(deadline)
+            time.sleep(POLL_SECONDS)
+
     def _ready(self) -> bool:
         """Ask the API server, where that is possible without a kubectl: one takes from it what it needs to start."""
-        if not (self.folder / "pki").exists():  # of other runtimes than binary
+        if not (self.folder / "pki").exists():
             return self._kubectl("--request-timeout", "5s", "get", "--raw", READY).returncode == 0
-        with suppress(OSError, HTTPException):
-            return self._get(READY) == HTTPStatus.OK
-        return False
+        try:
+            return self._ask("GET", READY) == HTTPStatus.OK
+        except ssl.SSLCertVerificationError as error:
+            raise ClusterError(
+                f"the API server of cluster {self.name} shows a certificate that cannot be trusted: "
+                f"{error.verify_message}; {REPLACE}"
+            ) from None
+        except (OSError, HTTPException):
+            return False
 
-    def _get(self, path: str, accept: str = "*/*") -> int:
+    def _ask(self, method: str, path: str, accept: str = "*/*") -> int:
         """Return the status of the API server's answer."""
         pki = self.folder / "pki"
         trust = ssl.create_default_context(cafile=str(pki / "ca.crt"))
@@ -326,17 +444,17 @@ class _Cluster:
         server = re.search(r"server: https://(.+):([0-9]+)", self.kubeconfig.read_text())
         host, port = server.groups() if server else ("", "0")
         with closing(HTTPSConnection(host, int(port), context=trust, timeout=5)) as connection:
-            connection.request("GET", path, headers={"Accept": accept})
+            connection.request(method, path, headers={"Accept": accept})
             return connection.getresponse().status
 
     def _warm_up(self) -> None:
         """Have the API server make the description of its APIs now, which the provider waits a second for later on."""
         with suppress(OSError, HTTPException):
-            self._get("/openapi/v2", OPENAPI)
+            self._ask("GET", "/openapi/v2", OPENAPI)
 
     def _check_alive(self, deadline: float) -> None:
         for component, pid in self._pids().items():
-            if not _running(pid):
+            if not processes.running(pid):
                 log = self.folder / "logs" / f"{component}.log"
                 text = log.read_text() if log.exists() else ""
                 raise ClusterError(
@@ -350,7 +468,7 @@ class _Cluster:
             )
 
 
-# Programs, ports and processes.
+# Programs and ports.
 
 
 def _binaries() -> dict[str, str]:
@@ -407,36 +525,11 @@ def _parse(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    # A zombie has ended once its last thread has: until then it holds its ports.
-    state = _proc(pid, "stat").rpartition(b")")[2].split()
-    return state[:1] != [b"Z"] or len(list(Path("/proc", str(pid), "task").glob("*"))) > 1
-
-
-def _program(pid: int) -> str:
-    """Return the path with which a process was started; empty if that cannot be known."""
-    return os.fsdecode(_proc(pid, "cmdline").partition(b"\0")[0])
-
-
-def _proc(pid: int, name: str) -> bytes:
-    """Read a file of /proc; empty where there is none, or no such process any more."""
-    try:
-        return Path("/proc", str(pid), name).read_bytes()
-    except OSError:
-        return b""
-
-
 def _end_kwokctl(pid: int | None) -> None:
     """End the kwokctl of an interrupted create, if it is still at work."""
-    if pid and b"kwokctl" in _proc(pid, "cmdline"):
+    if pid and "kwokctl" in processes.command_line(pid):
         os.kill(pid, signal.SIGKILL)
-        while _running(pid):
+        while processes.running(pid):
             time.sleep(POLL_SECONDS)
 
 

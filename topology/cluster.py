@@ -16,6 +16,12 @@ secrets, and again whenever the cluster has grown; there are no kubelets here.
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/ttl/ttl_controller.go
 """
 
+ALONE = {"key": "leader-elect", "value": "false"}
+"""There is one of each, so none has to be elected: a leader that is late to say that it still is one, on a machine that
+has a lot to do, ends itself, and nobody starts it again.
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go
+"""
+
 
 def kwokctl_configuration(cluster: Cluster) -> str:
     """Render `cluster` as a KwokctlConfiguration in YAML.
@@ -49,7 +55,8 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     if cluster.runtime == "binary":
         document["componentsPatches"] = [
             {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
-            {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": CONTROLLERS}]},
+            {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": CONTROLLERS}, ALONE]},
+            {"name": "kube-scheduler", "extraArgs": [ALONE]},
         ]
     return yaml.safe_dump(document, sort_keys=False)
 

@@ -55,7 +55,7 @@ class Report(NamedTuple):
     """Objects that somebody has deleted or edited."""
 
 
-UNREACHABLE = Report([], [], [], "the cluster cannot be reached", [])
+UNREACHABLE = Report([], [], [], "the cluster cannot be reached; an update starts what has ended again", [])
 
 
 def expectation(applied: Workload | Manifests) -> Expected:

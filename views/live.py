@@ -73,8 +73,8 @@ def _objects(topology: Topology, api: ApiServer, no_answer: str) -> Sequence[Obj
 
 def _no_answer(cluster: str) -> str:
     return (
-        f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "
-        f"again with `kwokctl start cluster --name {cluster}`"
+        f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Run "
+        "`pulumi up`, which starts them again"
     )
 
 

@@ -196,10 +196,10 @@ class Project:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def kill(pid: int) -> None:
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Kill a process that may have ended already."""
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def processes_of(folder: Path) -> list[int]:

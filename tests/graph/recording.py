@@ -17,6 +17,7 @@ from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
+from components.kwokctl import Condition
 from topology import drift, snapshot
 from topology.api_server import ApiServer
 from topology.progress import Expected
@@ -278,8 +279,9 @@ def run(
     with (
         mock.patch.object(snapshot, "read", cluster.read),
         mock.patch.object(drift, "heal", return_value=False),
-        mock.patch("components.claim_status.ANSWER_SECONDS", 0),
+        mock.patch("components.kwokctl.condition", return_value=Condition("an id", 0)),
         mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
+        mock.patch("components.claim_status._answered", lambda api, wanted, _: snapshot.read(api, wanted)),
     ):
         contextvars.copy_context().run(in_fresh_context)
     return recording

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.graph.recording import Recording, run, stack_configuration
+from tests.graph.recording import KUBECONFIG, Recording, run, stack_configuration
 from topology.configuration import Topology
 
 DEV = stack_configuration("dev")
@@ -109,10 +109,10 @@ def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.Mon
         ),
         (
             None,
-            "cluster kwok-dra-dev does not answer; after a restart of the machine its processes are gone. Start it "
-            "again with `kwokctl start cluster --name kwok-dra-dev`, or replace it and all in it with "
-            "`pulumi up --replace '**command:local:Command**'`",
-            "the cluster cannot be reached",
+            f"cluster kwok-dra-dev does not answer: {KUBECONFIG} does not say how to reach it: [Errno 2] No such file "
+            f"or directory: '{KUBECONFIG}'. Run `pulumi up` again, which starts what has ended. If that does not help, "
+            "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`",
+            "the cluster cannot be reached; an update starts what has ended again",
         ),
     ],
     ids=["pods that do not run", "a cluster that does not answer"],
@@ -124,3 +124,13 @@ def test_what_fails_an_update_is_only_reported_by_a_preview(
         run(DEV, objects=objects)
     assert str(raised.value) == message
     assert run(DEV, preview=True, objects=objects).outputs["Stack kwok-dra-dev"]["summary"] == summary
+
+
+def test_a_component_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it no pod comes to run, and nothing says why."""
+    monkeypatch.setattr("components.kwokctl.ended", lambda _: ["/state/logs/kube-scheduler.log"])
+    with pytest.raises(pulumi.RunError) as raised:
+        run(DEV, objects=[])
+    assert str(raised.value).splitlines()[-1] == (
+        "kube-scheduler has ended, its log is /state/logs/kube-scheduler.log. Run `pulumi up` again, which starts it"
+    )

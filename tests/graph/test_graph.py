@@ -192,6 +192,8 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
     assert environment == {
         "KWOK_DRA_CLUSTER": "kwok-dra-dev",
         "KWOK_DRA_OWNER": "organization/kwok-dra/dev",
+        "KWOK_DRA_ID": "an id",
+        "KWOK_DRA_REPAIRS": "0",
         "KWOK_DRA_KUBE_VERSION": "1.37.2",
         "KWOK_DRA_APISERVER_PORT": str(cluster.get("kubeApiserverPort", "")),
         "KWOK_DRA_READY_TIMEOUT": str(cluster.get("readyTimeoutSeconds", 300)),

@@ -55,6 +55,25 @@ def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return program
 
 
+def test_a_new_cluster_is_left_alone_until_it_is_healthy(
+    api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [Answer(500, b"[-]poststarthook/rbac/bootstrap-roles failed"), Answer(200, b"ok")]
+    written: list[list[str]] = []
+
+    def get(path: str) -> Answer:
+        if path != "/healthz":
+            return FakeApiServer.get(api, path)
+        written.append(api.written)
+        return answers.pop(0)
+
+    monkeypatch.setattr(applying, "SECONDS_BETWEEN_TRIES", 0)
+    monkeypatch.setattr(api, "get", get)
+    run("create")
+    assert (answers, written) == ([], [[], []])
+    assert api.names("nodes") == ["gpu-0", "gpu-1", "gpu-2"]
+
+
 def nodes_asked(api: FakeApiServer, *verbs: str) -> set[str]:
     """Return the nodes that were read or written."""
     found = [line.split(" ") for line in api.asked]

@@ -17,9 +17,12 @@ def options(**cluster: object) -> dict[str, Any]:
     document = yaml.safe_load(kwokctl_configuration(Cluster.model_validate({"name": "x"} | cluster)))
     patches = document.pop("componentsPatches", None)
     binary = document["options"]["runtime"] == "binary"
+    alone = {"key": "leader-elect", "value": "false"}
+    controllers = {"key": "controllers", "value": "*,-ttl-controller"}
     wanted = [
         {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": "stages.yaml"}]},
-        {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": "*,-ttl-controller"}]},
+        {"name": "kube-controller-manager", "extraArgs": [controllers, alone]},
+        {"name": "kube-scheduler", "extraArgs": [alone]},
     ]
     assert patches == (wanted if binary else None)
     assert document.keys() == {"apiVersion", "kind", "options"}

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from components import kwokctl
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "components" / "kwokctl.py"
 OWNER = "organization/kwok-dra/dev"
+ID = "an id"
 
 DOWNLOAD = "kwokctl gets the programs of the control plane itself; the first time that takes a while\n"
 ENDED = "kube-apiserver of cluster dev ended while it was starting:"
@@ -35,8 +37,8 @@ arguments = sys.argv[1:]
 scenario = os.environ["SCENARIO"]
 record = pathlib.Path(os.environ["RECORD"])
 cluster = pathlib.Path(os.environ["KWOK_WORKDIR"], "clusters", arguments[arguments.index("--name") + 1])
-shared = pathlib.Path(arguments[arguments.index("--kubeconfig") + 1])
-verb = "create" if "create" in arguments else "delete"
+shared = pathlib.Path(arguments[arguments.index("--kubeconfig") + 1]) if "--kubeconfig" in arguments else None
+(verb,) = {{"create", "start", "delete"}}.intersection(arguments)
 document = pathlib.Path(arguments[arguments.index("--config") + 1]).read_text() if "--config" in arguments else ""
 with open(record / "calls", "a") as calls:
     call = {{"verb": verb, "arguments": arguments, "document": document, "environment": dict(os.environ)}}
@@ -56,6 +58,8 @@ def start(component, ended=False):
     (cluster / "pids" / f"{{component}}.pid").write_text(f"{{process.pid}}\\n")
 
 note(os.getpid(), "kwokctls")
+if shared and shared.with_name("kubeconfig.lock").exists():
+    sys.exit("kubeconfig.lock: file exists")
 print("kwokctl says a lot")
 if verb == "delete":
     if scenario == "cannot delete":
@@ -72,6 +76,14 @@ if verb == "delete":
     (cluster / "kwok.yaml").unlink()
     if shared.exists():
         shared.write_text(shared.read_text().replace(f"name: kwok-{{cluster.name}}", "null"))
+    sys.exit()
+
+if verb == "start":
+    if scenario == "cannot start":
+        sys.exit("no such file")
+    for component in ("etcd", "kwok-controller"):
+        if not (cluster / "pids" / f"{{component}}.pid").exists():
+            start(component)
     sys.exit()
 
 if scenario == "fails at once":
@@ -123,6 +135,8 @@ class Machine:
             "KWOK_WORKDIR": str(self.workdir),
             "KWOK_DRA_CLUSTER": "dev",
             "KWOK_DRA_OWNER": OWNER,
+            "KWOK_DRA_ID": ID,
+            "KWOK_DRA_REPAIRS": "0",
             "KWOK_DRA_KWOKCTL_CONFIG": "kind: KwokctlConfiguration\n",
             "KWOK_DRA_STAGES": "kind: Stage\n",
             "KWOK_DRA_KUBE_VERSION": "1.37.2",
@@ -184,6 +198,13 @@ class Machine:
         assert not self.cluster.exists()
         assert not self.shared.exists()
 
+    def end_all(self) -> None:
+        """End all that kwokctl has started, for good."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        while any(running(pid) for pid in self.processes()):
+            time.sleep(0.01)
+
     def leave_behind(self, **marker: object) -> None:
         """Leave what an interrupted create leaves: files, a process, no kubeconfig."""
         self.create()
@@ -226,7 +247,7 @@ def other_process() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_create_prints_the_cluster_and_nothing_else(machine: Machine) -> None:
     assert machine.create() == {
-        "id": json.loads(machine.marker.read_text())["id"],
+        "id": ID,
         "kubeconfig": "certificates of dev",
         "kubeconfigPath": str(machine.cluster / "kubeconfig.yaml"),
         "workdir": str(machine.workdir),
@@ -250,8 +271,8 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
     (call,) = machine.calls("create")
     config = str(machine.cluster / "kwokctl.yaml")
     assert call["arguments"] == [
-        *("--name", "dev", "--config", config),
-        *("create", "cluster", "--kubeconfig", str(machine.shared)),
+        *("--name", "dev", "create", "cluster"),
+        *("--config", config, "--kubeconfig", str(machine.shared)),
     ]
     assert call["document"] == values["KWOK_DRA_KWOKCTL_CONFIG"]
     assert (machine.cluster / kwokctl.STAGES_FILE).read_text() == values["KWOK_DRA_STAGES"]
@@ -263,9 +284,8 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
 def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
     machine.create()
     note = json.loads(machine.marker.read_text())
-    assert len(note.pop("id")) == 32
     assert isinstance(note.pop("kwokctl"), int)
-    assert note == {"state": "created", "owner": OWNER, "project": str(ROOT)}
+    assert note == {"state": "created", "owner": OWNER, "project": str(ROOT), "id": ID}
 
 
 @pytest.mark.parametrize(
@@ -370,6 +390,15 @@ def test_an_interrupted_create_leaves_nothing(machine: Machine, number: signal.S
     machine.assert_nothing_left()
 
 
+@pytest.mark.parametrize("verb", ["create", "delete"])
+def test_the_lock_of_a_kwokctl_that_was_killed(machine: Machine, verb: str) -> None:
+    if verb == "delete":
+        machine.create()
+    machine.workdir.mkdir(parents=True, exist_ok=True)
+    (machine.workdir / "kubeconfig.lock").touch()
+    assert machine.run(verb).returncode == 0
+
+
 def test_update_prints_the_cluster_again(machine: Machine) -> None:
     printed = machine.create()
     done = machine.run("update")
@@ -379,9 +408,121 @@ def test_update_prints_the_cluster_again(machine: Machine) -> None:
 
 def test_update_of_a_cluster_that_is_gone(machine: Machine) -> None:
     assert machine.error("update") == (
-        f"cluster dev is gone: its folder {machine.cluster} does not exist. Run `pulumi destroy` and then `pulumi up` "
-        "to make it anew\n"
+        f"cluster dev is gone: its folder {machine.cluster} does not exist. `pulumi up` makes it anew\n"
     )
+
+
+@pytest.fixture
+def conditions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], kwokctl.Condition]:
+    """Return a function that tells the condition of the stack's cluster."""
+    monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
+    return lambda: kwokctl.condition("dev", OWNER)
+
+
+def test_a_cluster_that_never_was_gets_an_id(conditions: Callable[[], kwokctl.Condition]) -> None:
+    first, second = conditions(), conditions()
+    assert first.id != second.id
+    assert (first.repairs, second.repairs) == (0, 0)
+
+
+def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwokctl.Condition]) -> None:
+    machine.create()
+    assert conditions() == (ID, 0)
+
+
+@pytest.mark.parametrize("marker", [None, {"owner": "organization/kwok-dra/other", "id": ID}, {"owner": OWNER}])
+def test_the_cluster_of_somebody_else_gets_another_id(
+    machine: Machine, conditions: Callable[[], kwokctl.Condition], marker: dict[str, str] | None
+) -> None:
+    machine.create()
+    machine.marker.unlink() if marker is None else machine.marker.write_text(json.dumps(marker))
+    assert len(conditions().id) == 32
+
+
+def break_kubeconfig(machine: Machine) -> None:
+    """Delete it."""
+    (machine.cluster / "kubeconfig.yaml").unlink()
+
+
+def break_processes(machine: Machine) -> None:
+    """End them, as a restart of the machine does."""
+    machine.end_all()
+
+
+def break_pids(machine: Machine) -> None:
+    """End them and forget them, as `kwokctl stop cluster` does."""
+    machine.end_all()
+    (machine.cluster / "pids" / "etcd.pid").unlink()
+
+
+def take_the_number(machine: Machine) -> None:
+    """End the process, and let another program have its number."""
+    machine.end_all()
+    (machine.cluster / "pids" / "etcd.pid").write_text(str(os.getpid()))
+
+
+BREAKS = [break_kubeconfig, break_processes, break_pids, take_the_number]
+
+
+@pytest.mark.parametrize("do_break", BREAKS)
+def test_a_broken_cluster_is_repaired(
+    machine: Machine, conditions: Callable[[], kwokctl.Condition], do_break: Callable[[Machine], None]
+) -> None:
+    printed = machine.create()
+    do_break(machine)
+    assert conditions() == (ID, 1)
+    ended = [str(machine.cluster / "logs" / "etcd.log")] if do_break in (break_processes, take_the_number) else []
+    assert kwokctl.ended("dev") == ended
+    done = machine.run("update", KWOK_DRA_REPAIRS="1", PULUMI_COMMAND_STDOUT=json.dumps(printed))
+    assert (done.returncode, json.loads(done.stdout)) == (0, printed)
+    assert running(machine.processes()[-1])
+    assert (machine.cluster / "kubeconfig.yaml").stat().st_mode & 0o777 == 0o600
+    assert conditions() == (ID, 1)
+    assert machine.run("delete").returncode == 0
+    machine.assert_nothing_left()
+
+
+def test_a_component_without_a_file_is_ended_before_it_is_started_again(machine: Machine) -> None:
+    """Two would want the same port."""
+    machine.create()
+    (machine.cluster / "pids" / "etcd.pid").unlink()
+    assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
+    assert [running(pid) for pid in machine.processes()][:2] == [False, True]
+
+
+def test_kwok_begins_anew_with_the_nodes(machine: Machine) -> None:
+    """A second time, once the leases of the one before are gone; as long as one runs it is left alone."""
+    machine.create()
+    machine.run("update", KWOK_DRA_REPAIRS="1")
+    assert not machine.calls("start")
+    machine.end_all()
+    machine.run("update", KWOK_DRA_REPAIRS="1")
+    assert len(machine.calls("start")) == 2
+    assert [running(pid) for pid in machine.processes()] == [False, True, False, True]
+    os.kill(machine.processes()[1], signal.SIGKILL)
+    machine.run("update", KWOK_DRA_REPAIRS="2")
+    assert len(machine.calls("start")) == 3
+
+
+def test_a_sound_cluster_is_not_started_again(machine: Machine) -> None:
+    machine.create()
+    assert machine.run("update").returncode == 0
+    assert not machine.calls("start")
+
+
+def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Callable[[], kwokctl.Condition]) -> None:
+    machine.create()
+    break_processes(machine)
+    said = machine.error("update", "cannot start", KWOK_DRA_REPAIRS="1")
+    assert said == "kwokctl could not start cluster dev:\n  kwokctl says a lot\n  no such file\n"
+    assert conditions() == (ID, 1)
+
+
+def test_delete_ends_the_processes_of_a_cluster_whose_files_are_gone(machine: Machine) -> None:
+    printed = machine.create()
+    shutil.rmtree(machine.cluster)
+    assert machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps(printed)).returncode == 0
+    assert not any(running(pid) for pid in machine.processes())
 
 
 @pytest.mark.parametrize("scenario", ["", "slow to end"])

@@ -1,0 +1,67 @@
+"""Cycles of up, change, refresh and destroy leave what one of them leaves: nothing grows.
+
+`CYCLES=100 make test ARGS=tests/e2e/test_long_life.py` goes through more of them.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.e2e.project import Project, processes_of
+
+CYCLES = int(os.environ.get("CYCLES", "3"))
+KEPT_BY_PULUMI = ("history", "backups")
+"""What its local backend keeps of each update: https://www.pulumi.com/docs/iac/concepts/state-and-backends/"""
+
+
+class Size(NamedTuple):
+    """What a stack takes."""
+
+    resources: int
+    state_bytes: int
+    processes: int
+    files: frozenset[Path]
+
+
+def size(project: Project) -> Size:
+    """Measure the stack as it is now."""
+    state = project.run("pulumi", "stack", "export").stdout
+    resources = json.loads(state)["deployment"].get("resources", [])
+    files = {path.relative_to(project.folder) for path in project.folder.rglob("*") if path.is_file()}
+    lasting = {path for path in files if not set(KEPT_BY_PULUMI) & set(path.parts) and "etcd" not in path.parts}
+    return Size(len(resources), len(state), len(processes_of(project.folder)), frozenset(lasting))
+
+
+def configure(project: Project, replicas: int, cpu: int) -> None:
+    """Edit the stack: one workload on two nodes."""
+    with project.configuration() as config:
+        config["workloads"][0]["replicas"] = replicas
+        config["nodePools"][0] |= {"nodes": 2, "capacity": {"cpu": cpu}}
+
+
+def cycle(project: Project) -> tuple[Size, Size]:
+    """Go through one cycle, and return what the stack takes when it is up and when it is gone."""
+    configure(project, 1, 8)
+    project.up()
+    configure(project, 2, 9)  # nodes are replaced
+    project.up()
+    project.run("pulumi", "refresh", "--yes", "--skip-preview")
+    project.up("--expect-no-changes")
+    configure(project, 1, 8)
+    project.up()
+    up = size(project)
+    project.destroy()
+    return up, size(project)
+
+
+def test_nothing_grows(project: Project) -> None:
+    first_up, first_gone = cycle(project)
+    for number in range(1, CYCLES):
+        up, gone = cycle(project)
+        print(f"cycle {number + 1}: {up.state_bytes} bytes of state, {up.processes} processes, {len(up.files)} files")
+        assert up.resources == first_up.resources
+        assert up.state_bytes < 1.2 * first_up.state_bytes  # conditions and times are not the same each time
+        assert up.processes == first_up.processes
+        assert up.files == first_up.files
+        assert gone == first_gone

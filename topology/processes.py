@@ -1,0 +1,42 @@
+"""Processes of this machine, as Linux tells of them in /proc.
+
+https://man7.org/linux/man-pages/man5/proc.5.html
+"""
+
+import os
+from pathlib import Path
+
+
+def all_ids() -> list[int]:
+    """Return the ids of all processes."""
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+
+
+def running(pid: int) -> bool:
+    """Tell whether a process has not ended; a zombie has, once its last thread has: until then it holds its ports."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    state = _read(pid, "stat").rpartition(b")")[2].split()
+    return state[:1] != [b"Z"] or len(list(Path("/proc", str(pid), "task").glob("*"))) > 1
+
+
+def program(pid: int) -> str:
+    """Return the path with which a process was started; empty if that cannot be known."""
+    return command_line(pid).partition("\0")[0]
+
+
+def command_line(pid: int) -> str:
+    """Return a process' arguments, each with a NUL behind it; empty if they cannot be known."""
+    return os.fsdecode(_read(pid, "cmdline"))
+
+
+def _read(pid: int, name: str) -> bytes:
+    """Read a file of /proc; empty where there is none, or no such process any more."""
+    try:
+        return Path("/proc", str(pid), name).read_bytes()
+    except OSError:
+        return b""
