@@ -2,13 +2,12 @@
 
 import pulumi
 
-from components import ClaimStatus, DeviceClasses, GpuNodePool, KwokCluster, Removals, SharedObjects, apply_all
+from components import ClaimStatus, DeviceClasses, GpuNodePool, Removals, SharedObjects, apply_all, cluster_for
 from components.stack_configuration import load_topology
-from topology.taints import stages_for
 
 topology = load_topology()
 
-cluster = KwokCluster(topology.cluster, stages_for(topology))
+cluster = cluster_for(topology)
 removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster, catalogue=topology.catalogue) for pool in topology.node_pools]

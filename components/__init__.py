@@ -4,9 +4,9 @@ from components.applied import apply_all
 from components.applied_manifests import AppliedManifests
 from components.claim_status import ClaimStatus
 from components.claim_workload import ClaimWorkload
+from components.clusters import cluster_for
 from components.device_classes import DeviceClasses
 from components.gpu_node_pool import GpuNodePool
-from components.kwok_cluster import KwokCluster
 from components.removals import Removals
 from components.shared_objects import SharedObjects
 
@@ -16,8 +16,8 @@ __all__ = [
     "ClaimWorkload",
     "DeviceClasses",
     "GpuNodePool",
-    "KwokCluster",
     "Removals",
     "SharedObjects",
     "apply_all",
+    "cluster_for",
 ]

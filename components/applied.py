@@ -8,7 +8,7 @@ import pulumi
 
 from components.applied_manifests import AppliedManifests
 from components.claim_workload import ClaimWorkload
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from components.shared_objects import SharedObjects
 from topology import namespaces
 from topology.configuration import Topology
@@ -17,7 +17,7 @@ from topology.workloads import Workload, in_order
 
 
 def apply_all(
-    topology: Topology, cluster: KwokCluster, *, shared: SharedObjects, depends_on: Sequence[pulumi.Resource]
+    topology: Topology, cluster: ClusterComponent, *, shared: SharedObjects, depends_on: Sequence[pulumi.Resource]
 ) -> list[ClaimWorkload | AppliedManifests]:
     """Create all workloads and manifests of `topology` after `depends_on`, each after those that it names."""
     awaited = {name for entry in topology.applied for name in entry.after}

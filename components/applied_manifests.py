@@ -5,8 +5,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 import pulumi
 from pulumi_command import local
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from components.settled import settled
 from topology.manifests import Manifest
 from topology.status import expectation
@@ -34,7 +34,7 @@ class AppliedManifests(pulumi.ComponentResource):
     def __init__(
         self,
         manifests: Manifests,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         *,
         service_accounts: Sequence[Manifest] = (),
         claims: MutableMapping[tuple[str, str, str], KubernetesObject],

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, Protocol
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology.api_server import ApiServer, RefusedError, UnreachableError, at_once
-from topology.bulk import BarePods, Fleet, is_empty, remove_node, remove_pod
+from topology.bulk import BarePods, Fleet, is_empty, marked, remove_node, remove_pod
 from topology.catalogue import with_files
 from topology.configuration import NodePool
 from topology.workloads import DEFAULT_NAMESPACE, Workload
@@ -157,9 +157,11 @@ def _written() -> dict[str, Any]:
 
 def _remove(api: ApiServer, name: str) -> None:
     if _is_of_pods():
-        remove_pod(api, _written().get("namespace", DEFAULT_NAMESPACE), name)
+        remove_pod(
+            api, _written().get("namespace", DEFAULT_NAMESPACE), name, marked(_written().get("nodeSelector", {}))
+        )
     else:
-        remove_node(api, name)
+        remove_node(api, name, marked(_written().get("labels", {})))
 
 
 def _previous() -> tuple[dict[str, None], list[str]]:

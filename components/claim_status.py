@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import pulumi
 
 from components import kwokctl
+from components.cluster import ClusterComponent
 from components.gpu_node_pool import GpuNodePool
 from components.idle import sleep_until
-from components.kwok_cluster import KwokCluster
 from components.waiting import settled_objects
 from topology import drift, snapshot
 from topology.api_server import ApiServer, RefusedError, UnreachableError
 from topology.bulk import makers
-from topology.configuration import Topology
+from topology.configuration import Existing, Topology
 from topology.drift import Drifts
 from topology.progress import Object
 from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
@@ -56,7 +56,7 @@ class ClaimStatus(pulumi.ComponentResource):
     def __init__(
         self,
         topology: Topology,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         pools: Sequence[GpuNodePool],
         *,
         depends_on: Sequence[Part],
@@ -144,7 +144,8 @@ def _answered(api: ApiServer, wanted: Sequence[str], seconds: float) -> Sequence
 def _without_answer(topology: Topology, api: ApiServer) -> Report:
     if pulumi.runtime.is_dry_run():
         return UNREACHABLE
-    raise pulumi.RunError(_unreachable(topology.cluster.name, _trouble(api)))
+    existing, trouble = topology.cluster.existing, _trouble(api)
+    raise pulumi.RunError(_no_answer(existing, trouble) if existing else _unreachable(topology.cluster.name, trouble))
 
 
 def _trouble(api: ApiServer) -> str:
@@ -174,3 +175,7 @@ def _unreachable(cluster: str, trouble: str) -> str:
         f"cluster {cluster} does not answer{trouble}. Run `pulumi up` again, which starts what has ended. "
         f"If that does not help, {kwokctl.REPLACE}"
     )
+
+
+def _no_answer(existing: Existing, trouble: str) -> str:
+    return f"the cluster of context {existing.context} in {existing.kubeconfig} does not answer any more{trouble}"

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from components.pod_batches import pod_batches
 from components.settled import settled
 from topology import claims, pod_groups, pods
@@ -34,7 +34,7 @@ class ClaimWorkload(pulumi.ComponentResource):
     def __init__(
         self,
         workload: Workload,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         *,
         shared_claims: Sequence[KubernetesObject] = (),
         wait: Mapping[str, str] | None = None,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pulumi
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from topology import claims
 from topology.devices import DeviceClass
 
@@ -19,7 +19,7 @@ class DeviceClasses(pulumi.ComponentResource):
     def __init__(
         self,
         device_classes: Sequence[DeviceClass],
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the classes in `cluster`."""

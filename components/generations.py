@@ -3,12 +3,12 @@
 import pulumi
 from pulumi_command import local
 
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from topology.configuration import NodePool
 from topology.slices import content_digest, first_generation
 
 
-def generations(pool: NodePool, cluster: KwokCluster, parent: pulumi.Resource) -> dict[str, pulumi.Output[int]]:
+def generations(pool: NodePool, cluster: ClusterComponent, parent: pulumi.Resource) -> dict[str, pulumi.Output[int]]:
     """Create a `command.local.Command` for each driver of `pool`, which counts how often its devices have changed.
 
     All of a driver's slices on a node have the newest generation, or the scheduler waits for the others.
@@ -16,7 +16,7 @@ def generations(pool: NodePool, cluster: KwokCluster, parent: pulumi.Resource) -
     return {driver: _generation(pool, driver, cluster, parent) for driver in pool.drivers}
 
 
-def _generation(pool: NodePool, driver: str, cluster: KwokCluster, parent: pulumi.Resource) -> pulumi.Output[int]:
+def _generation(pool: NodePool, driver: str, cluster: ClusterComponent, parent: pulumi.Resource) -> pulumi.Output[int]:
     command = local.Command(
         f"{pool.name}-{driver}",
         create='echo "$KWOK_DRA_FIRST_GENERATION"',

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
+from components.cluster import ClusterComponent
 from components.generations import generations
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from components.node_batches import NodeBatches
 from components.resource_slices import ResourceSlices
 from topology import nodes
@@ -49,7 +49,7 @@ class GpuNodePool(pulumi.ComponentResource):
     def __init__(
         self,
         pool: NodePool,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         *,
         catalogue: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
@@ -68,7 +68,7 @@ class GpuNodePool(pulumi.ComponentResource):
         self.register_outputs({"nodes": pool.nodes})
 
     def _create_objects(
-        self, pool: NodePool, cluster: KwokCluster, counted: Mapping[str, pulumi.Output[int]]
+        self, pool: NodePool, cluster: ClusterComponent, counted: Mapping[str, pulumi.Output[int]]
     ) -> list[pulumi.CustomResource]:
         if pool.nodes > FEW_NODES:
             pulumi.warn(_too_many(pool), self)
@@ -81,7 +81,7 @@ class GpuNodePool(pulumi.ComponentResource):
         return [*made.values(), *declaration, *slices.slices]
 
     def _create_declaration(
-        self, pool: NodePool, made: Mapping[str, KubernetesObject], features: list[str], cluster: KwokCluster
+        self, pool: NodePool, made: Mapping[str, KubernetesObject], features: list[str], cluster: ClusterComponent
     ) -> local.Command:
         patch = json.dumps({"status": {"declaredFeatures": features}})
         # A replaced node has to be told again.
@@ -100,7 +100,7 @@ class GpuNodePool(pulumi.ComponentResource):
             opts=cluster.content(self, list(made.values())),
         )
 
-    def _create_repair(self, pool: NodePool, cluster: KwokCluster) -> None:
+    def _create_repair(self, pool: NodePool, cluster: ClusterComponent) -> None:
         failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
         environment = {
             "KWOK_DRA_FAULTS": json.dumps(failing),

@@ -1,10 +1,10 @@
 """One Kubernetes object of the stack as a Pulumi resource."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, convert
 from topology.manifests import Manifest
 from topology.workloads import DEFAULT_NAMESPACE
@@ -67,7 +67,7 @@ class KubernetesObject(pulumi.CustomResource):
     def __init__(
         self,
         manifest: Manifest,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         *,
         as_written: bool = False,
         parent: pulumi.Resource,
@@ -75,7 +75,7 @@ class KubernetesObject(pulumi.CustomResource):
         replace_with: Sequence[pulumi.Resource] = (),
     ) -> None:
         """Create the object after `depends_on`, and replace it whenever one of `replace_with` is replaced."""
-        manifest = manifest if as_written else convert(manifest, cluster.resource_api)
+        manifest = _labelled(manifest if as_written else convert(manifest, cluster.resource_api), cluster.labels)
         super().__init__(
             _type_token(manifest),
             _resource_name(manifest, as_written),
@@ -84,7 +84,7 @@ class KubernetesObject(pulumi.CustomResource):
                 parent=parent,
                 provider=cluster.provider,
                 depends_on=[cluster.command, *depends_on],
-                deleted_with=cluster.command,
+                deleted_with=cluster.deleted_with,
                 replacement_trigger=cluster.command.id,
                 delete_before_replace=True,
                 replace_on_changes=REPLACE_ON_CHANGES.get(manifest["kind"]),
@@ -134,6 +134,12 @@ def _in_other_versions(manifest: Manifest) -> list[Manifest]:
         return []
     versions = (f"{RESOURCE_API_GROUP}/{version}" for version in RESOURCE_API_VERSIONS)
     return [manifest | {"apiVersion": version} for version in versions if version != manifest["apiVersion"]]
+
+
+def _labelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
+    metadata = manifest["metadata"]
+    merged = {**(metadata.get("labels") or {}), **labels}
+    return manifest | {"metadata": metadata | {"labels": merged}} if labels else manifest
 
 
 def _annotated(manifest: Manifest, as_written: bool) -> Manifest:

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,12 +9,13 @@ import pulumi
 from pulumi_command import local
 
 from components import kwokctl
+from components.cluster import ClusterComponent
 from components.program import PYTHON
 from topology.cluster import kwokctl_configuration
 from topology.configuration import Cluster
 
 
-class KwokCluster(pulumi.ComponentResource):
+class KwokCluster(ClusterComponent):
     """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
 
     It creates
@@ -32,21 +32,6 @@ class KwokCluster(pulumi.ComponentResource):
         pulumi.RunError: a program is missing, or the Kubernetes version was not built.
     """
 
-    cluster_name: pulumi.Output[str]
-    """Name of the cluster, as `kwokctl get clusters` lists it."""
-    kubeconfig: pulumi.Output[str]
-    """The kubeconfig, certificates included; a secret."""
-    kubeconfig_path: pulumi.Output[str]
-    """File that holds the kubeconfig, readable by its owner only."""
-    kubectl_environment: pulumi.Output[dict[str, str]]
-    """Environment in which kubectl works on this cluster."""
-    minor: int
-    """The `37` of Kubernetes 1.37.2."""
-    resource_api: str
-    """The version in which the cluster gets its objects of resource.k8s.io."""
-    command: local.Command
-    provider: pulumi.ProviderResource
-
     def __init__(self, cluster: Cluster, stages: str, opts: pulumi.ResourceOptions | None = None) -> None:
         """Create the cluster that `cluster` describes, whose KWOK plays the `stages` (YAML) besides its own."""
         _check_programs(cluster)
@@ -54,6 +39,8 @@ class KwokCluster(pulumi.ComponentResource):
         self.minor = cluster.minor
         self.resource_api = cluster.served_resource_api
         self.command = self._create_command(cluster, stages)
+        self.deleted_with = self.command
+        self.labels = {}
         made = self.command.stdout.apply(json.loads)
         self.cluster_name = pulumi.Output.from_input(cluster.name)
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
@@ -68,22 +55,6 @@ class KwokCluster(pulumi.ComponentResource):
                 "kubeconfig": self.kubeconfig,
                 "kubeconfigPath": self.kubeconfig_path,
             }
-        )
-
-    def content(
-        self,
-        parent: pulumi.Resource,
-        depends_on: Sequence[pulumi.Resource] = (),
-        *,
-        delete_before_replace: bool | None = None,
-    ) -> pulumi.ResourceOptions:
-        """Return the options of a command on what is in the cluster, with which it goes and comes."""
-        return pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=list(depends_on),
-            deleted_with=self.command,
-            replacement_trigger=self.command.id,
-            delete_before_replace=delete_before_replace,
         )
 
     def _create_command(self, cluster: Cluster, stages: str) -> local.Command:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from components.program import PYTHON
 from topology.bulk import batches, node_digest
 from topology.configuration import NodePool
@@ -31,7 +31,7 @@ class NodeBatches(pulumi.ComponentResource):
     def __init__(
         self,
         pool: NodePool,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         generations: Mapping[str, pulumi.Output[int]],
         catalogue: Sequence[str],
         opts: pulumi.ResourceOptions | None = None,
@@ -50,7 +50,7 @@ class NodeBatches(pulumi.ComponentResource):
         self.register_outputs({"batches": len(self.batches)})
 
     def _create_batch(
-        self, pool: NodePool, cluster: KwokCluster, catalogue: Sequence[str], place: int, nodes: str
+        self, pool: NodePool, cluster: ClusterComponent, catalogue: Sequence[str], place: int, nodes: str
     ) -> local.Command:
         written = {key: value for key, value in pool.written.items() if key not in ("nodes", "provisioning")}
         environment = {

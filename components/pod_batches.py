@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from components.program import PYTHON
 from topology import pods
 from topology.bulk import batches
@@ -22,7 +22,7 @@ NOT_OF_THE_PODS = ("replicas", "after", "expect", "readyTimeoutSeconds", "provis
 
 def pod_batches(
     workload: Workload,
-    cluster: KwokCluster,
+    cluster: ClusterComponent,
     *,
     parent: pulumi.Resource,
     claims: Sequence[KubernetesObject],

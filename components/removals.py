@@ -5,7 +5,7 @@ import json
 import pulumi
 from pulumi_command import local
 
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from components.program import PYTHON
 from topology.configuration import Topology
 from topology.removals import folded, node_reference, removable
@@ -27,7 +27,7 @@ class Removals(pulumi.ComponentResource):
     def __init__(
         self,
         topology: Topology,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Delete from `cluster` what `topology` had and has no more."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from topology.configuration import NodePool
 from topology.slices import is_owned_by_node, owner_reference, resource_slices
 
@@ -24,7 +24,7 @@ class ResourceSlices(pulumi.ComponentResource):
         self,
         pool: NodePool,
         nodes: Mapping[str, KubernetesObject],
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         generations: Mapping[str, pulumi.Output[int]],
         *,
         depends_on: Sequence[pulumi.Resource] = (),

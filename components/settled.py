@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.kwok_cluster import KwokCluster
+from components.cluster import ClusterComponent
 from components.program import PYTHON
 from topology.progress import Expected
 
@@ -14,7 +14,7 @@ from topology.progress import Expected
 def settled(
     expected: Expected,
     wait: Mapping[str, str],
-    cluster: KwokCluster,
+    cluster: ClusterComponent,
     *,
     parent: pulumi.Resource,
     objects: Sequence[pulumi.Resource],

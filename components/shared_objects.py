@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
+from components.cluster import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.kwok_cluster import KwokCluster
 from topology import claims, namespaces, pod_groups, taints
 from topology.configuration import Topology
 from topology.progress import Key
@@ -35,7 +35,7 @@ class SharedObjects(pulumi.ComponentResource):
     def __init__(
         self,
         topology: Topology,
-        cluster: KwokCluster,
+        cluster: ClusterComponent,
         *,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
@@ -65,7 +65,7 @@ class SharedObjects(pulumi.ComponentResource):
             self.resources.append(self._create_admission_policy(cluster))
         self.register_outputs({"claims": [claim.name for claim in topology.claims]})
 
-    def _create_admission_policy(self, cluster: KwokCluster) -> local.Command:
+    def _create_admission_policy(self, cluster: ClusterComponent) -> local.Command:
         policy = [KubernetesObject(manifest, cluster, parent=self) for manifest in pod_groups.admission_policy()]
         return local.Command(
             "pod-groups",

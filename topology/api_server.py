@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 import urllib3
 import yaml
 
+from topology.credentials import Credentials, CredentialsError
+from topology.kubeconfig import KubeconfigError, current
+
 CONNECTIONS = 8
 """So many requests are under way at the same time: more do not make an API server on a few cores any faster."""
 
@@ -26,7 +29,7 @@ SECONDS = 60
 
 NODES = "/api/v1/nodes"
 MERGE = "application/merge-patch+json"
-CONFLICT, EXPIRED, NOT_FOUND = 409, 410, 404
+CONFLICT, EXPIRED, FORBIDDEN, NOT_FOUND, UNAUTHORIZED = 409, 410, 403, 404, 401
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -72,32 +75,28 @@ class Answer(NamedTuple):
 class ApiServer:
     """The API server that a kubeconfig names."""
 
-    def __init__(self, kubeconfig: Path | None = None) -> None:
-        """Take the current context of `kubeconfig`, or of the file that the environment names, when it is needed."""
+    def __init__(self, kubeconfig: Path | None = None, *, content: Mapping[str, Any] | None = None) -> None:
+        """Take the current context of `kubeconfig`, or of the file that the environment names, when it is needed.
+
+        `content` is that of a kubeconfig which is in no file.
+        """
         self._kubeconfig = kubeconfig
+        self._content = content
 
     @cached_property
-    def _connections(self) -> urllib3.HTTPSConnectionPool:
-        file = self._kubeconfig or Path(os.environ["KUBECONFIG"])
+    def _server(self) -> "_Server":
+        file = self._kubeconfig or Path(os.environ.get("KUBECONFIG", ""))
         try:
-            cluster, user = _current(yaml.safe_load(file.read_text()))
-            address = urlsplit(cluster["server"])
-            trust = _tls(cluster, user)
-        except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise UnreachableError(f"{file} does not say how to reach it: {error}") from None
-        return urllib3.HTTPSConnectionPool(
-            address.hostname or "",
-            address.port,
-            maxsize=CONNECTIONS,
-            block=True,
-            timeout=SECONDS,
-            retries=False,
-            ssl_context=trust,
-        )
+            return _server(*current(self._content or yaml.safe_load(file.read_text())))
+        except CredentialsError as error:
+            raise UnreachableError(str(error)) from None
+        except (OSError, LookupError, TypeError, ValueError, KubeconfigError, yaml.YAMLError) as error:
+            raise UnreachableError(f"{'it' if self._content else file} does not say how to reach it: {error}") from None
 
     def close(self) -> None:
-        """Close the connections."""
-        self._connections.close()
+        """Close the connections, if there are any."""
+        if "_server" in self.__dict__:
+            self._server.connections.close()
 
     def get(self, path: str) -> Answer:
         """Read what is at `path`."""
@@ -112,9 +111,17 @@ class ApiServer:
             UnreachableError: there is no answer.
         """
         text = None if body is None else json.dumps(body, separators=(",", ":"))
+        answer = self._asked(method, path, text, content_type)
+        if answer.status == UNAUTHORIZED and self._server.credentials.renew():
+            answer = self._asked(method, path, text, content_type)
+        return answer
+
+    def _asked(self, method: str, path: str, text: str | None, content_type: str) -> Answer:
+        server = self._server
         try:
-            answer = self._connections.request(method, path, body=text, headers={"Content-Type": content_type})
-        except urllib3.exceptions.HTTPError as error:
+            headers = {"Content-Type": content_type, **server.credentials.headers()}
+            answer = server.connections.request(method, f"{server.path}{path}", body=text, headers=headers)
+        except (urllib3.exceptions.HTTPError, CredentialsError) as error:
             raise UnreachableError(str(error)) from None
         return Answer(answer.status, answer.data)
 
@@ -133,29 +140,41 @@ def at_once(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> lis
             raise
 
 
-def _current(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the cluster and the user of the current context."""
+class _Server(NamedTuple):
+    """How to talk to it: below which `path` its own begin, as who."""
 
-    def named(kind: str, name: str) -> dict[str, Any]:
-        (found,) = (entry[kind] for entry in content[f"{kind}s"] if entry["name"] == name)
-        return dict(found)
-
-    context = named("context", content["current-context"])
-    return named("cluster", context["cluster"]), named("user", context["user"])
+    connections: urllib3.HTTPSConnectionPool
+    path: str
+    credentials: Credentials
 
 
-def _tls(cluster: Mapping[str, str], user: Mapping[str, str]) -> ssl.SSLContext:
-    """Trust the cluster's own authority alone, and say who we are."""
-    context = ssl.create_default_context(
-        cafile=cluster.get("certificate-authority"), cadata=_decoded(cluster, "certificate-authority-data")
+def _server(cluster: Mapping[str, Any], user: Mapping[str, Any]) -> _Server:
+    address = urlsplit(cluster["server"])
+    credentials = Credentials(user, cluster)
+    # In a certificate there may be another name than that by which the server is reached.
+    name = {"server_hostname": cluster["tls-server-name"]} if cluster.get("tls-server-name") else {}
+    connections = urllib3.HTTPSConnectionPool(
+        address.hostname or "",
+        address.port,
+        maxsize=CONNECTIONS,
+        block=True,
+        timeout=SECONDS,
+        retries=False,
+        ssl_context=_tls(cluster, credentials.certificate()),
+        **name,
     )
-    with NamedTemporaryFile("w", suffix=".pem") as file:  # which only we can read; ssl takes nothing but files
-        for name in ("client-certificate", "client-key"):
-            file.write(_decoded(user, f"{name}-data") or Path(user[name]).read_text())
-        file.flush()
-        context.load_cert_chain(file.name)
+    return _Server(connections, address.path.rstrip("/"), credentials)
+
+
+def _tls(cluster: Mapping[str, str], certificate: str | None) -> ssl.SSLContext:
+    """Trust the cluster's own authority alone, if it names one, and say who we are."""
+    authority = cluster.get("certificate-authority-data")
+    context = ssl.create_default_context(
+        cafile=cluster.get("certificate-authority"), cadata=base64.b64decode(authority).decode() if authority else None
+    )
+    if certificate:
+        with NamedTemporaryFile("w", suffix=".pem") as file:  # which only we can read; ssl takes nothing but files
+            file.write(certificate)
+            file.flush()
+            context.load_cert_chain(file.name)
     return context
-
-
-def _decoded(entry: Mapping[str, str], name: str) -> str | None:
-    return base64.b64decode(entry[name]).decode() if name in entry else None

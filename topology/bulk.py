@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from topology import nodes, pods
+from topology.apart import FLEET
 from topology.api_server import CONFLICT, MERGE, NODES, NOT_FOUND, Answer, ApiServer, RefusedError
 from topology.api_versions import RESOURCE_API_GROUP, convert
 from topology.configuration import NodePool, Topology
-from topology.manifests import RESOURCE_API_VERSION, Manifest
+from topology.manifests import RESOURCE_API_VERSION, Manifest, given
 from topology.progress import Maker
 from topology.slices import is_owned_by_node, owner_reference, resource_slices
 from topology.workloads import Workload
@@ -74,6 +75,7 @@ class Fleet:
     def __init__(self, pool: NodePool, generations: Mapping[str, int], *, minor: int, resource_api: str = "v1") -> None:
         """Publish slices for Kubernetes 1.`minor`; new ones in that version of resource.k8s.io."""
         self.pool = pool
+        self._mark = marked(pool.labels)
         self._generations = generations
         self._minor = minor
         self._resource_api = resource_api
@@ -91,6 +93,7 @@ class Fleet:
         rendered = resource_slices(self.pool, name, self._minor)
         for manifest in rendered:
             driver = manifest["spec"]["driver"]
+            manifest["metadata"] |= given(labels=self._mark)
             manifest["spec"]["pool"]["generation"] = self._generations[driver]
             if is_owned_by_node(self.pool, driver):
                 manifest["metadata"]["ownerReferences"] = [owner_reference(name, uid)]
@@ -119,7 +122,7 @@ class Fleet:
             self.create(api, name)
             return
         live = answer.object
-        _check_ours(live, "nodePools", self.pool.name)
+        _check_ours(live, self._mark, "nodePools", self.pool.name)
         patch = _node_patch(live, self.node(name))
         for subresource, part in (("", _part(patch, "metadata", "spec")), ("/status", _part(patch, "status"))):
             if part:
@@ -127,7 +130,7 @@ class Fleet:
         self._reconcile_slices(api, name, live["metadata"]["uid"])
 
     def _reconcile_slices(self, api: ApiServer, name: str, uid: str) -> None:
-        live = _live_slices(api, name)
+        live = _live_slices(api, name, self._mark)
         for manifest in self.slices(name, uid):
             found = live.pop(manifest["metadata"]["name"], None)
             if found is None or _slice_differs(found, manifest):
@@ -143,6 +146,8 @@ class Fleet:
             if live.status == NOT_FOUND:
                 done = self._create_slice(api, manifest)
             else:
+                if self._mark:
+                    _check_ours(live.object, self._mark, "nodePools", self.pool.name)
                 patch = _slice_patch(live.object, manifest)
                 done = api.send("PATCH", f"{path}?{MANAGED}", patch, MERGE).checked(NOT_FOUND)
             if done.status < 300:
@@ -174,6 +179,7 @@ class BarePods:
     def __init__(self, workload: Workload) -> None:
         """Make them as the workload has it."""
         self.workload = workload
+        self._mark = marked(workload.node_selector)
         self._path = f"/api/v1/namespaces/{workload.namespace}/pods"
 
     def create(self, api: ApiServer, name: str) -> None:
@@ -182,19 +188,24 @@ class BarePods:
         Raises:
             RefusedError: the pod is a resource of Pulumi by itself, or somebody else's.
         """
-        manifest = pods.pod(self.workload, name)
+        manifest = self._pod(name)
         answer = api.send("POST", f"{self._path}?{MANAGED}", manifest).checked(CONFLICT)
         if answer.status == CONFLICT:
             live = api.get(f"{self._path}/{name}").checked(NOT_FOUND)
             if live.status != NOT_FOUND:
-                _check_ours(live.object, "workloads", self.workload.name)
-            remove_pod(api, self.workload.namespace, name)
+                _check_ours(live.object, self._mark, "workloads", self.workload.name)
+            remove_pod(api, self.workload.namespace, name, self._mark)
             api.send("POST", f"{self._path}?{MANAGED}", manifest).checked()
 
     def reconcile(self, api: ApiServer, name: str) -> None:
         """Make a pod anew: it has its claims and its node for life."""
-        remove_pod(api, self.workload.namespace, name)
+        remove_pod(api, self.workload.namespace, name, self._mark)
         self.create(api, name)
+
+    def _pod(self, name: str) -> Manifest:
+        manifest = pods.pod(self.workload, name)
+        manifest["metadata"]["labels"] |= self._mark
+        return manifest
 
     def drift(self, live: LiveObjects) -> Iterator[Drift]:
         """Tell which pods of those that are to be there are not."""
@@ -232,23 +243,28 @@ def node_digest(pool: NodePool) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def remove_node(api: ApiServer, name: str) -> None:
-    """Delete a node and its slices, those of them that are ours."""
+def marked(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return that of the labels of nodes which says whose they are; none in a cluster of the stack's own."""
+    return {FLEET: labels[FLEET]} if FLEET in labels else {}
+
+
+def remove_node(api: ApiServer, name: str, mark: Mapping[str, str]) -> None:
+    """Delete a node and its slices, those of them that are ours, and so have the `mark`."""
     path = f"{NODES}/{name}"
-    if _is_ours(api, path):
-        for slice_name in _live_slices(api, name):
+    if _is_ours(api, path, mark):
+        for slice_name in _live_slices(api, name, mark):
             api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
         api.send("DELETE", path).checked(NOT_FOUND)
 
 
-def remove_pod(api: ApiServer, namespace: str, name: str) -> None:
-    """Delete a pod, if it is ours, and wait until it is gone.
+def remove_pod(api: ApiServer, namespace: str, name: str, mark: Mapping[str, str]) -> None:
+    """Delete a pod, if it is ours, and so has the `mark`, and wait until it is gone.
 
     Raises:
         RefusedError: it does not go.
     """
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-    if not _is_ours(api, path):
+    if not _is_ours(api, path, mark):
         return
     end = time.monotonic() + POD_SECONDS
     while api.send("DELETE", path).checked(NOT_FOUND).status != NOT_FOUND:
@@ -257,30 +273,37 @@ def remove_pod(api: ApiServer, namespace: str, name: str) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def _live_slices(api: ApiServer, node: str) -> dict[str, Object]:
+def _live_slices(api: ApiServer, node: str, mark: Mapping[str, str]) -> dict[str, Object]:
     """Return the slices of a node that are ours, by name."""
     found = api.get(f"{SLICES}?fieldSelector=spec.nodeName={node}").checked().object["items"]
-    return {entry["metadata"]["name"]: entry for entry in found if FIELD_MANAGER in _managers(entry)}
+    ours = [entry for entry in found if FIELD_MANAGER in _managers(entry) and _has(entry, mark)]
+    return {entry["metadata"]["name"]: entry for entry in ours}
 
 
-def _is_ours(api: ApiServer, path: str) -> bool:
+def _is_ours(api: ApiServer, path: str, mark: Mapping[str, str]) -> bool:
     """Tell whether an object is ours: what is gone is nobody's, but slices of it may have stayed."""
     answer = api.get(path).checked(NOT_FOUND)
-    return answer.status == NOT_FOUND or not _whose(answer.object)
+    return answer.status == NOT_FOUND or not _whose(answer.object, mark)
 
 
-def _check_ours(live: Object, key: str, entry: str) -> None:
-    if whose := _whose(live):
+def _check_ours(live: Object, mark: Mapping[str, str], key: str, entry: str) -> None:
+    if whose := _whose(live, mark):
         what = f"{live['kind'].lower()} {live['metadata']['name']}"
         raise RefusedError(whose.format(what=what, key=key, entry=entry))
 
 
-def _whose(live: Object) -> str:
+def _whose(live: Object, mark: Mapping[str, str]) -> str:
     """Say whose an object is if it is not ours."""
     managers = _managers(live)
+    if not _has(live, mark):
+        return SOMEBODY_ELSES
     if any(manager.startswith(PULUMI) for manager in managers):
         return OTHER_PROVISIONING
     return "" if FIELD_MANAGER in managers else SOMEBODY_ELSES
+
+
+def _has(live: Object, mark: Mapping[str, str]) -> bool:
+    return mark.items() <= (live["metadata"].get("labels") or {}).items()
 
 
 def _managers(live: Object) -> set[str]:

@@ -39,7 +39,10 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     options["disableQPSLimits"] = True
     options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
     if cluster.kube_feature_gates:
-        options["kubeFeatureGates"] = _flags(cluster.kube_feature_gates, prefix="kube:")
+        # kind hands them to kubelets too, which know no prefix:
+        # https://kind.sigs.k8s.io/docs/user/configuration/#feature-gates
+        prefix = "" if cluster.runtime == "kind" else "kube:"
+        options["kubeFeatureGates"] = _flags(cluster.kube_feature_gates, prefix)
     if cluster.kube_runtime_config:
         options["kubeRuntimeConfig"] = _flags(cluster.kube_runtime_config)
     if cluster.kube_apiserver_port:

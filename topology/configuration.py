@@ -6,7 +6,7 @@ turns every problem into one readable message.
 
 import re
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -49,10 +49,32 @@ def _kubernetes_version(value: str) -> str:
     return value
 
 
+class Existing(Model):
+    """A cluster that is there already, in which KWOK runs: a `context` of a `kubeconfig`, a file.
+
+    It is used only if the configuration says so: `allow`.
+    """
+
+    kubeconfig: Annotated[str, Field(min_length=1)]
+    context: Annotated[str, Field(min_length=1)]
+    allow: bool = False
+
+
+class Reached(Existing):
+    """The same, once it has answered: a kubeconfig of the context alone, and the UID by which the cluster is known."""
+
+    content: dict[str, Any]
+    uid: str
+
+
 class Cluster(Model):
-    """The cluster that kwokctl creates. Keys that kwokctl has too are named as in its KwokctlConfiguration."""
+    """The cluster that kwokctl creates, or an `existing` one, in which `name` is that of the stack's fleet.
+
+    Keys that kwokctl has too are named as in its KwokctlConfiguration.
+    """
 
     name: DnsLabel
+    existing: Existing | None = None
     runtime: Literal["binary", "docker", "podman", "nerdctl", "kind"] = "binary"
     kube_version: Annotated[str, AfterValidator(_kubernetes_version)] = DEFAULT_KUBERNETES_VERSION
     kube_feature_gates: dict[FeatureGate, bool] = {}
@@ -70,6 +92,16 @@ class Cluster(Model):
     def served_resource_api(self) -> str:
         """The version of resource.k8s.io to use: `auto` is the newest, which every supported Kubernetes serves."""
         return RESOURCE_API_VERSIONS[0] if self.resource_api == "auto" else self.resource_api
+
+    @model_validator(mode="after")
+    def _made_or_existing(self) -> Self:
+        made_of = ["runtime", "kube_version", "kube_feature_gates", "kube_runtime_config", "kube_apiserver_port"]
+        if self.existing and (extra := [key for key in made_of if key in self.model_fields_set]):
+            keys = ", ".join(map(to_camel, extra))
+            raise problem(
+                f"has {keys} beside existing, but a cluster that is there already is what it is: leave it out"
+            )
+        return self
 
 
 class MigDevices(Model):

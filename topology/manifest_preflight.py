@@ -28,7 +28,7 @@ from topology.workloads import DEFAULT_NAMESPACE, Toleration
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
 RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
 
-_Name = tuple[str, str, str, str]
+Name = tuple[str, str, str, str]
 """Group, kind, namespace (`default` also for what has none) and name."""
 
 
@@ -44,7 +44,7 @@ class _Object(NamedTuple):
         return Problem(self.path, f"{self.place}: {message}")
 
     @property
-    def name(self) -> _Name:
+    def name(self) -> Name:
         return (
             group_of(self.content),
             self.content["kind"],
@@ -53,10 +53,11 @@ class _Object(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return _words(self.name)
+        return words(self.name)
 
 
-def _words(name: _Name) -> str:
+def words(name: Name) -> str:
+    """Return what an object is called in messages."""
     _, kind, namespace, own = name
     return f"{kind} {own}" if namespace == DEFAULT_NAMESPACE else f"{kind} {namespace}/{own}"
 
@@ -78,7 +79,7 @@ def misshapen_manifests(topology: Topology) -> Iterator[Problem]:
 def manifest_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what is wrong with the manifests of a topology whose parts are valid by themselves."""
     objects = _objects(topology)
-    made = _made_by_the_stack(topology, {entry.content["kind"] for entry in objects})
+    made = made_by_the_stack(topology, {entry.content["kind"] for entry in objects})
     yield from _twice(objects, made)
     yield from _namespaces(topology, objects)
     known = {entry.name for entry in objects} | made.keys()
@@ -113,7 +114,7 @@ def _shape(entry: _Object) -> Iterator[Problem]:
 # Names that are taken.
 
 
-def _made_by_the_stack(topology: Topology, kinds: set[str]) -> dict[_Name, str]:
+def made_by_the_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
     """Return the objects of these `kinds` that the stack makes itself, each with the key that it comes from."""
     made = [("", "Node", "", name, f"nodePools[{index}]") for index, name in _node_names(topology.node_pools)]
     made += [
@@ -154,8 +155,8 @@ def _node_names(pools: Sequence[NodePool]) -> Iterator[tuple[int, str]]:
     return ((index, name) for index, pool in enumerate(pools) for name in pool.node_names())
 
 
-def _twice(objects: Sequence[_Object], made: Mapping[_Name, str]) -> Iterator[Problem]:
-    first: dict[_Name, _Object] = {}
+def _twice(objects: Sequence[_Object], made: Mapping[Name, str]) -> Iterator[Problem]:
+    first: dict[Name, _Object] = {}
     for entry in objects:
         other = first.setdefault(entry.name, entry)
         if entry.name in made:
@@ -231,7 +232,7 @@ def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
             yield entry.problem(f"{entry} has a selector {expression!r} that is wrong: {error}")
 
 
-def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[_Name]) -> Iterator[Problem]:
+def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -> Iterator[Problem]:
     for kind, name in claims_named(spec):
         here = [other for _, of_kind, namespace, other in known if (of_kind, namespace) == (kind, entry.name[2])]
         if name not in here:

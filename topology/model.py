@@ -30,3 +30,9 @@ class WrittenModel(Model):
     def written(self) -> Mapping[str, Any]:
         """What the configuration has."""
         return self._written
+
+    def amended(self, **fields: Any) -> Self:
+        """Return the model with other values for some fields, as if the configuration had them."""
+        changed = self.model_copy(update=fields)
+        changed._written = {**self._written, **changed.model_dump(mode="json", by_alias=True, include=set(fields))}
+        return changed

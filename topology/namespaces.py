@@ -36,7 +36,10 @@ def service_accounts(topology: Topology) -> list[Manifest]:
     pods for a Deployment or a Job tries again.
     """
     used = {workload.namespace for workload in topology.workloads if workload.kind == "Pod"}
-    return [_service_account(name) for name in sorted(used | _with_bare_pods(topology) - _made_by_manifests(topology))]
+    used |= _with_bare_pods(topology) - _made_by_manifests(topology)
+    if topology.cluster.existing:  # What was there before the stack has its service account, and keeps it.
+        used &= {entry["metadata"]["name"] for entry in namespaces(topology)}
+    return [_service_account(name) for name in sorted(used)]
 
 
 def service_accounts_of(manifests: Manifests, topology: Topology) -> list[Manifest]:

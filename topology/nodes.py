@@ -12,6 +12,8 @@ from topology.stages import NOT_READY
 NODE_CAPACITY = {"cpu": "96", "memory": "1T", "pods": "110"}
 KWOK_TOLERATION = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
 NODE_TYPE = {"type": "kwok"}
+FAKE = {"kwok.x-k8s.io/node": "fake"}
+"""The annotation by which KWOK knows the nodes that it plays."""
 # `<cluster UUID>.<clique id>`, as GPU feature discovery sets it:
 # https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main/site/content/docs/install.md
 CLIQUE_LABEL = "nvidia.com/gpu.clique"
@@ -29,7 +31,8 @@ def node(pool: NodePool, name: str) -> Manifest:
         "kind": "Node",
         "metadata": {
             "name": name,
-            "annotations": {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
+            "annotations": {"node.alpha.kubernetes.io/ttl": "0"}
+            | FAKE
             | (NOT_READY if pool.is_not_ready(name) else {}),
             "labels": labels,
         },

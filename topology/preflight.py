@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from topology import limits, mig, nodes
 from topology.allocation import values_of
-from topology.configuration import Devices, NodePool, Topology
+from topology.configuration import Cluster, Devices, NodePool, Topology
 from topology.devices import DeviceModel
 from topology.features import FEATURES, gate_problems, lacking
 from topology.inventory import Device, DevicePool, device_pools, host_of, mig_profiles_on
@@ -32,8 +32,8 @@ def problems(topology: Topology) -> list[Problem]:
     found = [*_versions(topology), *_containers(topology), *manifest_problems(topology)]
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
-        found += _faults(pool, f"nodePools[{index}]", topology.cluster.runtime)
-        found += _bindings(pool, f"nodePools[{index}]", topology.cluster.runtime)
+        found += _faults(pool, f"nodePools[{index}]", topology.cluster)
+        found += _bindings(pool, f"nodePools[{index}]", topology.cluster)
     return found or list(unsatisfiable_claims(topology))
 
 
@@ -45,10 +45,10 @@ def _versions(topology: Topology) -> Iterator[Problem]:
     features = features_used(topology)
     missing = lacking(features, cluster.minor)
     for feature, since in missing.items():
+        remedy = "use a cluster with" if cluster.existing else "set kwok-dra:cluster.kubeVersion to"
         yield Problem(
             features[feature],
-            f"uses {feature}, which Kubernetes {cluster.kube_version} does not have: set "
-            f"kwok-dra:cluster.kubeVersion to 1.{since} or newer",
+            f"uses {feature}, which Kubernetes {cluster.kube_version} does not have: {remedy} 1.{since} or newer",
         )
     for feature, path in features.items():
         if cluster.kube_feature_gates.get(FEATURES[feature].gate) is False:
@@ -105,12 +105,12 @@ def _pool(pool: NodePool, path: str, minor: int) -> Iterator[Problem]:
         yield from _tainted_too_often(pool, path)
 
 
-def _faults(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
+def _faults(pool: NodePool, path: str, cluster: Cluster) -> Iterator[Problem]:
     """Yield what there is of faults without effect."""
     for index, fault in enumerate(pool.faults):
         key = f"{path}.faults[{index}]"
-        if fault.not_ready and runtime != "binary":
-            yield Problem(f"{key}.notReady", f"needs cluster.runtime: binary, but it is {runtime}: leave it out")
+        if fault.not_ready and (lack := _lacking_stages(cluster)):
+            yield Problem(f"{key}.notReady", f"needs {lack}: leave it out")
         if fault.attach_fails:
             yield from _attachable(pool, f"{key}.attachFails")
         for node in fault.nodes or []:
@@ -134,12 +134,20 @@ def _tainted_too_often(pool: NodePool, path: str) -> Iterator[Problem]:
                 return
 
 
-def _bindings(pool: NodePool, path: str, runtime: str) -> Iterator[Problem]:
+def _bindings(pool: NodePool, path: str, cluster: Cluster) -> Iterator[Problem]:
     for key, devices in zip(_paths(pool, path), pool.all_devices(), strict=True):
-        if devices.model.binding_conditions and runtime != "binary":
-            yield Problem(
-                key, f"has bindingConditions, which need cluster.runtime: binary, but it is {runtime}: leave them out"
-            )
+        if devices.model.binding_conditions and (lack := _lacking_stages(cluster)):
+            yield Problem(key, f"has bindingConditions, which need {lack}: leave them out")
+
+
+def _lacking_stages(cluster: Cluster) -> str:
+    """Say what is needed for KWOK to play the program's own Stages; empty where it does.
+
+    Those of claims would be played for all claims of a cluster, real ones included.
+    """
+    if cluster.existing:
+        return "a cluster that the stack creates, for KWOK's Stages in it, but it is an existing one"
+    return "" if cluster.runtime == "binary" else f"cluster.runtime: binary, but it is {cluster.runtime}"
 
 
 def _attachable(pool: NodePool, path: str) -> Iterator[Problem]:

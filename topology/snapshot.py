@@ -31,7 +31,8 @@ Object = dict[str, Any]
 def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
     """Return all objects of `kinds`, or None if the cluster does not answer.
 
-    A kind that is not one of `LISTS` is given as `<kind>=<path of its list>`.
+    A kind that is not one of `LISTS`, or of which not all are wanted, is given as `<kind>=<path of its list>`; a query
+    may follow.
 
     `kubectl get pods,resourceclaims` reads kind after kind, and while pods come and go it finds pods whose claims are
     gone by then, and claims whose pods were not there yet. So the first list tells the version of the whole store, and
@@ -74,7 +75,7 @@ def _list(api: ApiServer, kind: str, version: str = "") -> tuple[str, list[Objec
 def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
     more: str | None = ""
     while more is not None:
-        answer = api.get(f"{path}?{urlencode(query | {'limit': PAGE})}")
+        answer = api.get(f"{path}{'&' if '?' in path else '?'}{urlencode(query | {'limit': PAGE})}")
         if answer.status == EXPIRED:
             raise _ExpiredError
         page = answer.checked().object

@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-from topology import progress
+from topology import progress, snapshot
+from topology.apart import mark
 from topology.configuration import NodePool, Topology
 from topology.disruption import evicting_nodes
 from topology.faults import DeviceTaintRule
 from topology.manifests import given
 from topology.occupancy import Occupancy, PoolName, occupancy
-from topology.progress import Expected, Key, Live, Object, Unfit, key
+from topology.progress import Expected, Key, Live, Maker, Object, Unfit, key
 from topology.shortage import Shortage
 from topology.taints import rule_version
 from topology.user_manifests import Manifests
@@ -26,10 +28,17 @@ OTHER_KINDS = ("DeviceClass", "Node", "ResourceSlice")
 
 def kinds(topology: Topology) -> list[str]:
     """Return what `snapshot.read` has to read of a stack for its report: not every cluster has taint rules."""
-    found = [*progress.kinds(maker for applied in topology.applied for maker in applied.makers()), *OTHER_KINDS]
+    found = progress.kinds(maker for applied in topology.applied for maker in applied.makers())
+    found = [*found, *(_nodes(topology) if kind == "Node" else kind for kind in OTHER_KINDS)]
     if "device taint rules" in features_used(topology):
         found.append(f"DeviceTaintRule=/apis/{rule_version(topology.cluster.minor)}/devicetaintrules")
     return found
+
+
+def _nodes(topology: Topology) -> str:
+    """Return the kind of nodes; in a cluster that is there already, only the stack's own."""
+    labels = [f"{key}={value}" for key, value in mark(topology).items()]
+    return f"Node={snapshot.LISTS['Node']}?{urlencode({'labelSelector': ','.join(labels)})}" if labels else "Node"
 
 
 class Report(NamedTuple):
@@ -127,7 +136,7 @@ def report(topology: Topology, objects: Sequence[Object]) -> Report:
     return Report(
         _listed(claims),
         listed,
-        sorted(_leftovers(objects), key=lambda entry: (entry["namespace"], entry["name"])),
+        sorted(_leftovers(topology, objects), key=lambda entry: (entry["namespace"], entry["name"])),
         _summary(claims, listed),
         [line for applied in topology.applied for line in _unexpected(expectation(applied), live, evicting, claims)],
     )
@@ -258,7 +267,8 @@ def _owners(claim: Object) -> set[str]:
     return {owner["uid"] for owner in claim["metadata"].get("ownerReferences", []) if owner["kind"] == "Pod"}
 
 
-def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
+def _leftovers(topology: Topology, objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
+    makers = [maker for applied in topology.applied for maker in applied.makers()]
     pods = _of_kind(objects, "Pod")
     live = _live_pods(objects)
     used = {(key(pod)[0], name) for pod in pods for name in progress.claim_names(pod).values()}
@@ -269,7 +279,8 @@ def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
         owners = _owners(claim)
         # A claim is made first, then its pod is told its name.
         is_new = any((owner, _name_in_pod(claim)) in unnamed for owner in owners)
-        if owners and key(claim) not in used and not is_new:
+        is_ours = not topology.cluster.existing or _is_of(claim, makers)
+        if owners and key(claim) not in used and not is_new and is_ours:
             namespace, name = key(claim)
             yield {
                 "name": name,
@@ -277,6 +288,16 @@ def _leftovers(objects: Sequence[Object]) -> Iterator[dict[str, Any]]:
                 "state": _state(claim),
                 "why": "duplicate" if owners & live else "its pod is gone",
             }
+
+
+def _is_of(claim: Object, makers: Iterable[Maker]) -> bool:
+    """Tell whether a claim was made for a pod of the stack, by the pod's name: it may be gone, and says no more."""
+    owners = claim["metadata"].get("ownerReferences", [])
+    pods = [owner["name"] for owner in owners if owner["kind"] == "Pod"]
+    namespace = claim["metadata"]["namespace"]
+    return any(
+        place == namespace and (pod == name or pod.startswith(f"{name}-")) for _, place, name in makers for pod in pods
+    )
 
 
 def _name_in_pod(claim: Object) -> str:

@@ -11,9 +11,10 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from topology import limits, preflight
+from topology import existing, limits, preflight
 from topology.catalogue import ENTRIES, Catalogue, built_in, read
 from topology.configuration import Topology
+from topology.existing import Found
 from topology.files import UnreadableError
 from topology.model import Model
 from topology.problems import Problem
@@ -56,8 +57,12 @@ def load(raw: Mapping[str, object], folder: Path = Path()) -> Topology:
         problems += [Problem(_path(details["loc"]), _message(details)) for details in error.errors()]
     else:
         topology = _with_shipped_classes(topology, catalogue)
-        problems += [] if problems else preflight.problems(topology)
+        found = _there(topology, folder) if not problems else Found(topology, [], answers=False)
+        topology = found.topology
+        problems += found.problems + (preflight.problems(topology) if found.answers else [])
         if not problems:
+            left = [entry for entry in topology.device_classes if entry.name not in found.classes]
+            topology = topology.model_copy(update={"device_classes": left})
             cluster = completed(topology.cluster, features_used(topology), apis_written(topology))
             topology = topology.model_copy(update={"cluster": cluster})
     if problems:
@@ -90,6 +95,12 @@ def _with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
     shipped = catalogue.device_classes(driver for pool in topology.node_pools for driver in pool.drivers)
     own = {device_class.name: device_class for device_class in topology.device_classes}
     return topology.model_copy(update={"device_classes": list((own | shipped | own).values())})
+
+
+def _there(topology: Topology, folder: Path) -> Found:
+    """Return what is found of an existing cluster; of one that is still to be made, nothing is in the way."""
+    cluster = topology.cluster
+    return existing.look(topology, cluster.existing, folder) if cluster.existing else Found(topology, [], answers=True)
 
 
 def _place(problem: Problem) -> list[tuple[int, str]]:

@@ -12,7 +12,7 @@ import yaml
 from components import kwokctl
 from topology import snapshot
 from topology.api_server import ApiServer
-from topology.configuration import Topology
+from topology.configuration import Reached, Topology
 from topology.progress import Object
 from topology.stack import raw_configuration
 from topology.status import kinds
@@ -37,11 +37,14 @@ def read(stack: str) -> Live:
         NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
     """
     topology = _topology(stack)
+    if isinstance(topology.cluster.existing, Reached):
+        api = ApiServer(content=topology.cluster.existing.content)
+        return Live(topology, _objects(topology, api, f"context {topology.cluster.existing.context} does not answer"))
     # Not by the stack's outputs: after an update that failed, when one wants to see why, Pulumi has none.
     kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(topology, kubeconfig))
+    return Live(topology, _objects(topology, ApiServer(kubeconfig), _no_answer(topology.cluster.name)))
 
 
 def _topology(stack: str) -> Topology:
@@ -61,15 +64,18 @@ def _pulumi(stack: str, *arguments: str) -> Any:
     raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
 
 
-def _objects(topology: Topology, kubeconfig: Path) -> Sequence[Object]:
-    cluster = topology.cluster.name
-    objects = snapshot.read(ApiServer(kubeconfig), kinds(topology))
+def _objects(topology: Topology, api: ApiServer, no_answer: str) -> Sequence[Object]:
+    objects = snapshot.read(api, kinds(topology))
     if objects is None:
-        raise NothingToShowError(
-            f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Run "
-            "`pulumi up`, which starts them again"
-        )
+        raise NothingToShowError(no_answer)
     return objects
+
+
+def _no_answer(cluster: str) -> str:
+    return (
+        f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Run "
+        "`pulumi up`, which starts them again"
+    )
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -58,11 +58,14 @@ class FakeApiServer(ApiServer):
 
     def _list(self, path: str, query: Mapping[str, str]) -> Object:
         selector = query.get("fieldSelector", "").removeprefix("spec.nodeName=")
+        key, _, value = query.get("labelSelector", "").partition("=")
         kind = path.rpartition("/")[2]
         items = [
             entry
             for place, entry in self.objects.items()
-            if f"/{kind}/" in place and selector in ("", entry["spec"].get("nodeName"))
+            if place.rpartition("/")[0].rpartition("/")[2] == kind
+            and (not selector or selector == entry["spec"].get("nodeName"))
+            and (not key or entry["metadata"].get("labels", {}).get(key) == value)
         ]
         return {"metadata": {"resourceVersion": "7"}, "items": items}
 
@@ -96,7 +99,21 @@ def _managed(query: Mapping[str, str], entry: Mapping[str, Any]) -> Object:
     return {"manager": query.get("fieldManager", ""), "fieldsV1": {"f:metadata": fields}}
 
 
-COLLECTIONS = ("nodes", "resourceslices", "pods")
+COLLECTIONS = (
+    "cronjobs",
+    "daemonsets",
+    "deployments",
+    "deviceclasses",
+    "devicetaintrules",
+    "jobs",
+    "namespaces",
+    "nodes",
+    "pods",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourceslices",
+    "statefulsets",
+)
 
 
 def _merged(old: Any, patch: Any) -> Any:

@@ -20,7 +20,10 @@ from topology.api_server import CONNECTIONS, Answer, ApiServer, RefusedError, Un
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Says what it is asked; `/missing` is not there, and `/together` is answered when all connections ask for it."""
+    """Says what it is asked; `/missing` is not there, and `/together` is answered when all connections ask for it.
+
+    A token that begins with `old` has expired.
+    """
 
     protocol_version = "HTTP/1.1"
     together = threading.Barrier(CONNECTIONS, timeout=20)
@@ -29,17 +32,20 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/together":
             self.together.wait()
         length = int(self.headers.get("Content-Length") or 0)
+        subject = dict(entry[0] for entry in (self.connection.getpeercert() or {}).get("subject", []))
+        token = self.headers.get("Authorization")
         said = {
             "method": self.command,
             "path": self.path,
             "body": self.rfile.read(length).decode(),
             "type": self.headers.get("Content-Type"),
-            "who": dict(entry[0] for entry in self.connection.getpeercert()["subject"])["commonName"],
+            "who": subject.get("commonName"),
+            "token": token,
             "from": self.client_address[1],
         }
         missing = self.path.endswith("/missing")
         text = json.dumps({"message": "it is missing"} if missing else said).encode()
-        self.send_response(404 if missing else 200)
+        self.send_response(401 if (token or "").startswith("Bearer old") else 404 if missing else 200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
@@ -69,7 +75,7 @@ def port(certificates: Path) -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
     context.load_verify_locations(certificates / "ca.crt")
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_OPTIONAL
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -79,15 +85,17 @@ def port(certificates: Path) -> Iterator[int]:
         thread.join()
 
 
-def kubeconfig(folder: Path, certificates: Path, port: int, *, inline: bool = False) -> Path:
-    """Write a kubeconfig with a context that is not the current one too."""
+def kubeconfig(
+    folder: Path, certificates: Path, port: int, *, inline: bool = False, user: dict[str, Any] | None = None
+) -> Path:
+    """Write a kubeconfig with a context that is not the current one too; by default its user has a certificate."""
 
     def given(name: str, file: str) -> dict[str, str]:
         path = certificates / file
         return {f"{name}-data": base64.b64encode(path.read_bytes()).decode()} if inline else {name: str(path)}
 
     server = {"server": f"https://127.0.0.1:{port}"} | given("certificate-authority", "ca.crt")
-    user = given("client-certificate", "client.crt") | given("client-key", "client.key")
+    user = user or given("client-certificate", "client.crt") | given("client-key", "client.key")
     content = {
         "current-context": "this",
         "contexts": [
@@ -126,6 +134,113 @@ def test_the_kubeconfig_is_that_of_the_environment(
     api = ApiServer()
     assert api.get("/a").object["method"] == "GET"
     api.close()
+
+
+def asked(file: Path, path: str = "/a") -> dict[str, Any]:
+    """Return what the server says of a request."""
+    api = ApiServer(file)
+    said: dict[str, Any] = api.get(path).checked().object
+    api.close()
+    return said
+
+
+def test_a_token(tmp_path: Path, certificates: Path, port: int) -> None:
+    said = asked(kubeconfig(tmp_path, certificates, port, user={"token": "secret"}))
+    assert (said["token"], said["who"]) == ("Bearer secret", None)
+
+
+def test_the_token_of_a_file_is_read_every_time(tmp_path: Path, certificates: Path, port: int) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    api = ApiServer(kubeconfig(tmp_path, certificates, port, user={"tokenFile": str(token)}))
+    assert api.get("/a").object["token"] == "Bearer first"
+    token.write_text("second\n")
+    assert api.get("/a").object["token"] == "Bearer second"
+    token.unlink()
+    with pytest.raises(UnreachableError, match="token cannot be read: No such file"):
+        api.get("/a")
+    api.close()
+
+
+def program(folder: Path, script: str, **more: Any) -> dict[str, Any]:
+    """Write a program that gives credentials, and return a user who has it."""
+    file = folder / "give"
+    file.write_text(f"#!/bin/sh\necho run >>{folder}/runs\n{script}\n")
+    file.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(file), **more}}
+
+
+def test_a_program_gives_a_token_once(tmp_path: Path, certificates: Path, port: int) -> None:
+    script = """echo "{\\"status\\": {\\"token\\": \\"$1-$NAME\\"}}" """
+    user = program(tmp_path, script, args=["for"], env=[{"name": "NAME", "value": "me"}])
+    api = ApiServer(kubeconfig(tmp_path, certificates, port, user=user))
+    assert [api.get("/a").object["token"] for _ in range(3)] == ["Bearer for-me"] * 3
+    assert (tmp_path / "runs").read_text() == "run\n"
+    api.close()
+
+
+def test_what_a_program_gave_is_renewed_when_it_has_expired(tmp_path: Path, certificates: Path, port: int) -> None:
+    script = f"""
+    [ "$(wc -l <{tmp_path}/runs)" = 1 ] && token=old || token=new
+    echo "{{\\"status\\": {{\\"token\\": \\"$token\\"}}}}"
+    """
+    said = asked(kubeconfig(tmp_path, certificates, port, user=program(tmp_path, script)))
+    assert said["token"] == "Bearer new"
+
+
+def test_a_program_gives_a_certificate_and_is_told_of_the_cluster(
+    tmp_path: Path, certificates: Path, port: int
+) -> None:
+    status = {
+        "clientCertificateData": (certificates / "client.crt").read_text(),
+        "clientKeyData": (certificates / "client.key").read_text(),
+    }
+    (tmp_path / "answer").write_text(json.dumps({"status": status}))
+    script = f"""echo "$KUBERNETES_EXEC_INFO" >{tmp_path}/info; cat {tmp_path}/answer"""
+    user = program(tmp_path, script, provideClusterInfo=True)
+    assert asked(kubeconfig(tmp_path, certificates, port, user=user))["who"] == "client"
+    info = json.loads((tmp_path / "info").read_text())
+    assert info["kind"] == "ExecCredential"
+    assert info["spec"] == {"interactive": False, "cluster": {"server": f"https://127.0.0.1:{port}"}}
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo no >&2; exit 3", r"give that gives credentials exited with 3: no$"),
+        ("echo '{}'", "gives no credentials"),
+        ("echo none", "gives no credentials"),
+    ],
+)
+def test_a_program_that_gives_none(tmp_path: Path, certificates: Path, port: int, script: str, message: str) -> None:
+    with pytest.raises(UnreachableError, match=message):
+        asked(kubeconfig(tmp_path, certificates, port, user=program(tmp_path, script)))
+
+
+def test_a_program_that_is_not_there(tmp_path: Path, certificates: Path, port: int) -> None:
+    user = {"exec": {"command": "/none", "installHint": "get it there"}}
+    with pytest.raises(UnreachableError, match=r"/none .* does not run: .*\(get it there\)"):
+        asked(kubeconfig(tmp_path, certificates, port, user=user))
+
+
+def test_a_server_below_a_path(tmp_path: Path, certificates: Path, port: int) -> None:
+    file = kubeconfig(tmp_path, certificates, port)
+    file.write_text(file.read_text().replace(f":{port}", f":{port}/k8s/clusters/c-1"))
+    assert asked(file, "/a?b")["path"] == "/k8s/clusters/c-1/a?b"
+
+
+def test_another_name_in_the_servers_certificate(tmp_path: Path, certificates: Path, port: int) -> None:
+    file = kubeconfig(tmp_path, certificates, port)
+    for name, is_right in (("127.0.0.1", True), ("other.example.com", False)):
+        content = yaml.safe_load(file.read_text())
+        content["clusters"][1]["cluster"] |= {"server": f"https://localhost:{port}", "tls-server-name": name}
+        api = ApiServer(content=content)
+        if is_right:
+            assert api.get("/a").status == 200
+        else:
+            with pytest.raises(UnreachableError, match="certificate verify failed"):
+                api.get("/a")
+        api.close()
 
 
 def test_connections_stay_open(api: ApiServer) -> None:

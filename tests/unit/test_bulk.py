@@ -197,7 +197,7 @@ def test_a_node_goes_with_its_own_slices() -> None:
         "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
     )
     api.objects[f"{SLICES}/own"] = theirs
-    remove_node(api, "gpu-0")
+    remove_node(api, "gpu-0", {})
     assert api.names("nodes") == ["gpu-1"]
     assert [entry["spec"]["nodeName"] for entry in api.objects.values() if "nodeName" in entry["spec"]] == [
         "gpu-1",
@@ -206,7 +206,7 @@ def test_a_node_goes_with_its_own_slices() -> None:
 
 
 def test_a_node_that_is_gone_already() -> None:
-    remove_node(FakeApiServer(), "gpu-0")
+    remove_node(FakeApiServer(), "gpu-0", {})
 
 
 # What belongs to Pulumi as a resource of its own.
@@ -224,7 +224,7 @@ def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
             "the end of this update. Change provisioning of gpu in kwok-dra:nodePools together with its name, or take "
             "it out of the stack, run `pulumi up`, and put it in again"
         )
-    remove_node(api, "gpu-0")
+    remove_node(api, "gpu-0", {})
     assert api.objects == before
 
 
@@ -244,8 +244,8 @@ def test_what_somebody_else_made_is_refused_and_left_alone() -> None:
     )
     with pytest.raises(RefusedError, match="pod job-0 is there already"):
         pods().create(api, "job-0")
-    remove_node(api, "gpu-0")
-    remove_pod(api, "a", "job-0")
+    remove_node(api, "gpu-0", {})
+    remove_pod(api, "a", "job-0", {})
     assert api.objects == before
 
 
@@ -313,7 +313,7 @@ def test_pods_are_made_and_made_anew() -> None:
     pods().reconcile(api, "job-0")
     assert api.objects[path]["metadata"]["uid"] not in (uid, second)
     assert found(api, pods()) == [Drift("job-1", "Pod", "a/job-1", "deleted")]
-    remove_pod(api, "a", "job-0")
+    remove_pod(api, "a", "job-0", {})
     assert api.objects == {}
 
 
@@ -322,7 +322,7 @@ def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
     pods().create(api, "job-0")
     path = "/api/v1/namespaces/a/pods/job-0"
     api.objects[path] = managed_by("pulumi-kubernetes-1a2b", api.objects[path])
-    remove_pod(api, "a", "job-0")
+    remove_pod(api, "a", "job-0", {})
     with pytest.raises(RefusedError, match=r"pod job-0 is a resource of Pulumi's own.*kwok-dra:workloads"):
         pods().create(api, "job-0")
     assert path in api.objects

@@ -1,5 +1,6 @@
 """Nodes, slices and pods in bulk: what happens between two requests, and what the API server refuses."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
     fleet().create(api, "gpu-0")
     api.asked.clear()
     path = slice_of(api)
-    remove_node(api, "gpu-0")
+    remove_node(api, "gpu-0", {})
     assert api.written == [f"DELETE {path}", f"DELETE {NODE}"]
 
 
@@ -135,7 +136,7 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch:
     pods.create(api, "job-0")
     api.before["DELETE"] = lambda: Answer(200, b"{}")
     with pytest.raises(RefusedError, match=r"^pod a/job-0 is not gone 0 s after its deletion$"):
-        remove_pod(api, "a", "job-0")
+        remove_pod(api, "a", "job-0", {})
 
 
 # Refusals.
@@ -151,9 +152,9 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch:
         (f"GET {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
         (f"PATCH {NODE}?", lambda api: fleet(labels={"a": "b"}).reconcile(api, "gpu-0")),
         (f"PATCH {NODE}/status", lambda api: fleet(capacity={"cpu": "8"}).reconcile(api, "gpu-0")),
-        (f"DELETE {SLICES}", lambda api: remove_node(api, "gpu-0")),
+        (f"DELETE {SLICES}", lambda api: remove_node(api, "gpu-0", {})),
         (f"DELETE {SLICES}", lambda api: fleet().reconcile(api, "gpu-0")),
-        (f"DELETE {NODE}", lambda api: remove_node(api, "gpu-0")),
+        (f"DELETE {NODE}", lambda api: remove_node(api, "gpu-0", {})),
     ],
 )
 def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Callable[[FakeApiServer], None]) -> None:
@@ -212,3 +213,56 @@ def test_pods_are_made_in_bulk_after_the_nodes() -> None:
 def test_whatever_is_there_is_something(path: str) -> None:
     entry: Object = {"metadata": {}, "spec": {}}
     assert not is_empty(FakeApiServer({path: entry}))
+
+
+# Several fleets in one cluster that is none of theirs.
+
+
+def of_fleet(name: str) -> Fleet:
+    """Return what makes the pool for a fleet of that name."""
+    return fleet(labels={"kwok-dra/fleet": name})
+
+
+def pods_of_fleet(name: str) -> BarePods:
+    """Return what makes the pods for a fleet of that name."""
+    return BarePods(topology().workloads[0].amended(node_selector={"kwok-dra/fleet": name}))
+
+
+def mark(name: str) -> dict[str, str]:
+    return {"kwok-dra/fleet": name}
+
+
+def test_all_that_is_made_says_whose_it_is() -> None:
+    api = FakeApiServer()
+    of_fleet("mine").create(api, "gpu-0")
+    pods_of_fleet("mine").create(api, "job-0")
+    assert len(api.objects) == 3
+    for entry in api.objects.values():
+        assert entry["metadata"]["labels"]["kwok-dra/fleet"] == "mine"
+
+
+@pytest.mark.parametrize("theirs", ["nodes", "resourceslices"])
+def test_what_another_fleet_has_made_is_not_touched(theirs: str) -> None:
+    api = FakeApiServer()
+    of_fleet("theirs").create(api, "gpu-0")
+    api.objects = {path: entry for path, entry in api.objects.items() if f"/{theirs}/" in path}
+    before = json.dumps(api.objects)
+    with pytest.raises(RefusedError, match="is there already, and this stack did not make it"):
+        of_fleet("mine").create(api, "gpu-0")
+    assert json.dumps({path: api.objects[path] for path in json.loads(before)}) == before
+    remove_node(api, "gpu-0", mark("mine"))
+    assert json.loads(before).keys() <= api.objects.keys()
+    remove_node(api, "gpu-0", mark("theirs"))
+    assert not json.loads(before).keys() & api.objects.keys()
+
+
+def test_the_pods_of_another_fleet_are_not_touched() -> None:
+    api = FakeApiServer()
+    pods_of_fleet("theirs").create(api, "job-0")
+    before = json.dumps(api.objects)
+    with pytest.raises(RefusedError, match="pod job-0 is there already, and this stack did not make it"):
+        pods_of_fleet("mine").create(api, "job-0")
+    remove_pod(api, "a", "job-0", mark("mine"))
+    assert json.dumps(api.objects) == before
+    remove_pod(api, "a", "job-0", mark("theirs"))
+    assert api.objects == {}

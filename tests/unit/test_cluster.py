@@ -47,6 +47,12 @@ def test_a_container_has_to_listen_for_its_host(runtime: str) -> None:
     assert "bindAddress" not in options(runtime=runtime)
 
 
+def test_kubelets_know_no_prefix() -> None:
+    """Kind gives them the gates too."""
+    assert options(runtime="kind", kubeFeatureGates={"A": True})["kubeFeatureGates"] == "A=true"
+    assert options(runtime="docker", kubeFeatureGates={"A": True})["kubeFeatureGates"] == "kube:A=true"
+
+
 def test_the_dev_stack_has_the_flags_of_the_page(dev: dict[str, Any]) -> None:
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in shlex.split(shell_blocks()[0])[3:])
     found = options(**dev["cluster"])

@@ -287,7 +287,7 @@ def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None
         (
             "cluster.version",
             "kubeVersion",
-            "kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, "
+            "existing, kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, "
             "resourceApi, runtime",
         ),
         (f"{CLASS}.selector", "selectors", "extendedResourceName, name, selectors"),

@@ -29,6 +29,7 @@ NONE = "\N{EN DASH}"
 SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whose keys are in the table there
     "Keys": Topology,
     "`cluster`": configuration.Cluster,
+    "`cluster.existing`": configuration.Existing,
     "`deviceClasses`": devices.DeviceClass,
     "`nodePools`": configuration.NodePool,
     "`nodePools[].devices[]`": configuration.Devices,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from topology.configuration import Topology
+from topology.configuration import Existing, Topology
 from topology.status import kinds, report
 from topology.validation import load
 
@@ -664,3 +664,37 @@ def test_taint_rules_are_read_where_there_are_such(dev: Object, minor: int, vers
     dev["deviceTaintRules"] = []
     dev["nodePools"][0]["devices"] = [{"model": "example-gpu-attached"}]
     assert kinds(load(dev))[len(plain) :] == [f"DeviceTaintRule={path}"]
+
+
+# A cluster that is there already.
+
+
+@pytest.fixture
+def existing(topology: Topology) -> Topology:
+    there = Existing(kubeconfig="k", context="c", allow=True)
+    return topology.model_copy(update={"cluster": topology.cluster.model_copy(update={"existing": there})})
+
+
+def test_of_nodes_only_those_of_the_stack_are_read(existing: Topology, topology: Topology) -> None:
+    (nodes,) = (kind for kind in kinds(existing) if kind.startswith("Node"))
+    assert nodes == "Node=/api/v1/nodes?labelSelector=kwok-dra%2Ffleet%3Dkwok-dra-dev"
+    assert [kind for kind in kinds(existing) if kind != nodes] == [kind for kind in kinds(topology) if kind != "Node"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "namespace", "is_ours"),
+    [
+        ("fake-pod-5c447f9df8-fpwp8", "default", True),
+        ("fake-pod", "default", True),
+        ("fake-pods-0", "default", False),
+        ("trainer", "default", False),
+        ("fake-pod-5c447f9df8-fpwp8", "else", False),
+    ],
+)
+def test_what_others_leave_over_is_theirs(
+    existing: Topology, topology: Topology, owner: str, namespace: str, is_ours: bool
+) -> None:
+    owners = [{"kind": "Pod", "name": owner, "uid": "gone"}]
+    objects = [claim("a", ownerReferences=owners, namespace=namespace), claim("shared")]
+    assert bool(report(existing, objects).leftovers) is is_ours
+    assert report(topology, objects).leftovers

@@ -1,0 +1,46 @@
+"""What all clusters have in common for what is in them."""
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi_command import local
+
+
+class ClusterComponent(pulumi.ComponentResource):
+    """A cluster, and a provider for it and no other."""
+
+    cluster_name: pulumi.Output[str]
+    """Name of the cluster."""
+    kubeconfig: pulumi.Output[str]
+    """The kubeconfig, certificates included; a secret."""
+    kubeconfig_path: pulumi.Output[str]
+    """File that holds the kubeconfig, readable by its owner only."""
+    kubectl_environment: pulumi.Output[dict[str, str]]
+    """Environment in which kubectl works on this cluster."""
+    minor: int
+    """The `37` of Kubernetes 1.37.2."""
+    resource_api: str
+    """The version in which the cluster gets its objects of resource.k8s.io."""
+    command: local.Command
+    """After which the cluster is there for objects."""
+    deleted_with: pulumi.Resource | None
+    """With which all that is in the cluster is gone, where there is such a thing."""
+    labels: Mapping[str, str]
+    """Labels of all objects of the stack."""
+    provider: pulumi.ProviderResource
+
+    def content(
+        self,
+        parent: pulumi.Resource,
+        depends_on: Sequence[pulumi.Resource] = (),
+        *,
+        delete_before_replace: bool | None = None,
+    ) -> pulumi.ResourceOptions:
+        """Return the options of a command on what is in the cluster, with which it goes and comes."""
+        return pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=list(depends_on),
+            deleted_with=self.deleted_with,
+            replacement_trigger=self.command.id,
+            delete_before_replace=delete_before_replace,
+        )

@@ -1,0 +1,82 @@
+"""Runtimes that need a container engine, which is not at hand: what kwokctl would do with the configuration of a stack.
+
+A dry run prints every command and file, and does nothing.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.page import KUBERNETES
+from tests.e2e.project import TOOLS
+from topology.cluster import kwokctl_configuration
+from topology.configuration import Cluster
+
+GATE = "DRAListTypeAttributes"
+API = "resource.k8s.io/v1beta1"
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def planned(runtime: str, folder: Path) -> str:
+    """Return what kwokctl would do for a cluster with a gate, an older API and a port."""
+    configured = {
+        "name": "a-fleet",
+        "runtime": runtime,
+        "kubeFeatureGates": {GATE: True},
+        "kubeRuntimeConfig": {API: True},
+        "kubeApiserverPort": 16443,
+    }
+    document = folder / "kwokctl.yaml"
+    document.write_text(kwokctl_configuration(Cluster.model_validate(configured)))
+    done = subprocess.run(
+        [
+            *(str(TOOLS / "bin" / "kwokctl"), "--dry-run", "--name", "a-fleet", "--config", str(document)),
+            *("create", "cluster", "--kubeconfig", str(folder / "kubeconfig")),
+        ],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "KWOK_WORKDIR": str(folder / "kwok")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Unknown" not in done.stderr and "unknown" not in done.stderr, done.stderr
+    assert [entry.name for entry in folder.iterdir()] == ["kwokctl.yaml"]
+    return done.stdout
+
+
+@pytest.mark.parametrize("runtime", ["docker", "podman", "nerdctl"])
+def test_containers(tmp_path: Path, runtime: str) -> None:
+    said = planned(runtime, tmp_path)
+    created = dict(re.findall(rf"^{runtime} create --name=kwok-a-fleet-(\S+) (.*)$", said, re.MULTILINE))
+    assert created.keys() == {"etcd", "kwok-controller", *CONTROL_PLANE}
+    for component in CONTROL_PLANE:
+        assert f" registry.k8s.io/{component}:{KUBERNETES} " in created[component]
+        assert f" --feature-gates=kube:{GATE}=true" in created[component]
+    assert f" --runtime-config={API}=true" in created["kube-apiserver"]
+    assert " --publish=16443:6443/tcp " in created["kube-apiserver"]
+    published = {name for name, command in created.items() if " --publish=" in command}
+    assert published <= {"kube-apiserver", "kwok-controller"}
+
+
+def test_kind(tmp_path: Path) -> None:
+    said = planned("kind", tmp_path)
+    (found,) = (entry for entry in files(said) if entry.get("apiVersion") == "kind.x-k8s.io/v1alpha4")
+    assert found["featureGates"] == {GATE: True}
+    assert found["runtimeConfig"] == {API: "true"}
+    assert found["networking"]["apiServerPort"] == 16443
+    assert f"--image docker.io/kindest/node:{KUBERNETES}" in said
+    assert "kind create cluster --config" in said
+
+
+def files(said: str) -> Iterator[dict[str, Any]]:
+    """Go through the files in YAML that would be written."""
+    for text in re.findall(r"^cat <<EOF >\S+$\n(.*?)^EOF$", said, re.MULTILINE | re.DOTALL):
+        found = yaml.safe_load(text)
+        if isinstance(found, dict):
+            yield found

@@ -1,0 +1,137 @@
+"""What the program asks the engine for where the cluster is there already."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.program import PYTHON
+from tests.graph.recording import Configuration, Recording, Secret, run, stack_configuration
+from tests.unit.existing import UID, Cluster, kubeconfig
+from topology import existing
+
+CLUSTER = "ExistingCluster kwok-dra-dev"
+COMMAND = "Command kwok-dra-dev"
+FLEET = {"kwok-dra/fleet": "kwok-dra-dev"}
+CLASS = "/apis/resource.k8s.io/v1/deviceclasses/kwok.x-k8s.io"
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
+    cluster = Cluster()
+    monkeypatch.setattr(existing, "ApiServer", lambda **_: cluster)
+    monkeypatch.setenv("KWOK_WORKDIR", str(tmp_path / "kwok"))
+    return cluster
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Configuration:
+    stack = stack_configuration("dev")
+    stack["kwok-dra:cluster"] = {"existing": {"kubeconfig": str(kubeconfig(tmp_path)), "context": "lab", "allow": True}}
+    return stack
+
+
+@pytest.fixture
+def recording(there: Cluster, configuration: Configuration) -> Recording:
+    return run(configuration)
+
+
+def kept(folder: Path) -> Path:
+    return folder / "kwok" / "existing" / f"kwok-dra-dev-{UID[:8]}.yaml"
+
+
+def test_nothing_of_a_cluster_is_created(recording: Recording) -> None:
+    assert recording.of_kind("KwokCluster") == {}
+    command = recording.resources[COMMAND]
+    assert command.parent == CLUSTER
+    assert [command.inputs[verb] for verb in ("create", "update", "delete")] == [
+        f"{PYTHON} components/joining.py {verb}" for verb in ("create", "update", "delete")
+    ]
+    assert command.inputs["environment"]["KWOK_DRA_UID"] == UID
+    assert command.inputs["environment"]["KWOK_DRA_SERVER"] == "https://lab.example.com"
+
+
+def test_every_object_is_deleted_by_itself(recording: Recording) -> None:
+    """Nothing takes it away with it."""
+    assert {found.deleted_with for found in recording.resources.values()} == {""}
+    assert all(COMMAND in found.dependencies for found in recording.objects().values())
+
+
+def test_every_object_says_whose_it_is(recording: Recording) -> None:
+    objects = recording.objects()
+    assert len(objects) == 5
+    for found in objects.values():
+        assert FLEET.items() <= found.inputs["metadata"]["labels"].items()
+
+
+def test_pods_select_the_nodes_of_the_stack(recording: Recording) -> None:
+    (node,) = recording.of_kind("Node").values()
+    (deployment,) = recording.of_kind("Deployment").values()
+    assert deployment.inputs["spec"]["template"]["spec"]["nodeSelector"] == FLEET
+    assert node.inputs["spec"]["taints"] == [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]
+
+
+def test_only_the_nodes_of_the_stack_are_read(recording: Recording) -> None:
+    assert recording.readings
+    for kinds in recording.readings:
+        assert "Node=/api/v1/nodes?labelSelector=kwok-dra%2Ffleet%3Dkwok-dra-dev" in kinds
+        assert "Node" not in kinds
+
+
+def test_the_kubeconfig_of_one_context_is_a_secret(recording: Recording, tmp_path: Path) -> None:
+    inputs = recording.resources["kubernetes kwok-dra-dev"].inputs
+    assert isinstance(inputs["kubeconfig"], Secret)
+    assert "prod" not in str(inputs["kubeconfig"].value)
+    assert recording.resources["kubernetes kwok-dra-dev"].dependencies == {COMMAND}
+    assert kept(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert kept(tmp_path).parent.stat().st_mode & 0o777 == 0o700
+    assert [entry["name"] for entry in json.loads(kept(tmp_path).read_text())["contexts"]] == ["lab"]
+    assert "secret" not in json.dumps(recording.resources[COMMAND].inputs)
+    outputs = recording.outputs["Stack kwok-dra-dev"]
+    assert outputs["clusterName"] == "lab"
+    assert outputs["kubeconfigPath"] == str(kept(tmp_path))
+    assert isinstance(outputs["kubeconfig"], Secret)
+
+
+def test_a_class_that_is_there_is_not_made(there: Cluster, configuration: Configuration) -> None:
+    there.has(CLASS, {"selectors": [{"cel": {"expression": "device.driver == 'gpu.kwok.x-k8s'"}}]})
+    assert run(configuration).of_kind("DeviceClass") == {}
+
+
+def test_batches_know_whose_they_are(there: Cluster, configuration: Configuration) -> None:
+    configuration["kwok-dra:nodePools"][0]["provisioning"] = "bulk"
+    batch = run(configuration).resources["Command kwok-node-batch-0"]
+    assert batch.deleted_with == ""
+    written = json.loads(batch.inputs["environment"]["KWOK_DRA_POOL"])
+    assert FLEET.items() <= written["labels"].items()
+
+
+def test_a_cluster_that_stops_answering(there: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"the cluster of context lab in .*user\.yaml does not answer any more"):
+        run(configuration, objects=None)
+
+
+def test_kubectl_is_needed(there: Cluster, configuration: Configuration, programs: Path) -> None:
+    (programs / "kubectl").unlink()
+    (programs / "kwokctl").unlink()
+    with pytest.raises(Exception, match="kubectl not found on PATH"):
+        run(configuration)
+
+
+def test_a_stack_with_a_cluster_of_its_own_does_not_move(
+    there: Cluster, configuration: Configuration, tmp_path: Path
+) -> None:
+    own = tmp_path / "kwok" / "clusters" / "kwok-dra-dev" / "kubeconfig.yaml"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    recording = Recording()
+    with pytest.raises(Exception, match="this stack's objects are in a cluster of its own still"):
+        run(configuration, recording=recording)
+    assert recording.objects() == {}
+
+
+def test_nor_back(recording: Recording, there: Cluster) -> None:
+    again = Recording()
+    with pytest.raises(Exception, match="this stack's objects are in a cluster that is not its own still"):
+        run(stack_configuration("dev"), recording=again)
+    assert again.objects() == {}

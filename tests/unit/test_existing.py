@@ -1,0 +1,349 @@
+"""What is known of a cluster that is there already before a fleet goes there, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.existing import UID, Cluster, kubeconfig, metrics
+from topology import existing
+from topology.api_server import ApiServer, UnreachableError
+from topology.configuration import Reached, Topology
+from topology.slices import resource_slices
+from topology.validation import ConfigurationError, load
+
+Configuration = dict[str, Any]
+
+OURS = {"kwok-dra/fleet": "kwok-dra-dev"}
+CLASSES = "/apis/resource.k8s.io/v1/deviceclasses"
+CLASS_SPEC = {"selectors": [{"cel": {"expression": "device.driver == 'gpu.kwok.x-k8s'"}}]}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    return use(Cluster(), monkeypatch)
+
+
+def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Have the program reach this cluster, whatever kubeconfig it has."""
+    monkeypatch.setattr(existing, "ApiServer", lambda **_: cluster)
+    return cluster
+
+
+@pytest.fixture
+def configuration(dev: Configuration, tmp_path: Path) -> Configuration:
+    dev["cluster"] = {
+        "name": "kwok-dra-dev",
+        "existing": {"kubeconfig": kubeconfig(tmp_path).name, "context": "lab", "allow": True},
+    }
+    return dev
+
+
+def problems(configuration: Configuration, folder: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration, folder)
+    return [f"{found.path}: {found.message}" for found in raised.value.problems]
+
+
+def problem(configuration: Configuration, folder: Path) -> str:
+    (found,) = problems(configuration, folder)
+    return found
+
+
+def loaded(configuration: Configuration, folder: Path) -> Topology:
+    return load(configuration, folder)
+
+
+# The cluster.
+
+
+def test_what_is_found(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    topology = loaded(configuration, tmp_path)
+    found = topology.cluster.existing
+    assert isinstance(found, Reached)
+    assert (found.uid, found.context, topology.cluster.kube_version) == (UID, "lab", "1.37.2")
+    assert found.content["clusters"][0]["cluster"]["server"] == "https://lab.example.com"
+    assert topology.workloads[0].node_selector == OURS
+    assert cluster.written == []
+
+
+@pytest.mark.parametrize("version", ["v1.34.1-eks-113cf36", "v1.35.2-gke.1485000", "v1.36.0+k3s1"])
+def test_versions_of_those_who_sell_it(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path, version: str
+) -> None:
+    use(Cluster(version), monkeypatch)
+    assert loaded(configuration, tmp_path).cluster.minor == int(version[3:5])
+
+
+def test_a_version_that_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
+) -> None:
+    use(Cluster("v1.33.4"), monkeypatch)
+    assert problem(configuration, tmp_path) == (
+        "cluster.existing: the cluster has Kubernetes v1.33.4; this program knows 1.34 to 1.37"
+    )
+
+
+@pytest.mark.parametrize("allow", [False, None])
+def test_it_has_to_be_allowed(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, allow: bool | None
+) -> None:
+    configuration["cluster"]["existing"].pop("allow")
+    if allow is not None:
+        configuration["cluster"]["existing"]["allow"] = allow
+    found = problem(configuration, tmp_path)
+    assert found.startswith("cluster.existing.allow: is not true, so nothing goes to context lab, https://lab.example")
+    assert cluster.asked == []
+
+
+def test_the_context_has_to_be_there(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    configuration["cluster"]["existing"]["context"] = "lba"
+    found = problem(configuration, tmp_path)
+    assert found.startswith(f"cluster.existing.context: there is no context 'lba' in {tmp_path}/user.yaml")
+    assert found.endswith("Name one of lab, prod")
+    assert cluster.asked == []
+
+
+def test_the_kubeconfig_has_to_be_there(configuration: Configuration, tmp_path: Path) -> None:
+    configuration["cluster"]["existing"]["kubeconfig"] = "gone"
+    assert problem(configuration, tmp_path).startswith(f"cluster.existing.kubeconfig: {tmp_path}/gone cannot be read")
+
+
+def test_a_kubeconfig_at_home(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    configuration["cluster"]["existing"]["kubeconfig"] = "~/user.yaml"
+    assert loaded(configuration, Path("/"))
+
+
+def test_a_cluster_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
+) -> None:
+    class Silent(Cluster):
+        def send(self, *_: object, **__: object) -> Any:
+            raise UnreachableError("connection refused")
+
+    use(Silent(), monkeypatch)
+    assert problem(configuration, tmp_path) == (
+        "cluster.existing: the cluster of context lab, https://lab.example.com, does not answer: connection refused"
+    )
+
+
+def test_who_may_not_is_told_so(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    cluster.objects.pop("/api/v1/namespaces/kube-system")
+    assert "does not answer: /api/v1/namespaces/kube-system not found" in problem(configuration, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("runtime", "binary"),
+        ("kubeVersion", "1.37.2"),
+        ("kubeFeatureGates", {}),
+        ("kubeRuntimeConfig", {}),
+        ("kubeApiserverPort", 6443),
+    ],
+)
+def test_what_a_cluster_is_made_of(configuration: Configuration, tmp_path: Path, key: str, value: object) -> None:
+    configuration["cluster"][key] = value
+    assert problem(configuration, tmp_path) == (
+        f"cluster: has {key} beside existing, but a cluster that is there already is what it is: leave it out"
+    )
+
+
+# What it serves.
+
+
+def test_apis_that_are_not_served(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
+) -> None:
+    use(Cluster(served=("apps/v1", "resource.k8s.io/v1beta2")), monkeypatch)
+    assert problem(configuration, tmp_path).startswith(
+        "cluster.existing: the cluster does not serve resource.k8s.io/v1,"
+    )
+
+
+def test_an_older_api_that_is_asked_for(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    configuration["cluster"]["resourceApi"] = "v1beta1"
+    assert "does not serve resource.k8s.io/v1beta1, which cluster.resourceApi needs" in problem(configuration, tmp_path)
+
+
+def with_lists(configuration: Configuration) -> Configuration:
+    attributes = {"nics": {"strings": ["a", "b"]}}
+    configuration["nodePools"][0]["attributes"] = attributes
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        (metrics(DRAListTypeAttributes=0), True),
+        (metrics(DRAListTypeAttributes=1), False),
+        (metrics(Another=1), True),
+        (None, False),  # who may not know, tries
+    ],
+)
+def test_gates_that_are_off(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path, said: str | None, is_refused: bool
+) -> None:
+    use(Cluster(metrics=said), monkeypatch)
+    if not is_refused:
+        assert loaded(with_lists(configuration), tmp_path)
+        return
+    found = problem(with_lists(configuration), tmp_path)
+    assert found.startswith("nodePools[0]: uses list attributes, for which the cluster would need its feature gate ")
+
+
+def test_a_feature_that_a_version_does_not_have(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
+) -> None:
+    use(Cluster("v1.35.1"), monkeypatch)
+    assert problem(with_lists(configuration), tmp_path) == (
+        "nodePools[0]: uses list attributes, which Kubernetes 1.35.1 does not have: use a cluster with 1.36 or newer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "model"),
+    [({"notReady": True}, {}), (None, {"bindingConditions": ["a"], "bindingFailureConditions": ["b"]})],
+)
+def test_what_needs_stages_of_ours(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, fault: Configuration | None, model: Configuration
+) -> None:
+    pool = configuration["nodePools"][0]
+    pool["faults"] = [fault] if fault else []
+    pool["gpu"] = {"driver": "gpu.kwok.x-k8s", **model} if model else pool["gpu"]
+    found = problems(configuration, tmp_path)
+    assert any(
+        "a cluster that the stack creates, for KWOK's Stages in it, but it is an existing one" in x for x in found
+    )
+
+
+# What is in it.
+
+POOL = "nodePools[0]"
+
+
+@pytest.mark.parametrize(
+    ("path", "spec", "said"),
+    [
+        ("/api/v1/nodes/kwok-node-0", {}, f"{POOL}: Node kwok-node-0 is"),
+        ("/apis/apps/v1/namespaces/default/deployments/fake-pod", {}, "workloads[0]: Deployment fake-pod is"),
+        (
+            "/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates/single-gpu",
+            {},
+            "workloads[0]: ResourceClaimTemplate single-gpu is",
+        ),
+        (
+            "/apis/resource.k8s.io/v1/resourceslices/a",
+            {"nodeName": "kwok-node-0"},
+            f"{POOL}: ResourceSlice a is",
+        ),
+        ("/apis/resource.k8s.io/v1/resourceslices/a", {"nodeName": "real-0"}, None),
+        ("/apis/apps/v1/namespaces/other/deployments/fake-pod", {}, None),
+        ("/api/v1/nodes/kwok-node-00", {}, None),
+    ],
+)
+@pytest.mark.parametrize("labels", [{}, {"kwok-dra/fleet": "another"}, OURS])
+def test_names_that_are_taken(
+    cluster: Cluster,
+    configuration: Configuration,
+    tmp_path: Path,
+    path: str,
+    spec: Configuration,
+    said: str | None,
+    labels: dict[str, str],
+) -> None:
+    cluster.has(path, spec, labels=labels)
+    if said is None or labels == OURS:
+        assert loaded(configuration, tmp_path)
+        return
+    found = problem(configuration, tmp_path)
+    assert found == f"{said} in the cluster already, and not this stack's: choose another name"
+    assert cluster.written == []
+
+
+def test_a_slice_of_the_same_name(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    (pool,) = loaded(configuration, tmp_path).node_pools
+    name = resource_slices(pool, "kwok-node-0")[0]["metadata"]["name"]
+    cluster.has(f"/apis/resource.k8s.io/v1/resourceslices/{name}", {"nodeName": "real-0"})
+    found = problem(configuration, tmp_path)
+    assert found.startswith(f"{POOL}: ResourceSlice ") and "is in the cluster already" in found
+
+
+def test_a_namespace_that_is_taken(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    configuration["workloads"][0]["namespace"] = "team"
+    cluster.has("/api/v1/namespaces/team")
+    assert problem(configuration, tmp_path).startswith("workloads: Namespace team is in the cluster already")
+
+
+def test_of_many_a_few_are_named(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    configuration["nodePools"][0]["nodes"] = 20
+    for number in range(20):
+        cluster.has(f"/api/v1/nodes/kwok-node-{number}")
+    found = problem(configuration, tmp_path)
+    assert "Node kwok-node-0, Node kwok-node-1, Node kwok-node-10 and 17 more are in the cluster already" in found
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Own"])
+def test_objects_of_manifests(cluster: Cluster, configuration: Configuration, tmp_path: Path, kind: str) -> None:
+    """Kinds that the cluster does not know come with their CRD."""
+    found = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "namespace": "kube-public"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(found))
+    configuration["manifests"] = [{"name": "own", "files": ["own.yaml"]}]
+    cluster.has("/api/v1/namespaces/kube-public/configmaps/a")
+    if kind == "Own":
+        assert loaded(configuration, tmp_path)
+        return
+    said = "manifests[0].files[0]: ConfigMap kube-public/a is in the cluster already"
+    assert problem(configuration, tmp_path).startswith(said)
+    cluster.has("/api/v1/namespaces/kube-public/configmaps/a", labels=OURS)
+    assert loaded(configuration, tmp_path)
+
+
+def test_a_class_that_a_real_driver_has_made_is_used_as_it_is(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path
+) -> None:
+    cluster.has(f"{CLASSES}/kwok.x-k8s.io", CLASS_SPEC)
+    assert loaded(configuration, tmp_path).device_classes == []
+
+
+def test_a_class_of_ours_stays_ours(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    cluster.has(f"{CLASSES}/kwok.x-k8s.io", {"selectors": []}, labels=OURS)
+    assert [entry.name for entry in loaded(configuration, tmp_path).device_classes] == ["kwok.x-k8s.io"]
+
+
+def test_another_class_of_that_name(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    cluster.has(f"{CLASSES}/kwok.x-k8s.io", {"extendedResourceName": "a/b"})
+    found = problem(configuration, tmp_path)
+    assert found.startswith("deviceClasses: DeviceClass kwok.x-k8s.io is in the cluster already, not this stack's and ")
+    assert 'it has {"extendedResourceName": "a/b"}, not {"selectors": [{"cel"' in found
+
+
+def test_pods_that_would_land_on_fake_nodes(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    template = {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}
+    cluster.has("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", template)
+    cluster.has("/apis/apps/v1/namespaces/kube-system/daemonsets/ours", template, labels=OURS)
+    found = problem(configuration, tmp_path)
+    assert found.startswith("cluster.existing: the pods of DaemonSet kube-system/kube-proxy would land on fake nodes")
+    configuration["nodePools"] = []
+    configuration["workloads"] = []
+    assert loaded(configuration, tmp_path)
+
+
+def test_all_problems_at_once(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    cluster.has("/api/v1/nodes/kwok-node-0")
+    cluster.has(f"{CLASSES}/kwok.x-k8s.io", {})
+    configuration["nodePools"][0]["faults"] = [{"notReady": True}]
+    assert [found.partition(":")[0] for found in problems(configuration, tmp_path)] == [
+        "deviceClasses",
+        "nodePools[0]",
+        "nodePools[0].faults[0].notReady",
+    ]
+
+
+def test_clusters_of_ones_own_are_not_looked_for(dev: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApiServer, "send", None)
+    assert load(dev).cluster.existing is None
