@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,10 @@ class Live(NamedTuple):
     objects: Sequence[Object]
 
 
-def read(stack: str) -> Live:
+def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -> Live:
     """Read the configuration of `stack` in the project of the working directory, and what is in its cluster.
+
+    What there is besides what a report is made of is read of the kinds that `also` names.
 
     Raises:
         NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
@@ -41,7 +43,7 @@ def read(stack: str) -> Live:
     kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(topology, kubeconfig))
+    return Live(topology, _objects(topology, kubeconfig, [*kinds(topology), *also(topology)]))
 
 
 def _topology(stack: str) -> Topology:
@@ -61,9 +63,9 @@ def _pulumi(stack: str, *arguments: str) -> Any:
     raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
 
 
-def _objects(topology: Topology, kubeconfig: Path) -> Sequence[Object]:
+def _objects(topology: Topology, kubeconfig: Path, wanted: Sequence[str]) -> Sequence[Object]:
     cluster = topology.cluster.name
-    objects = snapshot.read(ApiServer(kubeconfig), kinds(topology))
+    objects = snapshot.read(ApiServer(kubeconfig), wanted)
     if objects is None:
         raise NothingToShowError(
             f"cluster {cluster} does not answer; after a restart of the machine its processes are gone. Start it "
