@@ -7,6 +7,7 @@ something in common, as the parts of one GPU, still have it in common.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from topology.devices import DeviceAttribute, DeviceModel
@@ -19,7 +20,8 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _MAC = r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}"
 _IPV4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"
 _IPV6 = r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){3,7}(?:/[0-9]{1,3})?"
-_PATTERN = re.compile(rf"(?P<uuid>{_UUID})|(?P<mac>^{_MAC}$)|(?P<id>^(?:{_IPV4}|{_IPV6})$)")
+_LONG_NUMBER = r"[0-9]{15,}"
+_PATTERN = re.compile(rf"(?P<uuid>{_UUID})|(?P<mac>^{_MAC}$)|(?P<id>^(?:{_IPV4}|{_IPV6}|{_LONG_NUMBER})$)")
 MARK = re.compile(r"<(uuid|mac|id):([0-9]+)>")
 NODE_MARK = "<node>"
 _PLACEHOLDERS = {"uuid", "deviceUuid", "nodeUuid", "hex", "mac"}
@@ -93,7 +95,14 @@ class Identities:
             return found
         if text and ((driver, name) in self._names or _SERIAL.search(name)):
             return mark("id", text)
-        return text.replace(node, NODE_MARK) if node in text else text
+        return _name_of(node).sub(NODE_MARK, text) if node in text else text
+
+
+@lru_cache
+def _name_of(node: str) -> re.Pattern[str]:
+    """Return what finds the name of a node in a text, unless that could be any word, as `gpu`."""
+    is_name = "-" in node or "." in node
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(node)}(?![A-Za-z0-9])" if is_name else r"(?!)")
 
 
 def renumbered(devices: Iterable[Wire]) -> list[Wire]:

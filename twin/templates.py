@@ -174,7 +174,9 @@ def _stem(names: Sequence[str]) -> str:
     first, last = min(names), max(names)
     length = next((place for place, letter in enumerate(first) if letter != last[place : place + 1]), len(first))
     stem = first if length == len(first) else first[:length].rpartition("-")[0]
-    return stem if stem.count("{") == stem.count("}") and stem else names[0]
+    # It tells devices apart, so it needs a number where they have one.
+    is_whole = stem.count("{") == stem.count("}") and ("{" in stem or "{" not in names[0])
+    return stem if stem and is_whole else names[0]
 
 
 def _attribute(values: Sequence[Mapping[str, Any]], spots: Sequence[_Spot]) -> dict[str, Any] | None:

@@ -79,5 +79,3 @@ def test_round_trip(new_project: Callable[[str], Project], stack: str) -> None:
         assert of_kinds(again, kind) == of_kinds(first, kind)
     assert allocation_counts(again) == allocation_counts(first)
     assert without_places(again) == without_places(first)
-
-
