@@ -198,7 +198,7 @@ def _capacity(node: Node) -> dict[str, str]:
 
 
 def _whole(amount: str) -> str:
-    if not amount.endswith("Ki") and not amount.isdigit():
+    if not amount.endswith(("Ki", "Mi")) and not amount.isdigit():
         return canonical(amount)
     return canonical(f"{int(number(amount)) // _GIBIBYTE}Gi") if number(amount) >= _GIBIBYTE else canonical(amount)
 

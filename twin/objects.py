@@ -6,8 +6,10 @@ resource.k8s.io/v1 (https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/t
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from topology.quantities import number
 
 
 def _given(value: object) -> object:
@@ -67,17 +69,24 @@ class Taint(Part):
     effect: str
 
 
-def _quantities(value: object) -> object:
+_EXPONENT_MAX = 30
+
+
+def _text(value: object) -> object:
     """Let a number stand for a quantity, as `cpu: 96` in YAML."""
-    if not isinstance(value, dict):
-        return _given(value)
-    return {
-        name: str(amount) if isinstance(amount, int | float) and not isinstance(amount, bool) else amount
-        for name, amount in value.items()
-    }
+    return str(value) if type(value) in (int, float) else value
 
 
-Quantities = Annotated[dict[str, str], BeforeValidator(_quantities)]
+def _quantity(value: str) -> str:
+    number(value)
+    _, exponent, digits = value.lower().partition("e")
+    if exponent and digits.strip("i") and abs(int(digits)) > _EXPONENT_MAX:
+        raise ValueError(f"{value!r} is larger than any quantity")
+    return value
+
+
+Quantity = Annotated[str, BeforeValidator(_text), Field(max_length=64), AfterValidator(_quantity)]
+Quantities = Annotated[dict[str, Quantity], BeforeValidator(_given)]
 
 
 class NodeSpec(Part):
@@ -120,7 +129,7 @@ def _amounts(value: object) -> object:
 class Amount(Part):
     """An amount of a capacity or a counter; a capacity may say what requests get of it."""
 
-    value: Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
+    value: Quantity
     request_policy: dict[str, Any] | None = None
 
 

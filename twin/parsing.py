@@ -34,7 +34,7 @@ def documents(text: bytes) -> list[Any]:
     is_json = text[:256].lstrip()[:1] in (b"{", b"[")
     limit = JSON_BYTES_MAX if is_json else YAML_BYTES_MAX
     if len(text) > limit:
-        advice = "" if is_json else "; print it with `-o json`, which is read much faster, or"
+        advice = ":" if is_json else ": print it with `-o json`, which is read much faster, or"
         raise UnreadableError(
             f"has {len(text) >> 20} MiB, and {limit >> 20} are the most{advice} give it in parts, a file for each kind"
         )

@@ -52,7 +52,7 @@ def allocation_counts(items: list[Object]) -> Counter[tuple[str, ...]]:
 
 
 def without_places(items: list[Object]) -> list[Object]:
-    """Leave out which of several free devices and nodes the scheduler has chosen, and the order that follows from it."""
+    """Leave out which of several free devices and nodes the scheduler has chosen, and the order that comes of it."""
     kept = []
     for entry in items:
         spec = {key: value for key, value in entry.get("spec", {}).items() if key != "nodeName"}
