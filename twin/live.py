@@ -7,17 +7,18 @@ from typing import Any
 
 import yaml
 
-from topology.api_versions import RESOURCE_API_GROUP
 from topology.configuration import Topology
 from topology.features import served
+from topology.manifests import RESOURCE_API_VERSION
+from topology.taints import rule_version
 from topology.uses import features_used
 from twin.dump import DumpError
 from twin.fleet import natural
 from twin.objects import KINDS
+from twin.parsing import plain
 from views.live import read
 
 _ENDED = ("Succeeded", "Failed")
-_API_VERSIONS = {"Node": "v1", "Pod": "v1"}
 # What tools and controllers put on everything.
 _LABELS_LEFT_OUT = ("app.kubernetes.io/managed-by", "pod-template-hash", "controller-revision-hash")
 
@@ -31,11 +32,9 @@ def write(stack: str, file: Path) -> str:
         DumpError: the file cannot be written.
         views.live.NothingToShowError: the stack is not up.
     """
-    text = _HEADER + yaml.dump(
-        {"apiVersion": "v1", "kind": "List", "items": objects(read(stack, _kinds).objects)},
-        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
-        sort_keys=False,
-    )
+    found = read(stack, _kinds)
+    items = objects(found.objects, _api_versions(found.topology))
+    text = _HEADER + yaml.dump({"apiVersion": "v1", "kind": "List", "items": items}, Dumper=_Dumper, sort_keys=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -47,29 +46,57 @@ def write(stack: str, file: Path) -> str:
 _HEADER = "# A simulated fleet; no names, addresses or uids of real machines are in it.\n"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts a text in quotes that could be anything else, as kubectl does it."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Write a text."""
+        style = None if plain(text) == text else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 def _kinds(topology: Topology) -> list[str]:
-    version = served("pod groups", topology.cluster.minor) if "pod groups" in features_used(topology) else None
-    return ["ResourceClaimTemplate", *([f"PodGroup=/apis/{version}/podgroups"] if version else [])]
+    grouped = "pod groups" in features_used(topology)
+    groups = [f"PodGroup=/apis/{_api_versions(topology)['PodGroup']}/podgroups"] if grouped else []
+    return ["ResourceClaimTemplate", *groups]
 
 
-def objects(live: Iterable[Mapping[str, Any]]) -> list[Object]:
+def _api_versions(topology: Topology) -> dict[str, str]:
+    """Return the group versions in which the objects of a stack are read, but for those of resource.k8s.io/v1."""
+    minor = topology.cluster.minor
+    groups = served("pod groups", minor) or ""
+    return {"Node": "v1", "Pod": "v1", "PodGroup": groups, "DeviceTaintRule": rule_version(minor)}
+
+
+def objects(live: Iterable[Mapping[str, Any]], versions: Mapping[str, str]) -> list[Object]:
     """Return the objects of the dump: those that a twin is made of, each with what a twin is made of.
 
-    Pods and claims whose names end at random are numbered; pods that have run to their end hold nothing.
+    Pods and claims whose names end at random are numbered. Pods that have run to their end hold nothing, and templates
+    that no other pod uses are of no use to anybody.
     """
     found = {(entry["kind"], *_key(entry)): entry for entry in live if entry["kind"] in KINDS}
     pods = [entry for (kind, *_), entry in found.items() if kind == "Pod"]
-    ended = {_key(pod) for pod in pods if pod["status"].get("phase") in _ENDED}
-    there = [pod for pod in pods if _key(pod) not in ended]
+    there = [pod for pod in pods if pod["status"].get("phase") not in _ENDED]
     claims = {_key(entry): entry for (kind, *_), entry in found.items() if kind == "ResourceClaim"}
     names = _names(there, claims)
-    kept = [entry for key, entry in found.items() if not (key[0] == "Pod" and key[1:] in ended)]
-    written = [_written(entry, names) for entry in kept]
+    used = {"Pod": set(map(_key, there)), "ResourceClaimTemplate": {key for pod in there for key in _templates_of(pod)}}
+    kept = [entry for entry in found.values() if entry["kind"] not in used or _key(entry) in used[entry["kind"]]]
+    written = [
+        {"apiVersion": versions.get(entry["kind"], RESOURCE_API_VERSION), **_written(entry, names)} for entry in kept
+    ]
     return sorted(written, key=lambda entry: (list(KINDS).index(entry["kind"]), *map(natural, _key(entry))))
 
 
 def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["metadata"].get("namespace", ""), entry["metadata"]["name"]
+
+
+def _templates_of(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
+    claims = pod["spec"].get("resourceClaims", [])
+    return [(pod["metadata"]["namespace"], claim.get("resourceClaimTemplateName", "")) for claim in claims]
 
 
 _Names = dict[tuple[str, str, str], str]
@@ -135,8 +162,7 @@ def _written(entry: Mapping[str, Any], names: _Names) -> Object:
         metadata["labels"] = labels
     else:
         metadata.pop("labels", None)
-    version = entry.get("apiVersion") or _API_VERSIONS.get(kind) or f"{RESOURCE_API_GROUP}/v1"
-    return {"apiVersion": version, "kind": kind, **content}
+    return {"kind": kind, **content}
 
 
 def _rename(content: Object, entry: Mapping[str, Any], names: _Names) -> None:

@@ -18,7 +18,7 @@ JSON_BYTES_MAX = 512 * 2**20
 
 _BLANK = re.compile(r"\s*")
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?")
+_NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 
 class UnreadableError(Exception):
@@ -131,10 +131,12 @@ def _add(parent: Any, keys: list[str | None], value: Any, event: yaml.Event) -> 
 
 
 def _scalar(event: yaml.ScalarEvent) -> Any:
-    """Return what a scalar stands for: kubectl puts a text that could be anything else in quotes."""
     text: str = event.value
-    if event.style:
-        return text
+    return text if event.style else plain(text)
+
+
+def plain(text: str) -> Any:
+    """Return what a text without quotes stands for: kubectl puts a text that could be anything else in quotes."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] in "-+0123456789" and (match := _NUMBER.fullmatch(text)) and len(text) < 100:

@@ -60,6 +60,8 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "preview",
         "status",
         "picture",
+        "twin",
+        "dump",
         "tools",
         "tools-1.36",
         "test",
@@ -70,7 +72,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
     assert names == expected
 
 
-@pytest.mark.parametrize("target", ["up", "preview", "status", "picture"])
+@pytest.mark.parametrize("target", ["up", "preview", "status", "picture", "dump"])
 @pytest.mark.parametrize("name", ["h200", "", "../dev", "dev.yaml", "-h"])
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
     """It takes no eleven-minute build to say so."""
