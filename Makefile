@@ -37,7 +37,7 @@ status: stack venv ## show pools and claims of the running stack, as they are ri
 picture: stack venv ## draw the running stack as an HTML page, FILE=… or .state/<stack>.html
 	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" picture --file "$$FILE"
 
-twin: venv ## make the stack STACK=… of a real fleet: FROM=dump.json of kubectl; KEEP_NAMES=1, KEEP_PLACEMENT=1
+twin: venv ## make the stack STACK=… of a real fleet: FROM=dump.json of kubectl; KEEP_NAMES=1, KEEP_PLACEMENT=nodes or devices
 	@.venv/bin/python -m twin --stack "$$STACK" read
 
 dump: stack venv ## write the running stack as such a dump, FILE=… or .state/<stack>.dump.yaml

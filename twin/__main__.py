@@ -5,9 +5,11 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from twin import live
 from twin.dump import DumpError, read
+from twin.placement import Kept
 from twin.stack import stack
 from twin.writing import free, write
 from views.live import NothingToShowError
@@ -53,12 +55,17 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     twin = commands.add_parser("read", help="make a stack of dumps")
     twin.add_argument("files", nargs="*", default=os.environ.get("FROM", "").split(), help="default: $FROM")
-    for option, text in (("names", "do not replace names"), ("placement", "keep pods on their nodes")):
-        default = os.environ.get(f"KEEP_{option.upper()}", "") not in ("", "0")
-        twin.add_argument(f"--keep-{option}", action="store_true", default=default, help=text)
+    names = os.environ.get("KEEP_NAMES", "") not in ("", "0")
+    twin.add_argument("--keep-names", action="store_true", default=names, help="do not replace names")
+    placement = {"": "", "0": "", "1": "nodes"}.get(kept := os.environ.get("KEEP_PLACEMENT", ""), kept)
+    text = "keep pods on their nodes, or claims with their devices too"
+    twin.add_argument("--keep-placement", nargs="?", const="nodes", default=placement, help=text)
     dump = commands.add_parser("dump", help="write a dump of a running stack")
     dump.add_argument("--file", help="default: .state/<stack>.dump.yaml")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if getattr(arguments, "keep_placement", "") not in get_args(Kept):
+        parser.error("--keep-placement (KEEP_PLACEMENT) is nodes or devices")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What claims ask for, as the configuration has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from topology.manifests import given
@@ -19,10 +19,13 @@ class ClaimSpecs:
         self._class_name = class_name
         self._expression = expression
 
-    def spec(self, spec: ClaimSpec) -> Written:
-        """Write requests, constraints and, where names are kept, what drivers are told: that may be anything."""
+    def spec(self, spec: ClaimSpec, selectors: Mapping[str, str]) -> Written:
+        """Write requests, constraints and, where names are kept, what drivers are told: that may be anything.
+
+        `selectors` are further ones of requests.
+        """
         devices = spec.devices
-        return {"requests": [self._request(request) for request in devices.requests]} | given(
+        return {"requests": [self._request(request, selectors) for request in devices.requests]} | given(
             constraints=[self._constraint(constraint) for constraint in devices.constraints],
             config=[self._config(config) for config in devices.config if config.opaque] if self._names.kept else [],
         )
@@ -32,22 +35,23 @@ class ClaimSpecs:
         request, slash, alternative = name.partition("/")
         return self._names.of("request", request) + (slash and slash + self._names.of("alternative", alternative))
 
-    def _request(self, request: Request) -> Written:
+    def _request(self, request: Request, selectors: Mapping[str, str]) -> Written:
         name = {"name": self.request_name(request.name)}
         if request.exactly:
             admin = given(adminAccess=request.exactly.admin_access)
-            return name | self._selection(request.exactly) | admin
+            return name | self._selection(request.exactly, selectors.get(request.name)) | admin
         return name | {"firstAvailable": [self._alternative(one) for one in request.first_available]}
 
     def _alternative(self, alternative: Alternative) -> Written:
         return {"name": self._names.of("alternative", alternative.name)} | self._selection(alternative)
 
-    def _selection(self, selection: Selection) -> Written:
+    def _selection(self, selection: Selection, selector: str | None = None) -> Written:
         exact = selection.allocation_mode == "ExactCount"
+        selectors = [*expressions(selection.selectors), *([selector] if selector else [])]
         return {"deviceClass": self._class_name(selection.device_class_name)} | given(
             allocationMode=None if exact else selection.allocation_mode,
             count=selection.count if exact and selection.count != 1 else None,
-            selectors=[self._expression(text) for text in expressions(selection.selectors)],
+            selectors=[self._expression(text) for text in selectors],
             capacity=dict(selection.capacity.requests) if selection.capacity else None,
             tolerations=[self._toleration(toleration) for toleration in selection.tolerations],
             derivedAttributes=[

@@ -19,6 +19,7 @@ from twin.fleet import FleetNode, fleet
 from twin.labels import KeptLabels, is_public_taint
 from twin.notes import Notes
 from twin.objects import DeviceSelector, DeviceTaintRule
+from twin.placement import Kept, Placement
 from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
 from twin.recognition import Models
@@ -37,7 +38,7 @@ class Stack(NamedTuple):
     """The twin's name of each node."""
 
 
-def stack(dump: Dump, *, keep_names: bool = False, keep_placement: bool = False) -> Stack:
+def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") -> Stack:
     """Return the twin of the fleet in `dump`.
 
     Raises:
@@ -56,7 +57,8 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: bool = False)
     expressions = Expressions(lambda: _renamed(dump, nodes, pools, models, catalogue))
     specs = ClaimSpecs(names, classes.name, expressions.of)
     there = Fleet(pools.nodes, _devices(dump, nodes), classes.extended_resources)
-    claims, workloads = Workloads(dump, there, specs, names, kept, notes).all(keep_placement)
+    placement = Placement(dump, keep_placement)
+    claims, workloads = Workloads(dump, there, specs, placement, names, kept, notes).all()
     configuration = given(
         deviceClasses=[_with_expressions(entry, expressions) for entry in classes.all()],
         nodePools=pools.pools,

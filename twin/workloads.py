@@ -16,6 +16,7 @@ from twin.fleet import natural
 from twin.labels import KeptLabels, selected
 from twin.notes import Notes
 from twin.objects import Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
+from twin.placement import Placement
 from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
 from twin.recognition import unused
@@ -55,7 +56,14 @@ class Workloads:
     """Makes workloads of pods, and the claims that they share."""
 
     def __init__(
-        self, dump: Dump, fleet: Fleet, specs: ClaimSpecs, names: Names, kept: KeptLabels, notes: Notes
+        self,
+        dump: Dump,
+        fleet: Fleet,
+        specs: ClaimSpecs,
+        placement: Placement,
+        names: Names,
+        kept: KeptLabels,
+        notes: Notes,
     ) -> None:
         """Take what is known."""
         self._claims = {claim.key: claim for claim in dump.claims}
@@ -64,17 +72,18 @@ class Workloads:
         self._pods = sorted(dump.pods, key=lambda pod: [natural(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
+        self._placement = placement
         self._names = names
         self._kept = kept
         self._notes = notes
         self._shared: dict[Key, Written] = {}
         self._used: set[Key] = set()
 
-    def all(self, keep_placement: bool) -> tuple[list[Written], list[Written]]:
-        """Return the shared claims and the workloads; with `keep_placement` each pod is on the node that it was on."""
+    def all(self) -> tuple[list[Written], list[Written]]:
+        """Return the shared claims and the workloads."""
         holders = [holder for pod in self._pods if (holder := self._holder(pod))]
         holders += [self._holder_of(claim) for claim in self._without_pods()]
-        if keep_placement:
+        if self._placement.kept:
             holders = [self._pinned(holder) for holder in holders]
         workloads = _named(_grouped(holders, self._names.kept), self._names)
         return list(self._shared.values()), _in_order(workloads)
@@ -130,12 +139,12 @@ class Workloads:
         if spec is None:
             return None
         kept = {"template": claim.resource_claim_template_name} if self._names.kept else {}
-        return own | kept | self._specs.spec(spec), found
+        return own | kept | self._specs.spec(spec, self._placement.selectors(found)), found
 
     def _share(self, claim: ResourceClaim) -> str:
         name = self._names.of("shared-claim", claim.name)
         written = {"name": name, "namespace": self._namespace(claim.metadata.namespace)}
-        self._shared.setdefault(claim.key, written | self._specs.spec(claim.spec))
+        self._shared.setdefault(claim.key, written | self._specs.spec(claim.spec, self._placement.selectors(claim)))
         return name
 
     def _is_there(self, claim: ResourceClaim) -> bool:
@@ -226,7 +235,8 @@ class Workloads:
 
     def _holder_of(self, claim: ResourceClaim) -> _Holder:
         results = claim.status.allocation.devices.results if claim.status.allocation else []
-        written = {"name": self._names.of("claim", "claim"), **self._specs.spec(claim.spec)}
+        spec = self._specs.spec(claim.spec, self._placement.selectors(claim))
+        written = {"name": self._names.of("claim", "claim"), **spec}
         workload = {"kind": "Pod", "namespace": self._namespace(claim.metadata.namespace), "claims": [written]}
         return _Holder(claim.name, workload, 1, 1, next((result.pool for result in results), None))
 

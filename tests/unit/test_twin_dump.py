@@ -289,7 +289,8 @@ def test_outputs_of_kubectl_one_after_the_other(run: Run, tmp_path: Path) -> Non
 
 
 def test_other_kinds_are_not_looked_at(run: Run, tmp_path: Path) -> None:
-    others = [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}, {"kind": "Odd"}, {"apiVersion": "x"}]
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+    others: list[Object] = [service, {"kind": "Odd"}, {"apiVersion": "x"}]
     made(run(text_of(*others, *slices("a"))), tmp_path)
 
 

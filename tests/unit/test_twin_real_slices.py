@@ -12,7 +12,7 @@ from twin.stack import Stack, stack
 from twin.writing import write
 
 
-def twin(folder: Path, *objects: dict[str, Any], **options: bool) -> Stack:
+def twin(folder: Path, *objects: dict[str, Any], **options: Any) -> Stack:
     """Return the twin, whose files are valid."""
     found = stack(dump(folder, *objects), **options)
     write(found, "real", folder, options.get("keep_names", False))

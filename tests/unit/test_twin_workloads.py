@@ -85,7 +85,7 @@ HOLDING = [
 ]
 
 
-def twin(folder: Path, *objects: Object, **options: bool) -> Stack:
+def twin(folder: Path, *objects: Object, **options: Any) -> Stack:
     """Return the twin, whose files are valid."""
     found = stack(dump(folder, *objects), **options)
     for file in ("Pulumi.t.yaml", "t-devices.yaml"):
@@ -94,7 +94,7 @@ def twin(folder: Path, *objects: Object, **options: bool) -> Stack:
     return found
 
 
-def workloads(folder: Path, *objects: Object, **options: bool) -> list[Object]:
+def workloads(folder: Path, *objects: Object, **options: Any) -> list[Object]:
     found: list[Object] = twin(folder, *objects, **options).configuration.get("workloads", [])
     return found
 
@@ -121,11 +121,32 @@ def test_names_that_are_kept(tmp_path: Path) -> None:
 
 
 def test_pods_that_are_kept_on_their_nodes(tmp_path: Path) -> None:
-    found = workloads(tmp_path, *NODES, *HOLDING, keep_placement=True)
+    found = workloads(tmp_path, *NODES, *HOLDING, keep_placement="nodes")
     assert [(one["replicas"], one["nodeSelector"]) for one in found] == [
         (2, {"kubernetes.io/hostname": "x1-0"}),
         (1, {"kubernetes.io/hostname": "x1-1"}),
     ]
+
+
+def test_claims_that_keep_their_devices(tmp_path: Path) -> None:
+    found = twin(tmp_path, *NODES, *HOLDING, keep_placement="devices")
+    selectors = [one["claims"][0]["requests"][0]["selectors"] for one in found.configuration["workloads"]]
+    assert len(selectors) == 3
+    for (selector,), holder in zip(selectors, (("n-a", 0), ("n-a", 1), ("n-b", 0)), strict=True):
+        assert selector.startswith(
+            f"device.driver == '{DRIVER}' && device.attributes['{DRIVER}'].?uuid.orValue('') in ["
+        )
+        assert uuid(*holder) not in selector
+    assert len({selector for (selector,) in selectors}) == 3
+
+
+def test_devices_that_nothing_tells_apart(tmp_path: Path) -> None:
+    slices = [gpus("n-a")]
+    for device in slices[0]["spec"]["devices"]:
+        del device["attributes"]["uuid"]
+    (workload,) = workloads(tmp_path, node("n-a"), *slices, *HOLDING[:2], *HOLDING[3:5], keep_placement="devices")
+    assert "selectors" not in workload["claims"][0]["requests"][0]
+    assert workload["nodeSelector"] == {"kubernetes.io/hostname": "x1-0"}
 
 
 def test_pods_that_wait_come_last(tmp_path: Path) -> None:
@@ -255,7 +276,7 @@ def test_nothing_of_pods_but_what_they_ask_for(tmp_path: Path) -> None:
 # Pools.
 
 
-def pools(folder: Path, *objects: Object, **options: bool) -> list[Object]:
+def pools(folder: Path, *objects: Object, **options: Any) -> list[Object]:
     found: list[Object] = twin(folder, *objects, **options).configuration["nodePools"]
     return found
 
