@@ -10,6 +10,7 @@ import yaml
 from topology.configuration import Topology
 from topology.features import served
 from topology.manifests import RESOURCE_API_VERSION
+from topology.stages import ATTACH_FAILS
 from topology.taints import rule_version
 from topology.uses import features_used
 from twin.dump import DumpError
@@ -77,7 +78,9 @@ def objects(live: Iterable[Mapping[str, Any]], versions: Mapping[str, str]) -> l
     Pods and claims whose names end at random are numbered. Pods that have run to their end hold nothing, and templates
     that no other pod uses are of no use to anybody.
     """
-    found = {(entry["kind"], *_key(entry)): entry for entry in live if entry["kind"] in KINDS}
+    found = {
+        (entry["kind"], *_key(entry)): entry for entry in live if entry["kind"] in KINDS and not _is_made_by_kwok(entry)
+    }
     pods = [entry for (kind, *_), entry in found.items() if kind == "Pod"]
     there = [pod for pod in pods if pod["status"].get("phase") not in _ENDED]
     claims = {_key(entry): entry for (kind, *_), entry in found.items() if kind == "ResourceClaim"}
@@ -88,6 +91,11 @@ def objects(live: Iterable[Mapping[str, Any]], versions: Mapping[str, str]) -> l
         {"apiVersion": versions.get(entry["kind"], RESOURCE_API_VERSION), **_written(entry, names)} for entry in kept
     ]
     return sorted(written, key=lambda entry: (list(KINDS).index(entry["kind"]), *map(natural, _key(entry))))
+
+
+def _is_made_by_kwok(entry: Mapping[str, Any]) -> bool:
+    """Tell whether KWOK has made a DeviceTaintRule, of a device that could not be attached: it does so again."""
+    return entry["kind"] == "DeviceTaintRule" and ATTACH_FAILS in entry["metadata"].get("labels", {})
 
 
 def _key(entry: Mapping[str, Any]) -> tuple[str, str]:

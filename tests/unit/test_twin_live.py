@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.unit.simulated import live
+from topology.stages import ATTACH_FAILS
 from topology.validation import load
 from twin import live as dumping
 from twin import parsing
@@ -69,6 +70,18 @@ def test_nothing_that_the_cluster_has_set() -> None:
     text = json.dumps(dumped())
     for word in ('"uid"', "resourceVersion", "secret", "annotations", "pod-template-hash"):
         assert word not in text
+
+
+def test_rules_that_kwok_makes_are_left_out() -> None:
+    topology = load(CONFIGURATION)
+    rule: Object = {
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "x"},
+        "spec": {"taint": {"key": "k", "effect": "None"}},
+    }
+    made = rule | {"metadata": {"name": "y", "labels": {ATTACH_FAILS: "pool"}}}
+    found = dumping.objects([rule, made], dumping._api_versions(topology))
+    assert [entry["metadata"]["name"] for entry in found] == ["x"]
 
 
 def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
