@@ -79,3 +79,24 @@ def test_round_trip(new_project: Callable[[str], Project], stack: str) -> None:
         assert of_kinds(again, kind) == of_kinds(first, kind)
     assert allocation_counts(again) == allocation_counts(first)
     assert without_places(again) == without_places(first)
+
+
+def test_claims_keep_their_devices(new_project: Callable[[str], Project]) -> None:
+    project = new_project("l4")
+    project.up()
+    first = dumped(project, "l4")
+    project.destroy()
+    twinned(project, "l4", "--keep-placement", "devices")
+    project.up()
+    again = dumped(project, "twin")
+    project.close()
+    assert holders(again) == holders(first)  # The twin's nodes are called after their GPU, as they are here.
+
+
+def holders(items: list[Object]) -> list[list[str]]:
+    """Return the devices of each claim."""
+    return sorted(
+        sorted(f"{one['pool']}/{one['device']}" for one in results)
+        for claim in of_kinds(items, "ResourceClaim")
+        for results in [claim["status"]["allocation"]["devices"]["results"]]
+    )

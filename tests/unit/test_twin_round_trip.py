@@ -84,6 +84,23 @@ def test_the_twin_of_a_stack_has_the_same_objects(name: str, tmp_path: Path) -> 
     ]
 
 
+# Those with devices that are written out in their configuration; all others are of the catalogue.
+WRITTEN_OUT = {
+    "compatibility-groups",
+    "derived-attributes",
+    "list-attributes",
+    "node-allocatable-resources",
+    "optional-node-operations",
+    "prioritized-list",
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(STACKS) - WRITTEN_OUT))
+def test_devices_of_the_catalogue_are_recognised(name: str, tmp_path: Path) -> None:
+    found = stack(dumped(configured(ROOT, name), tmp_path / "dump.json"))
+    assert found.catalogue == {}
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_a_twin_without_names_is_its_own_twin(name: str, tmp_path: Path) -> None:
     first = tmp_path / "first"

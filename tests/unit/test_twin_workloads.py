@@ -361,3 +361,12 @@ def test_rules(tmp_path: Path) -> None:
     assert found.configuration["deviceTaintRules"] == [
         {"name": "rule-1", "pool": "x1-1", "taint": {"key": "twin/taint-1", "effect": "NoExecute"}}
     ]
+
+
+def test_devices_that_their_driver_sorts_by_name(tmp_path: Path) -> None:
+    entry = gpus("n-a", 12)
+    entry["spec"]["devices"].sort(key=lambda device: str(device["name"]))
+    found = twin(tmp_path, entry)
+    (pool,) = found.configuration["nodePools"]
+    assert pool["gpusPerNode"] == 12
+    assert found.catalogue["models"][pool["gpu"]]["sortedByName"] is True
