@@ -25,7 +25,9 @@ _WELL_KNOWN = {
 # Of what there is in a machine; GPU feature discovery and the node labellers of AMD and Intel.
 _VENDORS = ("nvidia.com", "amd.com", "beta.amd.com", "gpu.intel.com", "intel.feature.node.kubernetes.io")
 _HOSTNAME = "kubernetes.io/hostname"
-_PASSING = re.compile(r"[0-9]{9,}|[0-9a-f]{8}-[0-9a-f]{4}-")
+# Of these, what is about times, and about what operators are doing at the moment.
+_PASSING_VALUE = re.compile(r"[0-9]{9,}|[0-9a-f]{8}-[0-9a-f]{4}-")
+_PASSING_KEY = re.compile(r"timestamp|\.deploy\.|state$")
 
 # What controllers put on nodes that are not ready or cordoned, and take off others: `taintKeyToNodeConditionMap` in
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/nodelifecycle/node_lifecycle_controller.go
@@ -60,7 +62,9 @@ class KeptLabels:
         return {key: value for key, value in labels.items() if key != CLIQUE_LABEL and self._keeps(key, value)}
 
     def _keeps(self, key: str, value: str) -> bool:
-        return key in self._selected or (self.is_public(key) and not _PASSING.search(value))
+        return key in self._selected or (
+            self.is_public(key) and not _PASSING_VALUE.search(value) and not _PASSING_KEY.search(key)
+        )
 
     def is_public(self, key: str) -> bool:
         """Tell whether a label's key and values are the same everywhere."""

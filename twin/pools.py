@@ -132,7 +132,7 @@ class Pooling:
         if not node.capacity:
             return {}
         there = node_objects.node_capacity(plain)
-        capacity = {name: amount for name, amount in node.capacity.items() if _other(there.get(name), amount)}
+        capacity = {name: amount for name, amount in node.capacity.items() if _other(there.get(name, "0"), amount)}
         # What the catalogue's nodes have and these do not.
         capacity |= {name: "0" for name in there if "/" in name and name not in node.capacity}
         return {"capacity": capacity} if capacity else {}
@@ -168,8 +168,8 @@ def _by_name(devices: Sequence[Written]) -> list[Written]:
     return sorted(devices, key=lambda device: str(device["name"]))
 
 
-def _other(there: str | None, amount: str) -> bool:
-    return there is None or canonical(there) != canonical(amount)
+def _other(there: str, amount: str) -> bool:
+    return canonical(there) != canonical(amount)
 
 
 def _folded(nodes: Sequence[FleetNode], by_name: bool) -> list[_Folded]:

@@ -158,3 +158,11 @@ def test_clean_keeps_the_state(checkout: Path) -> None:
     assert ".state" in left
     assert not {".tools", ".venv"} & left
     assert not (checkout / "components/__pycache__").exists()
+
+
+def test_what_a_twin_is_made_of_is_no_piece_of_shell(checkout: Path) -> None:
+    install(checkout)
+    add_program(checkout / ".venv/bin/python", 'echo "$FROM|$STACK|$KEEP_NAMES|$@"')
+    done = make(checkout, "twin", "FROM=$(touch x) a.json", "STACK=ours", "KEEP_NAMES=1")
+    assert done.stdout == "$(touch x) a.json|ours|1|-m twin --stack ours read\n"
+    assert not (checkout / "x").exists()

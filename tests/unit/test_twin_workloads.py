@@ -318,7 +318,14 @@ def test_nodes_of_an_nvlink_clique_are_together(tmp_path: Path) -> None:
 
 def test_labels_that_nobody_looks_at_do_not_part_nodes(tmp_path: Path) -> None:
     nodes = [
-        node(f"n-{number}", {"acme.com/serial": f"s{number}", "nvidia.com/gfd.timestamp": f"175000000{number}"})
+        node(
+            f"n-{number}",
+            {
+                "acme.com/serial": f"s{number}",
+                "nvidia.com/gfd.timestamp": f"175000000{number}",
+                "nvidia.com/gpu-driver-upgrade-state": f"upgrade-{number}",
+            },
+        )
         for number in range(3)
     ]
     (pool,) = pools(tmp_path, *nodes, *(gpus(f"n-{number}") for number in range(3)))
