@@ -37,13 +37,13 @@ class DriverDevices:
 
 @dataclass
 class FleetNode:
-    """A node with what scheduling looks at."""
+    """A node with what scheduling looks at; of one that is not in the dump, only devices are known."""
 
     name: str
     labels: Mapping[str, str]
     capacity: Mapping[str, str]
-    taints: Sequence[Taint]
-    declared_features: Sequence[str]
+    taints: list[Taint] | None
+    declared_features: list[str] | None
     drivers: list[DriverDevices]
     tainted: Sequence[tuple[str, Taint]] = ()
     """The taints of devices, with the device's name."""
@@ -60,8 +60,8 @@ class FleetNode:
             [entry.driver, entry.devices, entry.counter_sets, entry.sorted_by_name, list(entry.skip_node_operations)]
             for entry in self.drivers
         ]
-        taints = [[taint.key, taint.value, taint.effect] for taint in self.taints]
-        own = [self.labels, self.capacity, taints, list(self.declared_features), self.clique_size]
+        taints = [[taint.key, taint.value, taint.effect] for taint in self.taints or []]
+        own = [self.labels, self.capacity, taints, self.declared_features, self.clique_size]
         return json.dumps([drivers, own], sort_keys=True)
 
 
@@ -172,7 +172,7 @@ def _node(
     tainted = [(device.name, taint) for device in devices for taint in device.taints]
     failing = [device.name for device in devices if ATTACH_FAILS in device.binding_failure_conditions]
     if node is None:
-        return FleetNode(name, {}, {}, [], [], drivers, tainted, failing)
+        return FleetNode(name, {}, {}, None, None, drivers, tainted, failing)
     return FleetNode(
         name,
         kept.of(node.metadata.labels),

@@ -18,21 +18,16 @@ class _Used(NamedTuple):
     names: set[str]
 
 
-def host_of(
-    entries: Sequence[Entry], models: Models, hosts: Mapping[str, Host]
-) -> tuple[str | Written | None, Host | None]:
-    """Return what a pool with these entries has to say about its host, and the host that its nodes are.
+def host_of(entries: Sequence[Entry], models: Models, hosts: Mapping[str, Host]) -> str | Written | None:
+    """Return what a pool with these entries has to say about its host: the name of a known one, or a host.
 
-    That is nothing where the host of its devices' model is the right one; the name of a known host; or a host.
+    That is nothing where the host of its devices' model is the right one.
     """
     used = _used(entries, models)
     default = next((host for entry in entries if (host := models.known[entry.model].host)), None)
-    if not any(used.values()) or (default and _fits(default, used)):
-        return None, default
-    for name, host in hosts.items():
-        if _fits(host, used):
-            return name, host
-    return {"slots": _slots(used)}, None
+    if not used or (default and _fits(default, used)):
+        return None
+    return next((name for name, host in hosts.items() if _fits(host, used)), None) or {"slots": _slots(used)}
 
 
 def _used(entries: Sequence[Entry], models: Models) -> dict[str, list[_Used]]:

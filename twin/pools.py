@@ -97,8 +97,8 @@ class Pooling:
             pool["nodesPerClique"] = node.clique_size
         plain = self._validated(pool)
         pool |= self._labels(plain, node) | self._capacity(plain, node) | self._taints(plain, node)
-        if (declared := list(node.declared_features)) != node_objects.declared_features(plain):
-            pool["declaredFeatures"] = declared
+        if node.declared_features not in (None, node_objects.declared_features(plain)):
+            pool["declaredFeatures"] = node.declared_features
         if faults := _faults(nodes, self._taint):
             pool["faults"] = faults
         self._compare(pool, node)
@@ -107,10 +107,10 @@ class Pooling:
     def _host(self, found: Sequence[Entry], name: str) -> str | None:
         known: dict[str, Host] = dict(self._catalogue.hosts)
         known |= {other: Host.model_validate(host) for other, host in self._hosts.items()}
-        host, _ = host_of(found, self._models, known)
+        host = host_of(found, self._models, known)
         if not isinstance(host, dict):
             return host
-        own = unused(f"{name}-host", known.keys() | set())
+        own = unused(f"{name}-host", known)
         self._hosts[own] = host
         return own
 
@@ -138,6 +138,8 @@ class Pooling:
         return {"capacity": capacity} if capacity else {}
 
     def _taints(self, plain: NodePool, node: FleetNode) -> Written:
+        if node.taints is None:
+            return {}
         there = [(taint.key, taint.value, taint.effect) for taint in node_objects.node_taints(plain)]
         if sorted(there) == sorted((taint.key, taint.value, taint.effect) for taint in node.taints):
             return {}

@@ -224,6 +224,20 @@ def test_without_nodes(run: Run, tmp_path: Path) -> None:
     assert "note" not in said
 
 
+def test_without_nodes_these_are_as_the_catalogue_has_them(run: Run, tmp_path: Path) -> None:
+    attributes = texts(accelerator="tpu-v6e-slice", brand="Google", topology="2x4", tpuGen="v6e")
+    chips = [
+        {
+            "name": str(index),
+            "attributes": attributes
+            | {"index": {"int": index}, "chipCount": {"int": 8}, "uuid": {"string": f"tpu-{real_slices.uuid('n')}"}},
+        }
+        for index in range(8)
+    ]
+    raw, _ = made(run(text_of(resource_slice("n", "tpu.google.com", chips))), tmp_path)
+    assert raw["nodePools"] == [{"name": "tpu-v6e", "nodes": 1, "gpu": "tpu-v6e", "gpusPerNode": 8}]
+
+
 def test_slices_of_absent_nodes(run: Run, tmp_path: Path) -> None:
     raw, said = made(run(text_of(node("a"), *slices("a", "gone"))), tmp_path)
     assert [pool["nodes"] for pool in raw["nodePools"]] == [1]
