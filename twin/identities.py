@@ -38,20 +38,19 @@ def is_identity(attribute: DeviceAttribute) -> bool:
 class Identities:
     """Knows which attributes hold identities, besides those that look like one: (driver, name) pairs."""
 
-    def __init__(self, names: Iterable[tuple[str, str]] = ()) -> None:
-        """Take the names that are known beforehand."""
-        self._names = set(names)
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._names: set[tuple[str, str]] = set()
 
-    @classmethod
-    def of_models(cls, models: Iterable[DeviceModel]) -> "Identities":
+    def know(self, models: Iterable[DeviceModel]) -> None:
         """Learn from models which attributes are filled in for each device."""
-        return cls(
+        self._names |= {
             (model.driver, name)
             for model in models
             for attributes in (model.attributes, *(partition.attributes for partition in model.partitions))
             for name, attribute in attributes.items()
             if attribute.texts and is_identity(attribute)
-        )
+        }
 
     def learn(self, found: Iterable[tuple[str, str, Iterable[Wire]]]) -> None:
         """Learn from the devices of a driver on each node: texts that no two devices of the dump have in common.

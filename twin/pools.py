@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from topology import limits
 from topology import nodes as node_objects
 from topology.catalogue import Catalogue
 from topology.configuration import NodePool
@@ -81,6 +82,11 @@ class Pooling:
     def _recognised(self, node: FleetNode) -> list[Entry]:
         found = []
         for driver in node.drivers:
+            if len(driver.devices) > limits.NODE_DEVICES_MAX:
+                raise ValueError(
+                    f"a node has {len(driver.devices)} devices of {driver.driver}; {limits.NODE_DEVICES_MAX} are the "
+                    "most"
+                )
             hints = ({"sortedByName": True} if driver.sorted_by_name else {}) | (
                 {"skipNodeOperations": list(driver.skip_node_operations)} if driver.skip_node_operations else {}
             )

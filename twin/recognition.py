@@ -19,6 +19,7 @@ from twin.identities import Identities, Wire, alike, renumbered
 from twin.templates import Written, device_model, on_blocks
 
 _NODE = "node-of-the-twin"
+_WRITTEN_TRIED_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,24 @@ class Models:
 
     def __post_init__(self) -> None:
         """Learn from the models which attributes are filled in for each device."""
-        self.identities = Identities.of_models(self.known.values())
+        self.identities = Identities()
+        self.identities.know(self.known.values())
 
-    def of_driver(self, driver: str) -> Iterator[tuple[str, DeviceModel]]:
-        """Go through the models of a driver."""
-        return ((name, model) for name, model in self.known.items() if model.driver == driver)
+    def of_driver(self, driver: str) -> dict[str, DeviceModel]:
+        """Return the models of a driver that may be the right ones: of those that are written out, the latest."""
+        found = {name: model for name, model in self.known.items() if model.driver == driver}
+        latest = [name for name in found if name in self.written][-_WRITTEN_TRIED_MAX:]
+        return {name: model for name, model in found.items() if name not in self.written or name in latest}
 
     def add(self, written: Written) -> str:
-        """Add a model, which gets a name by what it is."""
+        """Add a model, which gets a name by what it is, unless the same one is there already."""
+        for other, known in self.written.items():
+            if known == written:
+                return other
         name = unused(_slug(written), self.known)
         self.known[name] = DeviceModel.model_validate(written)
         self.written[name] = written
-        self.identities = Identities.of_models(self.known.values())
+        self.identities.know([self.known[name]])
         return name
 
 
@@ -112,7 +119,7 @@ def _next(
     hints: Written,
 ) -> Entry:
     """Return the entry for the first of the blocks and for as many after it as are made alike."""
-    known = dict(models.of_driver(driver))
+    known = models.of_driver(driver)
     slot = next((model.slot for model in known.values() if model.slot), "gpu")
     size, written = _longest(driver, rest, shared, slot, numbers)
     run = rest[:size]
@@ -130,17 +137,25 @@ def _next(
 def _longest(
     driver: str, rest: Sequence[Block], shared: Mapping[str, int], slot: str, numbers: Mapping[str, int]
 ) -> tuple[int, Written]:
-    """Return how many of the blocks are made alike, mostly all, and the model that makes them."""
-    size = len(rest)
-    written = device_model(driver, rest, shared, slot, numbers)
-    if written is None:
-        size = 1
-        written = device_model(driver, rest[:1], shared, slot, numbers)
-        while size < len(rest) and (longer := device_model(driver, rest[: size + 1], shared, slot, numbers)):
-            size, written = size + 1, longer
+    """Return how many of the blocks are made alike, often all, and the model that makes them.
+
+    Twice as many and one more are tried each time, and then what is between: a node may have thousands of devices.
+    """
+    found = {1: device_model(driver, rest[:1], shared, slot, numbers)}
+    size = 1
+    while found[size] is not None and size < len(rest):
+        size = min(2 * size + 1, len(rest))
+        found[size] = device_model(driver, rest[:size], shared, slot, numbers)
+    most = max((size for size, written in found.items() if written is not None), default=0)
+    least_too_many = size if found[size] is None else size + 1
+    while least_too_many - most > 1:
+        size = (most + least_too_many) // 2
+        found[size] = device_model(driver, rest[:size], shared, slot, numbers)
+        most, least_too_many = (size, least_too_many) if found[size] is not None else (most, size)
+    written = found.get(most)
     if written is None:
         raise ValueError(f"device {rest[0].devices[0]['name']} of {driver} cannot be written down")
-    return size, written
+    return most, written
 
 
 # What is known: a model is the right one if it gives the same.

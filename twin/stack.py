@@ -88,7 +88,7 @@ def _words(error: ValueError) -> str:
         return f"the dump has what cannot be simulated: {error}"
     details = errors(include_url=False)[0]
     path = ".".join(map(str, details["loc"]))
-    return f"the dump has a device that cannot be simulated: {path}: {details['msg']}"
+    return f"the dump has what cannot be simulated: {path}: {details['msg']}"
 
 
 def _devices(dump: Dump, nodes: Sequence[FleetNode]) -> dict[tuple[str, str], set[str]]:
@@ -105,7 +105,8 @@ def _rule(rule: DeviceTaintRule, nodes: Mapping[str, str], names: Names) -> Writ
     selector = rule.spec.device_selector or DeviceSelector()
     taint = rule.spec.taint
     key, value = names.taint(taint.key, taint.value, is_public_taint(taint.key))
-    where = given(driver=selector.driver, pool=nodes.get(selector.pool or "", selector.pool), device=selector.device)
+    pool = selector.pool and (nodes.get(selector.pool) or names.of("node", selector.pool))
+    where = given(driver=selector.driver, pool=pool, device=selector.device)
     return {
         "name": names.of("rule", rule.name),
         **where,

@@ -169,6 +169,24 @@ def test_wrong_devices(run: Run, tmp_path: Path, device: Any, message: str) -> N
     assert message in refused(run(text_of(resource_slice("n", "gpu.example.org", [device]))), tmp_path)
 
 
+def test_very_many_devices_that_have_nothing_in_common(run: Run, tmp_path: Path) -> None:
+    devices = [gpu(f"gpu-{number * number}", odd=f"{number * number % 977}") for number in range(300)]
+    raw, _ = made(run(text_of(resource_slice("n", "gpu.example.org", devices))), tmp_path)
+    (pool,) = raw["nodePools"]
+    assert pool["gpusPerNode"] + sum(entry["count"] for entry in pool["devices"]) == 300
+
+
+def test_more_devices_than_a_node_can_have(run: Run, tmp_path: Path) -> None:
+    devices = [gpu(f"gpu-{number}") for number in range(5000)]
+    message = refused(run(text_of(resource_slice("n", "gpu.example.org", devices))), tmp_path)
+    assert message.endswith("a node has 5000 devices of gpu.example.org; 4096 are the most")
+
+
+def test_more_nodes_than_a_cluster_can_have(run: Run, tmp_path: Path) -> None:
+    message = refused(run(text_of(*slices(*(f"n-{number}" for number in range(5001))))), tmp_path)
+    assert "nodes: Input should be less than or equal to 5000" in message
+
+
 def test_secrets(run: Run, tmp_path: Path) -> None:
     secret = {
         "apiVersion": "v1",
