@@ -543,10 +543,11 @@ def _attribute_names(candidate: Candidate) -> list[str]:
 
 
 def _may_run_on(workload: Workload, node: _Node) -> bool:
+    if not any(_selected(workload, node)):
+        return False
     tolerations = [Toleration(key=node_objects.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
     taints = [taint for taint in node_objects.node_taints(node.pool) if taint.effect != "PreferNoSchedule"]
-    tolerated = all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
-    return tolerated and any(_selected(workload, node))
+    return all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
 
 
 def _count_of_nodes(workload: Workload, node: _Node) -> int:
