@@ -24,6 +24,7 @@ from twin.recognition import unused
 Written = dict[str, Any]
 Key = tuple[str, str]
 HOSTNAME = "kubernetes.io/hostname"
+_PODS_IN_TIME, _PODS_PER_SECOND = 500, 5
 _ENDED = ("Succeeded", "Failed")
 
 # What an admission plugin gives every pod:
@@ -86,7 +87,7 @@ class Workloads:
         if self._placement.kept:
             holders = [self._pinned(holder) for holder in holders]
         workloads = _named(_grouped(holders, self._names.kept), self._names)
-        return list(self._shared.values()), _in_order(workloads)
+        return list(self._shared.values()), _with_patience(_in_order(workloads))
 
     # Pods.
 
@@ -342,3 +343,11 @@ def _in_order(workloads: Sequence[tuple[Written, int]]) -> list[Written]:
         before = [workload["name"] for workload in found]
         found += [workload | given(after=before) for workload in tier]
     return found
+
+
+def _with_patience(workloads: Sequence[Written]) -> list[Written]:
+    """Give the scheduler time for all pods, where there are many of them: each may be the last one."""
+    pods = sum(workload["replicas"] for workload in workloads)
+    if pods < _PODS_IN_TIME:
+        return list(workloads)
+    return [workload | {"readyTimeoutSeconds": 120 + pods // _PODS_PER_SECOND} for workload in workloads]

@@ -140,6 +140,13 @@ def test_claims_that_keep_their_devices(tmp_path: Path) -> None:
     assert len({selector for (selector,) in selectors}) == 3
 
 
+def test_very_many_pods_have_more_time(tmp_path: Path) -> None:
+    names = [f"n-{number}" for number in range(250)]
+    claims = [claim(f"c-{name}-{gpu}", [(name, f"gpu-{gpu}")]) for name in names for gpu in range(2)]
+    (workload,) = workloads(tmp_path, *map(gpus, names), *claims)
+    assert (workload["replicas"], workload["readyTimeoutSeconds"], workload["provisioning"]) == (500, 220, "bulk")
+
+
 def test_devices_that_nothing_tells_apart(tmp_path: Path) -> None:
     slices = [gpus("n-a")]
     for device in slices[0]["spec"]["devices"]:
