@@ -128,3 +128,17 @@ def counts(topology: Topology) -> list[Any]:
         len(topology.device_classes),
         [sum(column) for column in zip(*of_claims, strict=True)],
     ]
+
+
+def test_another_version_of_a_driver_is_the_same_model(tmp_path: Path) -> None:
+    pool = {"name": "p", "gpu": "a100-40gb", "gpusPerNode": 8, "attributes": {"driverVersion": {"version": "590.1.2"}}}
+    topology = load({"cluster": {"name": "x"}, "nodePools": [pool]})
+    (found,) = stack(dumped(topology, tmp_path / "dump.json")).configuration["nodePools"]
+    assert (found["gpu"], found["attributes"]) == ("a100-40gb", pool["attributes"])
+
+
+def test_another_product_is_another_model(tmp_path: Path) -> None:
+    pool = {"name": "p", "gpu": "a100-40gb", "attributes": {"productName": {"string": "NVIDIA A100-PCIE-40GB"}}}
+    topology = load({"cluster": {"name": "x"}, "nodePools": [pool]})
+    (found,) = stack(dumped(topology, tmp_path / "dump.json")).configuration["nodePools"]
+    assert found["gpu"] == "nvidia-a100-pcie-40gb"
