@@ -351,6 +351,12 @@ def test_the_examples_of_the_reference_are_right(tmp_path: Path) -> None:
     ]
 
 
+def test_what_if_is_a_stack(tmp_path: Path) -> None:
+    for file, content in examples("docs/twin.md").items():
+        (tmp_path / file).write_text(content)
+    assert [pool.nodes for pool in loaded("ours", tmp_path).node_pools] == [40]
+
+
 # Messages.
 
 
