@@ -47,7 +47,7 @@ def write(stack: str, file: Path) -> str:
 _HEADER = "# A simulated fleet; no names, addresses or uids of real machines are in it.\n"
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.CSafeDumper):
     """Puts a text in quotes that could be anything else, as kubectl does it."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
