@@ -26,6 +26,11 @@ class Classes:
         """The extended resources that stand for a class."""
         return {entry.spec.extended_resource_name for entry in self._found if entry.spec.extended_resource_name}
 
+    @property
+    def known(self) -> set[str]:
+        """The names of all classes that there are, in the dump or with its drivers."""
+        return {entry.name for entry in self._found} | self._shipped.keys()
+
     def name(self, name: str) -> str:
         """Return what a class is called; those that come with drivers are called so everywhere."""
         return name if name in self._shipped else self._names.of("class", name)

@@ -56,7 +56,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     classes = Classes(dump.classes, catalogue.device_classes(drivers), names)
     expressions = Expressions(lambda: _renamed(dump, nodes, pools, models, catalogue))
     specs = ClaimSpecs(names, classes.name, expressions.of)
-    there = Fleet(pools.nodes, _devices(dump, nodes), classes.extended_resources)
+    there = Fleet(pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources)
     placement = Placement(dump, keep_placement)
     claims, workloads = Workloads(dump, there, specs, placement, names, kept, notes).all()
     configuration = given(

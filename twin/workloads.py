@@ -15,7 +15,7 @@ from twin.dump import Dump
 from twin.fleet import natural
 from twin.labels import KeptLabels, selected
 from twin.notes import Notes
-from twin.objects import Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
+from twin.objects import ClaimSpec, Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
 from twin.placement import Placement
 from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
@@ -38,6 +38,7 @@ class Fleet(NamedTuple):
 
     nodes: Mapping[str, str]
     devices: Mapping[tuple[str, str], set[str]]
+    classes: set[str]
     extended_resources: set[str]
     """What DeviceClasses are asked for by."""
 
@@ -70,6 +71,7 @@ class Workloads:
         self._claims = {claim.key: claim for claim in dump.claims}
         self._templates = {template.key: template.spec.spec for template in dump.templates}
         self._groups = {group.key: group for group in dump.groups}
+        self._labels_are_known = bool(dump.nodes)
         self._pods = sorted(dump.pods, key=lambda pod: [natural(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
@@ -99,7 +101,7 @@ class Workloads:
             return None
         found = [self._claim(pod, claim, statuses.get(claim.name)) for claim in pod.spec.resource_claims]
         if not all(found):
-            self._notes.add("pods with claims that are neither in the dump nor made from a template there are left out")
+            self._notes.add("pods are left out whose claims, templates or DeviceClasses are not in the dump")
             return None
         claims = [written for written, _ in filter(None, found)]
         objects = [entry for _, entry in filter(None, found)]
@@ -130,17 +132,26 @@ class Workloads:
         own = {"name": self._names.of("claim", claim.name)}
         if claim.resource_claim_name:
             key = (namespace, claim.resource_claim_name)
-            if key not in self._claims:
+            if key not in self._claims or not self._has_classes(self._claims[key].spec):
                 return None
             self._used.add(key)
             return own | {"claim": self._share(self._claims[key])}, self._claims[key]
         found = self._claims.get((namespace, name or ""))
         template = (namespace, claim.resource_claim_template_name or "")
         spec = self._templates.get(template) or (found.spec if found else None)
-        if spec is None:
+        if spec is None or not self._has_classes(spec):
             return None
         kept = {"template": claim.resource_claim_template_name} if self._names.kept else {}
         return own | kept | self._specs.spec(spec, self._placement.selectors(found)), found
+
+    def _has_classes(self, spec: ClaimSpec) -> bool:
+        """Tell whether it is known what each request asks for."""
+        selections = [
+            selection
+            for request in spec.devices.requests
+            for selection in ([request.exactly] if request.exactly else request.first_available)
+        ]
+        return all(selection.device_class_name in self._fleet.classes for selection in selections)
 
     def _share(self, claim: ResourceClaim) -> str:
         name = self._names.of("shared-claim", claim.name)
@@ -217,7 +228,7 @@ class Workloads:
         for key, value in selected(pod).items():
             if key == HOSTNAME and value in self._fleet.nodes:
                 found[key] = self._fleet.nodes[value]
-            elif key != HOSTNAME and (key, value) not in NODE_TYPE.items():
+            elif key != HOSTNAME and (key, value) not in NODE_TYPE.items() and self._labels_are_known:
                 label = self._names.label_key(key, self._kept)
                 found[label] = self._names.label_value(key, value, self._kept)
         return found
@@ -232,6 +243,7 @@ class Workloads:
             and claim.status.allocation
             and claim.spec.devices.requests
             and self._is_there(claim)
+            and self._has_classes(claim.spec)
         ]
 
     def _holder_of(self, claim: ResourceClaim) -> _Holder:

@@ -199,7 +199,20 @@ def test_claims_without_pods(tmp_path: Path) -> None:
 def test_pods_without_claims_in_the_dump(tmp_path: Path) -> None:
     found = twin(tmp_path, *NODES, *HOLDING[3:])
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods with claims that are neither in the dump nor made from a template there are left out"]
+    assert found.notes == ["pods are left out whose claims, templates or DeviceClasses are not in the dump"]
+
+
+def test_claims_of_classes_that_are_not_in_the_dump(tmp_path: Path) -> None:
+    asked = {"name": "gpu", "exactly": {"deviceClassName": "acme-gpu"}}
+    objects = [claim("c-0", [("n-a", "gpu-0")], asked), HOLDING[3], claim("c-9", [("n-b", "gpu-0")], asked)]
+    found = twin(tmp_path, *NODES, *objects)
+    assert "workloads" not in found.configuration
+    assert found.notes == ["pods are left out whose claims, templates or DeviceClasses are not in the dump"]
+
+
+def test_labels_that_nobody_knows_when_there_are_no_nodes(tmp_path: Path) -> None:
+    (workload,) = workloads(tmp_path, *NODES[2:], HOLDING[0], pod("p-0", "c-0", "n-a", nodeSelector={"disk": "ssd"}))
+    assert "nodeSelector" not in workload
 
 
 def test_claims_of_devices_that_are_not_there(tmp_path: Path) -> None:
