@@ -7,13 +7,15 @@ override STACK := $(value STACK)
 STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))
 # Where the picture goes; empty for .state/<stack>.html.
 override FILE := $(value FILE)
-export STACK STACKS FILE
+# The dumps that a twin is made of, and whether it keeps names and pods on their nodes.
+override FROM := $(value FROM)
+export STACK STACKS FILE FROM KEEP_NAMES KEEP_PLACEMENT
 unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
 
-.PHONY: help up down preview status picture tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
+.PHONY: help up down preview status picture twin dump tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -34,6 +36,12 @@ status: stack venv ## show pools and claims of the running stack, as they are ri
 
 picture: stack venv ## draw the running stack as an HTML page, FILE=… or .state/<stack>.html
 	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" picture --file "$$FILE"
+
+twin: venv ## make the stack STACK=… of a real fleet: FROM=dump.json of kubectl; KEEP_NAMES=1, KEEP_PLACEMENT=nodes or devices
+	@.venv/bin/python -m twin --stack "$$STACK" read
+
+dump: stack venv ## write the running stack as such a dump, FILE=… or .state/<stack>.dump.yaml
+	@$(ACTIVATE) && .venv/bin/python -m twin --stack "$$STACK" dump --file "$$FILE"
 
 tools: venv ## build the programs that no Python package carries, or check yours with TOOLS=system
 	@.venv/bin/python toolchain/build.py

@@ -32,6 +32,16 @@ def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:
     return converted
 
 
+def as_v1(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return `manifest`, which is in one of the versions, in v1: the other way round than `convert`."""
+    group, _, version = manifest["apiVersion"].partition("/")
+    converted = manifest | {"apiVersion": f"{group}/v1"}
+    if version == "v1beta1":
+        for path, change in _V1_LISTS[manifest["kind"]]:
+            converted = _changed(converted, path, change)
+    return converted
+
+
 _Object = dict[str, Any]
 
 
@@ -52,10 +62,28 @@ def _flat_request(request: _Object) -> _Object:
     return {**rest, **request.get("exactly", {})}
 
 
+def _device(device: _Object) -> _Object:
+    return {"name": device["name"], **device["basic"]} if "basic" in device else device
+
+
+def _request(request: _Object) -> _Object:
+    if "firstAvailable" in request or "exactly" in request:
+        return request
+    exactly = {key: value for key, value in request.items() if key != "name"}
+    return {"name": request["name"], "exactly": exactly}
+
+
 # The kinds that exist in all versions, each with its lists whose entries are not the same in v1beta1.
 _V1BETA1_LISTS: dict[str, list[tuple[list[str], Callable[[_Object], _Object]]]] = {
     "DeviceClass": [],
     "ResourceClaim": [(["spec", "devices", "requests"], _flat_request)],
     "ResourceClaimTemplate": [(["spec", "spec", "devices", "requests"], _flat_request)],
     "ResourceSlice": [(["spec", "devices"], _basic_device)],
+}
+
+_V1_LISTS: dict[str, list[tuple[list[str], Callable[[_Object], _Object]]]] = {
+    "DeviceClass": [],
+    "ResourceClaim": [(["spec", "devices", "requests"], _request)],
+    "ResourceClaimTemplate": [(["spec", "spec", "devices", "requests"], _request)],
+    "ResourceSlice": [(["spec", "devices"], _device)],
 }

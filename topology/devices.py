@@ -266,20 +266,27 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-PciAddresses = Annotated[list[PciAddress], BeforeValidator(_as_list), Field(min_length=1)]
+PciAddresses = Annotated[list[PciAddress], BeforeValidator(_as_list)]
 
 
 class Slot(Model):
     """A place of a host for a GPU and the NIC beside it: PCI addresses (`0000:18:00.0`), root complex, NUMA node.
 
     A NIC with several ports has a list of addresses. `nic_pcie_root` is for one on another root complex than the GPU.
+    Where there is only a GPU, or only a NIC, the other is left out.
     """
 
     pcie_root: PciRoot
     numa_node: Annotated[int, Field(ge=0, lt=limits.NUMA_NODES_MAX)]
-    gpu: PciAddress
-    nic: PciAddresses
+    gpu: PciAddress | None = None
+    nic: PciAddresses = []
     nic_pcie_root: PciRoot | None = None
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Self:
+        if not self.gpu and not self.nic:
+            raise problem("is empty: give it the PCI address of a gpu, of a nic, or of both")
+        return self
 
 
 class Host(Model):
@@ -294,7 +301,7 @@ class Host(Model):
     def addresses(self) -> dict[str, list[tuple[Slot, str]]]:
         """The PCI addresses of each kind of device, with their slots."""
         nics = [(slot, address) for slot in self.slots for address in slot.nic]
-        return {"gpu": [(slot, slot.gpu) for slot in self.slots], "nic": nics}
+        return {"gpu": [(slot, slot.gpu) for slot in self.slots if slot.gpu], "nic": nics}
 
 
 NamedHost = Annotated[Host, named("hosts", "host", "{slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}")]

@@ -79,7 +79,7 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     faults = pool.faults_on(node)
     for devices, place, values in _places(pool, node):
         first.setdefault(devices.model.driver, devices.model)
-        physical = _with_faults(_bound(_physical_device(devices, place, values), devices.model), faults)
+        physical = _with_faults(_bound(physical_device(devices, place, values), devices.model), faults)
         by_driver.setdefault(devices.model.driver, []).append(physical)
     return [
         DevicePool(
@@ -167,17 +167,17 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
                 "numaNode": numbers[key],
             }
             if host and model.slot:
-                values |= _addresses(host, model.slot, slots[model.slot])
+                values |= addresses(host, model.slot, slots[model.slot])
                 slots[model.slot] += 1
             numbers[key] += 1
             yield devices, place, values
 
 
-def _addresses(host: Host, kind: str, index: int) -> Values:
+def addresses(host: Host, kind: str, index: int) -> Values:
     """Return where the device in a slot is; past the host's last one they begin again, in further PCI domains."""
-    addresses = host.addresses[kind]
-    round_, place = divmod(index, len(addresses))
-    slot, address = addresses[place]
+    there = host.addresses[kind]
+    round_, place = divmod(index, len(there))
+    slot, address = there[place]
     address = _shifted(address, round_)
     root = (slot.nic_pcie_root if kind == "nic" else None) or slot.pcie_root
     root = _shifted(root.removeprefix("pci"), round_)
@@ -195,7 +195,8 @@ def _shifted(address: str, round_: int) -> str:
     return f"{int(domain, 16) + round_ * PCI_DOMAINS_PER_HOST & 0xFFFF:04x}:{rest}"
 
 
-def _physical_device(devices: Devices, place: int, values: Values) -> PhysicalDevice:
+def physical_device(devices: Devices, place: int, values: Values) -> PhysicalDevice:
+    """Return one of the `devices`: number `place` of its entry, with what its placeholders stand for."""
     model = devices.merged
     whole = _device(model, values)
     if devices.mig == "dynamic":
@@ -209,7 +210,8 @@ def _physical_device(devices: Devices, place: int, values: Values) -> PhysicalDe
 
 def _device(model: DeviceModel, values: Values) -> Device:
     name = fill(model.device_name, values)
-    values = {**_identity(values, name), **values, "device": name}
+    own = {"device": name, "deviceUuid": stable_uuid(values["node"], values["driver"], name)}
+    values = {**_identity(values, name), **values, **own}
     return Device(
         name,
         {key: _attribute(attribute, values) for key, attribute in model.attributes.items()},

@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{(\w*)(?:\*([0-9]{1,9}))?(?:\+([0-9]{1,9}))?\}")
 NODE_PLACEHOLDERS = frozenset({"node", "count"})
 ADDRESS_PLACEHOLDERS = frozenset({"pcieRoot", "pcieBus", "pciBusID", "pciName"})
 DEVICE_PLACEHOLDERS = ADDRESS_PLACEHOLDERS | frozenset(
-    {"index", "count", "node", "driver", "device", "uuid", "nodeUuid", "hex", "mac", "numaNode"}
+    {"index", "count", "node", "driver", "device", "uuid", "deviceUuid", "nodeUuid", "hex", "mac", "numaNode"}
 )
 NUMBER_PLACEHOLDERS = frozenset({"index", "count", "numaNode"})
 NAME_PLACEHOLDERS = frozenset({"index", "pciName", "numaNode"})

@@ -181,6 +181,9 @@ def _devices(devices: Devices, pool: NodePool, path: str) -> Iterator[Problem]:
             f"uses {_braced(needed)}, but nothing says what host its nodes are: set "
             f"kwok-dra:{path.partition('.')[0]}.host",
         )
+    elif (host := host_of(pool)) and devices.model.slot and not host.addresses[devices.model.slot]:
+        slot = devices.model.slot
+        yield Problem(model_key, f"is in slot {slot}, but no slot of the host has a {slot}: give its slots addresses")
 
 
 def _placeholders(model: DeviceModel) -> set[str]:

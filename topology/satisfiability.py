@@ -1,9 +1,10 @@
 """Selectors and claims against the devices that a stack has: what no node can give, said before anything is created."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice, product
 from typing import NamedTuple
 
@@ -25,12 +26,18 @@ CHOICES_MAX = 64
 IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io"
 
 
-class _Node(NamedTuple):
+@dataclass(frozen=True)
+class _Node:
     """What nodes of a pool, called `names`, have alike."""
 
     pool: NodePool
     names: list[str]
     devices: list[DevicePool]
+
+    @cached_property
+    def labels(self) -> list[ItemsView[str, str]]:
+        """The labels of each of the nodes: there may be as many workloads that ask for some as there are nodes."""
+        return [node_objects.node_labels(self.pool, name).items() for name in self.names]
 
     def candidates(self) -> list[Candidate]:
         return [Candidate(pool.driver, device) for pool in self.devices for device in pool.devices]
@@ -536,10 +543,11 @@ def _attribute_names(candidate: Candidate) -> list[str]:
 
 
 def _may_run_on(workload: Workload, node: _Node) -> bool:
+    if not any(_selected(workload, node)):
+        return False
     tolerations = [Toleration(key=node_objects.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
     taints = [taint for taint in node_objects.node_taints(node.pool) if taint.effect != "PreferNoSchedule"]
-    tolerated = all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
-    return tolerated and any(_selected(workload, node))
+    return all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
 
 
 def _count_of_nodes(workload: Workload, node: _Node) -> int:
@@ -550,4 +558,4 @@ def _count_of_nodes(workload: Workload, node: _Node) -> int:
 
 def _selected(workload: Workload, node: _Node) -> Iterator[bool]:
     selector = node_objects.NODE_TYPE.items() | workload.node_selector.items()
-    return (selector <= node_objects.node_labels(node.pool, name).items() for name in node.names)
+    return (selector <= labels for labels in node.labels)

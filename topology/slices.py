@@ -83,7 +83,7 @@ def _resource_slice(pool: DevicePool, node: str, ordinal: int, content: _Content
             {"name": name, "counters": _counters(counters)} for name, counters in content.counter_sets.items()
         ]
     if content.devices or not content.counter_sets:
-        spec["devices"] = [_device(device) for device in content.devices]
+        spec["devices"] = [device_manifest(device) for device in content.devices]
     spec |= given(skipNodeOperations=pool.skip_node_operations)
     name = fill(pool.slice_name, {"node": node, "driver": pool.driver, "suffix": _suffix(pool.driver, node, ordinal)})
     return {
@@ -148,7 +148,8 @@ def _fits(content: _Content, physical: PhysicalDevice) -> bool:
     return len(devices) <= most and len(sets) <= limits.SLICE_COUNTER_SETS_MAX and counters <= limits.SLICE_COUNTERS_MAX
 
 
-def _device(device: Device) -> Manifest:
+def device_manifest(device: Device) -> Manifest:
+    """Render a device as it is in a ResourceSlice."""
     manifest: Manifest = {"name": device.name}
     if device.attributes:
         manifest["attributes"] = device.attributes

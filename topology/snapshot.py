@@ -17,6 +17,7 @@ LISTS = {
     "ReplicaSet": "/apis/apps/v1/replicasets",
     "ReplicationController": "/api/v1/replicationcontrollers",
     "ResourceClaim": "/apis/resource.k8s.io/v1/resourceclaims",
+    "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
     "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
     "StatefulSet": "/apis/apps/v1/statefulsets",
 }

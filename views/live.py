@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,21 +30,24 @@ class Live(NamedTuple):
     objects: Sequence[Object]
 
 
-def read(stack: str) -> Live:
+def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -> Live:
     """Read the configuration of `stack` in the project of the working directory, and what is in its cluster.
+
+    What there is besides what a report is made of is read of the kinds that `also` names.
 
     Raises:
         NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
     """
     topology = _topology(stack)
+    wanted = [*kinds(topology), *also(topology)]
     if isinstance(topology.cluster.existing, Reached):
         api = ApiServer(content=topology.cluster.existing.content)
-        return Live(topology, _objects(topology, api, f"context {topology.cluster.existing.context} does not answer"))
+        return Live(topology, _objects(api, wanted, f"context {topology.cluster.existing.context} does not answer"))
     # Not by the stack's outputs: after an update that failed, when one wants to see why, Pulumi has none.
     kubeconfig = kwokctl.kubeconfig(kwokctl.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(topology, ApiServer(kubeconfig), _no_answer(topology.cluster.name)))
+    return Live(topology, _objects(ApiServer(kubeconfig), wanted, _no_answer(topology.cluster.name)))
 
 
 def _topology(stack: str) -> Topology:
@@ -64,8 +67,8 @@ def _pulumi(stack: str, *arguments: str) -> Any:
     raise NothingToShowError(_not_up(stack) if "no stack named" in said else said.removeprefix("error: "))
 
 
-def _objects(topology: Topology, api: ApiServer, no_answer: str) -> Sequence[Object]:
-    objects = snapshot.read(api, kinds(topology))
+def _objects(api: ApiServer, wanted: Sequence[str], no_answer: str) -> Sequence[Object]:
+    objects = snapshot.read(api, wanted)
     if objects is None:
         raise NothingToShowError(no_answer)
     return objects

@@ -54,6 +54,7 @@ PROGRAM = (
     "components",
     "manifests",
     "topology",
+    "twin",
     "views",
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from topology.api_versions import RESOURCE_API_VERSIONS, convert
+from topology.api_versions import RESOURCE_API_VERSIONS, as_v1, convert
 
 Object = dict[str, Any]
 
@@ -128,6 +128,19 @@ def test_conversion(kind: str, v1: Object, v1beta1: Object) -> None:
 def test_nothing_is_lost(kind: str, v1: Object) -> None:
     internal = manifest("v1", kind, v1)
     assert back(convert(internal, "v1beta1")) == internal
+
+
+@pytest.mark.parametrize(("kind", "v1"), [(kind, v1) for kind, v1, _ in SPECS])
+@pytest.mark.parametrize("version", RESOURCE_API_VERSIONS)
+def test_the_way_back(kind: str, v1: Object, version: str) -> None:
+    internal = manifest("v1", kind, v1)
+    assert as_v1(convert(internal, version)) == internal
+
+
+@pytest.mark.parametrize(("kind", "v1"), [(kind, v1) for kind, v1, _ in SPECS])
+def test_newer_fields_in_the_oldest_version_stay(kind: str, v1: Object) -> None:
+    """Whoever writes `exactly` into v1beta1 means it."""
+    assert as_v1(manifest("v1beta1", kind, v1)) == manifest("v1", kind, v1)
 
 
 @pytest.mark.parametrize(("kind", "v1"), [(kind, v1) for kind, v1, _ in SPECS])

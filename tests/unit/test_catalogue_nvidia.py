@@ -308,6 +308,7 @@ def test_buses_lie_in_their_root_complex(host: str) -> None:
     roots = sorted({int(slot.pcie_root[-2:], 16) for slot in slots})
     for slot in slots:
         for address in (slot.gpu, *slot.nic):
+            assert address
             bus = int(address.split(":")[1], 16)
             assert max(root for root in roots if root <= bus) == int(slot.pcie_root[-2:], 16)
 

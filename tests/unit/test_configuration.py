@@ -224,8 +224,9 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         ),
         (
             with_attribute(string="{id}"),
-            ".attributes.model.string: '{id}' may use only the placeholders {count}, {device}, {driver}, {hex}, "
-            "{index}, {mac}, {node}, {nodeUuid}, {numaNode}, {pciBusID}, {pciName}, {pcieBus}, {pcieRoot}, {uuid}",
+            ".attributes.model.string: '{id}' may use only the placeholders {count}, {device}, {deviceUuid}, {driver}, "
+            "{hex}, {index}, {mac}, {node}, {nodeUuid}, {numaNode}, {pciBusID}, {pciName}, {pcieBus}, {pcieRoot}, "
+            "{uuid}",
         ),
         (
             with_attribute(string="{uuid*2}"),

@@ -352,6 +352,12 @@ def test_the_examples_of_the_reference_are_right(tmp_path: Path) -> None:
     ]
 
 
+def test_what_if_is_a_stack(tmp_path: Path) -> None:
+    for file, content in examples("docs/twin.md").items():
+        (tmp_path / file).write_text(content)
+    assert [pool.nodes for pool in loaded("ours", tmp_path).node_pools] == [40]
+
+
 # Messages.
 
 
@@ -438,6 +444,7 @@ def test_the_messages_of_the_readme_are_the_program_s() -> None:
         "docs/performance.md",
         "docs/reliability.md",
         "docs/scenarios.md",
+        "docs/twin.md",
     ],
 )
 def test_links_lead_somewhere(document: str) -> None:
@@ -460,9 +467,10 @@ def test_every_module_is_in_contributing() -> None:
     assert sorted(told) == sorted([*modules, "catalogue/*.yaml"])
 
 
-def test_every_view_is_in_contributing() -> None:
+@pytest.mark.parametrize(("column", "folder"), [("view", "views"), ("twin", "twin")])
+def test_every_view_and_every_part_of_twins_is_in_contributing(column: str, folder: str) -> None:
     told = [
-        file for row in tables("CONTRIBUTING.md")["Where things are"] if "view" in row for file in names(row["view"])
+        file for row in tables("CONTRIBUTING.md")["Where things are"] if column in row for file in names(row[column])
     ]
-    files = [file.name for file in (ROOT / "views").iterdir() if file.is_file() and file.name != "__init__.py"]
+    files = [file.name for file in (ROOT / folder).iterdir() if file.is_file() and file.name != "__init__.py"]
     assert sorted(told) == sorted(files)

@@ -60,6 +60,8 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "preview",
         "status",
         "picture",
+        "twin",
+        "dump",
         "tools",
         "tools-1.36",
         "test",
@@ -72,7 +74,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
     assert names == expected
 
 
-@pytest.mark.parametrize("target", ["up", "preview", "status", "picture"])
+@pytest.mark.parametrize("target", ["up", "preview", "status", "picture", "dump"])
 @pytest.mark.parametrize("name", ["h200", "", "../dev", "dev.yaml", "-h"])
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
     """It takes no eleven-minute build to say so."""
@@ -158,3 +160,11 @@ def test_clean_keeps_the_state(checkout: Path) -> None:
     assert ".state" in left
     assert not {".tools", ".venv"} & left
     assert not (checkout / "components/__pycache__").exists()
+
+
+def test_what_a_twin_is_made_of_is_no_piece_of_shell(checkout: Path) -> None:
+    install(checkout)
+    add_program(checkout / ".venv/bin/python", 'echo "$FROM|$STACK|$KEEP_NAMES|$@"')
+    done = make(checkout, "twin", "FROM=$(touch x) a.json", "STACK=ours", "KEEP_NAMES=1")
+    assert done.stdout == "$(touch x) a.json|ours|1|-m twin --stack ours read\n"
+    assert not (checkout / "x").exists()

@@ -480,6 +480,19 @@ ADDRESSES: Cases = [
     ),
     (stack({"gpu": gpu(), "host": {"slots": []}}), f"{POOL}.host.slots: has to have at least 1 entry, but has 0"),
     (
+        stack({"gpu": gpu(), "host": {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0}]}}),
+        f"{POOL}.host.slots[0]: is empty: give it the PCI address of a gpu, of a nic, or of both",
+    ),
+    (
+        stack(
+            {
+                "devices": [{"model": nic(deviceName="pci-{pciName}", slot="nic")}],
+                "host": {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0, "gpu": "0000:18:00.0"}]},
+            }
+        ),
+        f"{POOL}.devices[0].model: is in slot nic, but no slot of the host has a nic: give its slots addresses",
+    ),
+    (
         stack({"gpu": gpu(), "host": {"slots": [HOST["slots"][0] | {"gpu": "18:00.0", "pcieRoot": "0000:16"}]}}),
         f"{POOL}.host.slots[0].gpu: '18:00.0' is not a PCI address: use one such as 0000:18:00.0\n"
         f"{POOL}.host.slots[0].pcieRoot: '0000:16' is not a PCIe root complex: use one such as pci0000:16",

@@ -1,0 +1,92 @@
+"""What a cluster has of a stack, as kubectl prints it: made without a cluster, for dumps of every stack."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from topology import claims, nodes, pod_groups, pods, taints
+from topology.configuration import Topology
+from topology.slices import resource_slices
+from topology.workloads import Workload
+
+Object = dict[str, Any]
+
+
+def live(topology: Topology) -> list[Object]:
+    """Return nodes, slices, classes, and pods with claims, of which as many are allocated as the stack expects."""
+    found = [_of_api("v1", "Node", entry) for entry in _nodes(topology)]
+    found += [
+        entry for pool in topology.node_pools for name in pool.node_names() for entry in resource_slices(pool, name)
+    ]
+    found += [claims.device_class(entry) for entry in topology.device_classes]
+    found += taints.device_taint_rules(topology)
+    shared = {(claim.namespace, claim.name): claims.resource_claim(claim) for claim in topology.claims}
+    for workload in topology.workloads:
+        found += [claims.resource_claim_template(workload, claim) for claim in workload.claims if not claim.claim]
+        found += pod_groups.pod_groups(workload, topology.cluster.minor)
+        found += _pods(workload, shared)
+    return [*found, *shared.values()]
+
+
+def _of_api(version: str, kind: str, entry: Object) -> Object:
+    return {"apiVersion": version, "kind": kind} | entry
+
+
+def _nodes(topology: Topology) -> Iterator[Object]:
+    for pool in topology.node_pools:
+        for name in pool.node_names():
+            node = nodes.node(pool, name)
+            ready = {"type": "Ready", "status": "False" if pool.is_not_ready(name) else "True"}
+            node["status"] |= {"conditions": [ready], "declaredFeatures": nodes.declared_features(pool)}
+            yield node
+
+
+def _pods(workload: Workload, shared: dict[tuple[str, str], Object]) -> Iterator[Object]:
+    (maker, *_) = pods.workload_objects(workload) or [{"kind": "none"}]
+    left = workload.expected_allocated
+    for number in range(workload.replicas):
+        name = f"{workload.name}-{number}"
+        pod = pods.pod(workload, name) if workload.kind == "Pod" else _made_pod(workload, maker, name)
+        statuses = []
+        for claim in workload.claims:
+            if claim.claim:
+                allocate(shared[workload.namespace, claim.claim], left > 0)
+            else:
+                made = _claim(workload, f"{name}-{claim.name}", claims.resource_claim_template(workload, claim))
+                statuses.append({"name": claim.name, "resourceClaimName": made["metadata"]["name"]})
+                allocate(made, left > 0)
+                yield made
+            left -= 1
+        pod["status"] = {"phase": "Running", "resourceClaimStatuses": statuses}
+        if workload.extended_resources and left > 0:
+            made = _claim(workload, f"{name}-extended-resources", {"spec": {"spec": {"devices": {}}}})
+            pod["status"]["extendedResourceClaimStatus"] = {"resourceClaimName": made["metadata"]["name"]}
+            allocate(made, True)
+            yield made
+        left -= bool(workload.extended_resources)
+        if workload.kind == "Job":
+            pod["status"]["phase"] = "Succeeded"
+        yield pod
+
+
+def _made_pod(workload: Workload, maker: Object, name: str) -> Object:
+    template = maker["spec"]["template"]
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{workload.name}-5d4f", "controller": True}
+    labels = template["metadata"]["labels"] | {"pod-template-hash": "5d4f"}
+    metadata = {"name": name, "namespace": workload.namespace, "labels": labels, "ownerReferences": [owner]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _claim(workload: Workload, name: str, template: Object) -> Object:
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaim",
+        "metadata": {"name": name, "namespace": workload.namespace, "generateName": f"{name}-"},
+        "spec": template["spec"]["spec"],
+        "status": {},
+    }
+
+
+def allocate(claim: Object, allocated: bool) -> None:
+    """Say whether a claim has its devices."""
+    if allocated:
+        claim["status"] = {"allocation": {"devices": {"results": []}}}

@@ -1,0 +1,103 @@
+"""The dump of a running stack, of objects as its cluster has them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.simulated import live
+from topology.stages import ATTACH_FAILS
+from topology.validation import load
+from twin import live as dumping
+from twin import parsing
+from twin.dump import read
+from views.live import Live
+
+Object = dict[str, Any]
+CONFIGURATION: Object = {
+    "cluster": {"name": "x"},
+    "nodePools": [{"name": "l4", "nodes": 2, "gpu": "l4", "gpusPerNode": 2}],
+    "workloads": [
+        {
+            "name": "inference",
+            "replicas": 3,
+            "claims": [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.nvidia.com"}]}],
+        },
+        {
+            "name": "batch",
+            "kind": "Job",
+            "claims": [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.nvidia.com"}]}],
+        },
+    ],
+}
+
+
+def as_served(entry: Object, number: int) -> Object:
+    """Add what a cluster sets, and take a random name."""
+    metadata = entry["metadata"] | {"uid": f"u{number}", "resourceVersion": str(number), "annotations": {"a": "secret"}}
+    return {key: value for key, value in entry.items() if key != "apiVersion"} | {"metadata": metadata}
+
+
+def with_random_names(objects: list[Object], seed: str) -> list[Object]:
+    text = json.dumps(objects)
+    for number in range(3):
+        text = text.replace(f"inference-{number}", f"inference-5d4f-{seed}{2 - number}")
+    return [as_served(entry, number) for number, entry in enumerate(json.loads(text))]
+
+
+def dumped(seed: str = "x") -> list[Object]:
+    topology = load(CONFIGURATION)
+    return dumping.objects(with_random_names(live(topology), seed), dumping._api_versions(topology))
+
+
+def test_random_names_are_numbered() -> None:
+    assert dumped("abc") == dumped("xyz")
+    pods = [entry["metadata"]["name"] for entry in dumped() if entry["kind"] == "Pod"]
+    assert pods == ["inference-0", "inference-1", "inference-2"]
+    claims = [entry["metadata"]["name"] for entry in dumped() if entry["kind"] == "ResourceClaim"]
+    assert claims[:1] == ["batch-0-gpu"]
+    assert claims[1:] == ["inference-0-gpu", "inference-1-gpu", "inference-2-gpu"]
+
+
+def test_pods_that_have_ended_are_left_out_with_their_templates() -> None:
+    templates = [entry["metadata"]["name"] for entry in dumped() if entry["kind"] == "ResourceClaimTemplate"]
+    assert templates == ["inference-gpu"]
+
+
+def test_nothing_that_the_cluster_has_set() -> None:
+    text = json.dumps(dumped())
+    for word in ('"uid"', "resourceVersion", "secret", "annotations", "pod-template-hash"):
+        assert word not in text
+
+
+def test_rules_that_kwok_makes_are_left_out() -> None:
+    topology = load(CONFIGURATION)
+    rule: Object = {
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "x"},
+        "spec": {"taint": {"key": "k", "effect": "None"}},
+    }
+    made = rule | {"metadata": {"name": "y", "labels": {ATTACH_FAILS: "pool"}}}
+    found = dumping.objects([rule, made], dumping._api_versions(topology))
+    assert [entry["metadata"]["name"] for entry in found] == ["x"]
+
+
+def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = load(CONFIGURATION)
+    found = Live(topology, with_random_names(live(topology), "x"))
+    monkeypatch.setattr(dumping, "read", lambda stack, also: found)
+    file = Path(dumping.write("any", tmp_path / "new" / "dump.yaml"))
+    assert yaml.safe_load(file.read_text())["items"] == dumped()
+    assert parsing.documents(file.read_bytes())[0]["items"] == dumped()
+    assert [node.name for node in read([file]).nodes] == ["l4-0", "l4-1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["09", "1e3", "1.10", "true", "null", "~", "", "-1", "0x10", "on", "2026-01-01", "a: b"]
+)
+def test_texts_that_could_be_anything_else(text: str) -> None:
+    written = yaml.dump({"key": text}, Dumper=dumping._Dumper)
+    assert parsing.documents(written.encode()) == [{"key": text}]
+    assert yaml.safe_load(written) == {"key": text}

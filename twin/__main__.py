@@ -1,0 +1,72 @@
+"""Make a twin: `python -m twin read dump.json`. Print the dump of a stack: `python -m twin dump`."""
+
+import argparse
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import get_args
+
+from twin import live
+from twin.dump import DumpError, read
+from twin.placement import Kept
+from twin.stack import stack
+from twin.writing import free, write
+from views.live import NothingToShowError
+
+
+def main() -> int:
+    """Do one of the two, and say what is where."""
+    arguments = _arguments()
+    gc.disable()  # A dump is read once and kept to the end: searching it for garbage would take a third of the time.
+    try:
+        if arguments.command == "dump":
+            print(live.write(arguments.stack, Path(arguments.file or f".state/{arguments.stack}.dump.yaml")))
+        else:
+            _make(arguments)
+    except (DumpError, NothingToShowError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make(arguments: argparse.Namespace) -> None:
+    if not arguments.files:
+        raise DumpError("name the dump: make twin FROM=dump.json STACK=name")
+    free(arguments.stack, Path())
+    found = stack(
+        read([Path(file) for file in arguments.files]),
+        keep_names=arguments.keep_names,
+        keep_placement=arguments.keep_placement,
+    )
+    for note in found.notes:
+        print(f"note: {note}")
+    files = write(found, arguments.stack, Path(), arguments.keep_names)
+    pools = found.configuration["nodePools"]
+    nodes = sum(pool["nodes"] for pool in pools)
+    workloads = len(found.configuration.get("workloads", []))
+    print(f"{' and '.join(files)}: {nodes} nodes in {len(pools)} pools, {workloads} workloads")
+    print(f"`make up STACK={arguments.stack}` brings it up")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m twin", description=__doc__)
+    parser.add_argument("--stack", default=os.environ.get("STACK"), required="STACK" not in os.environ)
+    commands = parser.add_subparsers(dest="command", required=True)
+    twin = commands.add_parser("read", help="make a stack of dumps")
+    twin.add_argument("files", nargs="*", default=os.environ.get("FROM", "").split(), help="default: $FROM")
+    names = os.environ.get("KEEP_NAMES", "") not in ("", "0")
+    twin.add_argument("--keep-names", action="store_true", default=names, help="do not replace names")
+    placement = {"": "", "0": "", "1": "nodes"}.get(kept := os.environ.get("KEEP_PLACEMENT", ""), kept)
+    text = "keep pods on their nodes, or claims with their devices too"
+    twin.add_argument("--keep-placement", nargs="?", const="nodes", default=placement, help=text)
+    dump = commands.add_parser("dump", help="write a dump of a running stack")
+    dump.add_argument("--file", help="default: .state/<stack>.dump.yaml")
+    arguments = parser.parse_args()
+    if getattr(arguments, "keep_placement", "") not in get_args(Kept):
+        parser.error("--keep-placement (KEEP_PLACEMENT) is nodes or devices")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

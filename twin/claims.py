@@ -1,0 +1,85 @@
+"""What claims ask for, as the configuration has it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from topology.manifests import given
+from twin.objects import Alternative, ClaimSpec, Config, Constraint, Request, Selection, Selector
+from twin.pseudonyms import Names
+
+Written = dict[str, Any]
+
+
+class ClaimSpecs:
+    """Writes what claims ask for, with the twin's names."""
+
+    def __init__(self, names: Names, class_name: Callable[[str], str], expression: Callable[[str], str]) -> None:
+        """Take how classes are called, and what CEL expressions become, in the twin."""
+        self._names = names
+        self._class_name = class_name
+        self._expression = expression
+
+    def spec(self, spec: ClaimSpec, selectors: Mapping[str, str]) -> Written:
+        """Write requests, constraints and, where names are kept, what drivers are told: that may be anything.
+
+        `selectors` are further ones of requests.
+        """
+        devices = spec.devices
+        return {"requests": [self._request(request, selectors) for request in devices.requests]} | given(
+            constraints=[self._constraint(constraint) for constraint in devices.constraints],
+            config=[self._config(config) for config in devices.config if config.opaque] if self._names.kept else [],
+        )
+
+    def request_name(self, name: str) -> str:
+        """Return what a request is called; an alternative is called after its request."""
+        request, slash, alternative = name.partition("/")
+        return self._names.of("request", request) + (slash and slash + self._names.of("alternative", alternative))
+
+    def _request(self, request: Request, selectors: Mapping[str, str]) -> Written:
+        name = {"name": self.request_name(request.name)}
+        if request.exactly:
+            admin = given(adminAccess=request.exactly.admin_access)
+            return name | self._selection(request.exactly, selectors.get(request.name)) | admin
+        return name | {"firstAvailable": [self._alternative(one) for one in request.first_available]}
+
+    def _alternative(self, alternative: Alternative) -> Written:
+        return {"name": self._names.of("alternative", alternative.name)} | self._selection(alternative)
+
+    def _selection(self, selection: Selection, selector: str | None = None) -> Written:
+        exact = selection.allocation_mode == "ExactCount"
+        selectors = [*expressions(selection.selectors), *([selector] if selector else [])]
+        return {"deviceClass": self._class_name(selection.device_class_name)} | given(
+            allocationMode=None if exact else selection.allocation_mode,
+            count=selection.count if exact and selection.count != 1 else None,
+            selectors=[self._expression(text) for text in selectors],
+            capacity=dict(selection.capacity.requests) if selection.capacity else None,
+            tolerations=[self._toleration(toleration) for toleration in selection.tolerations],
+            derivedAttributes=[
+                {"name": one.get("name"), "expression": self._expression(one.get("expression", ""))}
+                for one in selection.derived_attributes
+            ],
+        )
+
+    def _toleration(self, toleration: Written) -> Written:
+        return self._names.toleration(
+            {name: toleration[name] for name in TOLERATION if toleration.get(name) not in (None, "")}
+        )
+
+    def _constraint(self, constraint: Constraint) -> Written:
+        return given(
+            requests=[self.request_name(name) for name in constraint.requests],
+            matchAttribute=constraint.match_attribute,
+            distinctAttribute=constraint.distinct_attribute,
+        )
+
+    def _config(self, config: Config) -> Written:
+        opaque = config.opaque.model_dump() if config.opaque else {}
+        return given(requests=[self.request_name(name) for name in config.requests]) | opaque
+
+
+TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
+
+
+def expressions(selectors: list[Selector]) -> list[str]:
+    """Return the CEL expressions of selectors."""
+    return [selector.cel.expression for selector in selectors if selector.cel]

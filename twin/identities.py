@@ -1,0 +1,130 @@
+"""What tells one device or node from all others (UUIDs, serial numbers, addresses), and is replaced in a twin.
+
+A value is masked by a mark such as `<uuid:3>`: the same number for the same value on a node, so that devices with
+something in common, as the parts of one GPU, still have it in common.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from topology.devices import DeviceAttribute, DeviceModel
+from topology.placeholders import used_in
+
+Wire = dict[str, Any]
+"""A device as on the wire, without its taints."""
+
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_MAC = r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}"
+_IPV4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:/[0-9]{1,2})?"
+_IPV6 = r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){3,7}(?:/[0-9]{1,3})?"
+_LONG_NUMBER = r"[0-9]{15,}"
+_PATTERN = re.compile(rf"(?P<uuid>{_UUID})|(?P<mac>^{_MAC}$)|(?P<id>^(?:{_IPV4}|{_IPV6}|{_LONG_NUMBER})$)")
+MARK = re.compile(r"<(uuid|mac|id):([0-9]+)>")
+NODE_MARK = "<node>"
+_PLACEHOLDERS = {"uuid", "deviceUuid", "nodeUuid", "hex", "mac"}
+_SERIAL = re.compile(r"serial(number)?$", re.IGNORECASE)
+_OF_PCI = re.compile(r"(pci)?[0-9a-f]{4}[:-][0-9a-f]{2}([:-][0-9a-f]{2}[.-][0-7])?")
+_DEVICES_MIN, _NODES_MIN = 8, 3
+
+
+def is_identity(attribute: DeviceAttribute) -> bool:
+    """Tell whether an attribute of a model is another one for each device or node."""
+    return any(_PLACEHOLDERS & used_in(text) for text in attribute.texts)
+
+
+class Identities:
+    """Knows which attributes hold identities, besides those that look like one: (driver, name) pairs."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._names: set[tuple[str, str]] = set()
+
+    def know(self, models: Iterable[DeviceModel]) -> None:
+        """Learn from models which attributes are filled in for each device."""
+        self._names |= {
+            (model.driver, name)
+            for model in models
+            for attributes in (model.attributes, *(partition.attributes for partition in model.partitions))
+            for name, attribute in attributes.items()
+            if attribute.texts and is_identity(attribute)
+        }
+
+    def learn(self, found: Iterable[tuple[str, str, Iterable[Wire]]]) -> None:
+        """Learn from the devices of a driver on each node: texts that no two devices of the dump have in common.
+
+        `found` has driver, node and devices. Of a few devices, or of those of one machine, it may be chance.
+        """
+        values: dict[tuple[str, str], list[str]] = defaultdict(list)
+        nodes: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for driver, node, devices in found:
+            for device in devices:
+                for name, value in device.get("attributes", {}).items():
+                    if "string" in value and not _OF_PCI.fullmatch(value["string"]):
+                        values[driver, name].append(value["string"])
+                        nodes[driver, name].add(node)
+        self._names |= {
+            key
+            for key, texts in values.items()
+            if len(texts) == len(set(texts)) >= _DEVICES_MIN and len(nodes[key]) >= _NODES_MIN
+        }
+
+    def masked(self, devices: Iterable[Wire], driver: str, node: str, seen: dict[str, str]) -> list[Wire]:
+        """Return the devices with a mark for each identity; `seen` are the marks that the node has so far."""
+        return [device | self._attributes(device, driver, node, seen) for device in devices]
+
+    def _attributes(self, device: Wire, driver: str, node: str, seen: dict[str, str]) -> Wire:
+        if "attributes" not in device:
+            return {}
+        return {
+            "attributes": {
+                name: {"string": self._text(value["string"], driver, name, node, seen)} if "string" in value else value
+                for name, value in device["attributes"].items()
+            }
+        }
+
+    def _text(self, text: str, driver: str, name: str, node: str, seen: dict[str, str]) -> str:
+        def mark(kind: str, value: str) -> str:
+            return seen.setdefault(value, f"<{kind}:{len(seen)}>")
+
+        found = _PATTERN.sub(lambda match: mark(str(match.lastgroup), match[0]), text)
+        if found != text:
+            return found
+        if text and ((driver, name) in self._names or _SERIAL.search(name)):
+            return mark("id", text)
+        return _name_of(node).sub(NODE_MARK, text) if node in text else text
+
+
+@lru_cache
+def _name_of(node: str) -> re.Pattern[str]:
+    """Return what finds the name of a node in a text, unless that could be any word, as `gpu`."""
+    is_name = "-" in node or "." in node
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(node)}(?![A-Za-z0-9])" if is_name else r"(?!)")
+
+
+def renumbered(devices: Iterable[Wire]) -> list[Wire]:
+    """Number the marks of some devices from 0 on, as they come."""
+    numbers: dict[str, str] = {}
+
+    def number(match: re.Match[str]) -> str:
+        return numbers.setdefault(match[0], f"<{match[1]}:{len(numbers)}>")
+
+    return [_with_texts(device, lambda text: MARK.sub(number, text)) for device in devices]
+
+
+def alike(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an attribute with marks that say only that there is an identity."""
+    return {"string": MARK.sub("<>", value["string"])} if "string" in value else value
+
+
+def _with_texts(device: Wire, change: Any) -> Wire:
+    if "attributes" not in device:
+        return device
+    return device | {
+        "attributes": {
+            name: {"string": change(value["string"])} if "string" in value else value
+            for name, value in device["attributes"].items()
+        }
+    }

@@ -1,0 +1,98 @@
+"""Labels and taints of nodes that scheduling looks at; all others stay where they are.
+
+Those are: what the catalogue's models and hosts put on nodes, what says where and what kind of machine a node is, and
+what the pods of the dump select.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from topology.catalogue import Catalogue
+from topology.nodes import CLIQUE_LABEL
+from twin.dump import Dump
+from twin.objects import Pod, Taint
+
+# https://kubernetes.io/docs/reference/labels-annotations-taints/
+_WELL_KNOWN = {
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "node.kubernetes.io/instance-type",
+    "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone",
+}
+# Of what there is in a machine; GPU feature discovery and the node labellers of AMD and Intel.
+_VENDORS = ("nvidia.com", "amd.com", "beta.amd.com", "gpu.intel.com", "intel.feature.node.kubernetes.io")
+_HOSTNAME = "kubernetes.io/hostname"
+# Of these, what is about times, and about what operators are doing at the moment.
+_PASSING_VALUE = re.compile(r"[0-9]{9,}|[0-9a-f]{8}-[0-9a-f]{4}-")
+_PASSING_KEY = re.compile(r"timestamp|\.deploy\.|state$")
+
+# What controllers put on nodes that are not ready or cordoned, and take off others: `taintKeyToNodeConditionMap` in
+# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/nodelifecycle/node_lifecycle_controller.go
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_OF_CONTROLLERS = {
+    UNSCHEDULABLE,
+    "node.kubernetes.io/disk-pressure",
+    "node.kubernetes.io/memory-pressure",
+    "node.kubernetes.io/network-unavailable",
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/pid-pressure",
+    "node.kubernetes.io/unreachable",
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+}
+CORDONED = Taint(key="twin/cordoned", effect="NoSchedule")
+"""What stands for a cordon: a controller takes the taint of one off nodes that are not cordoned."""
+
+
+class KeptLabels:
+    """Which labels of nodes a twin has."""
+
+    def __init__(self, catalogue: Catalogue, dump: Dump) -> None:
+        """Learn the keys from the catalogue, and from what pods select."""
+        shapes = [model.node for model in catalogue.models.values()]
+        shapes += [host.node for host in catalogue.hosts.values()]
+        self.public = _WELL_KNOWN | {key for shape in shapes for key in shape.labels}
+        self._selected = {key for pod in dump.pods for key in selected(pod)} - {_HOSTNAME}
+
+    def of(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the labels."""
+        return {key: value for key, value in labels.items() if key != CLIQUE_LABEL and self._keeps(key, value)}
+
+    def _keeps(self, key: str, value: str) -> bool:
+        return key in self._selected or (
+            self.is_public(key) and not _PASSING_VALUE.search(value) and not _PASSING_KEY.search(key)
+        )
+
+    def is_public(self, key: str) -> bool:
+        """Tell whether a label's key and values are the same everywhere."""
+        return key in self.public or key.partition("/")[0] in _VENDORS
+
+
+def selected(pod: Pod) -> dict[str, str]:
+    """Return the labels that a pod's node has to have, as far as each has to have one value."""
+    found = dict(pod.spec.node_selector)
+    affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
+    terms = affinity and affinity.required_during_scheduling_ignored_during_execution
+    if terms and len(terms.node_selector_terms) == 1:
+        for expression in terms.node_selector_terms[0].match_expressions:
+            if expression.operator == "In" and len(expression.values) == 1:
+                found[expression.key] = expression.values[0]
+    return found
+
+
+def kept_taints(taints: Iterable[Taint], unschedulable: bool) -> list[Taint]:
+    """Return the taints that a node has for good, and one for a cordon."""
+    found = [taint for taint in taints if taint.key not in _OF_CONTROLLERS]
+    cordoned = unschedulable or any(taint.key == UNSCHEDULABLE for taint in taints)
+    return [*found, CORDONED] if cordoned else found
+
+
+_OF_EVERYBODY = re.compile(r"(^|\.|x-)(kubernetes\.io|k8s\.io|nvidia\.com|amd\.com|intel\.com|google\.com)/|^twin/")
+
+
+def is_public_taint(key: str) -> bool:
+    """Tell whether the key of a taint is one that everybody may know."""
+    return _OF_EVERYBODY.search(key) is not None
