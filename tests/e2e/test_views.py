@@ -96,7 +96,7 @@ def test_a_cluster_that_does_not_answer(dev: Project) -> None:
     wait_until(lambda: not Path("/proc", str(pid), "cmdline").exists() or not os.path.exists(f"/proc/{pid}/exe"))
     said = view(dev, "dev", "status", code=1)
     assert said.startswith("cluster kwok-dra-dev does not answer; after a restart of the machine")
-    assert "kwokctl start cluster --name kwok-dra-dev" in said
+    assert "`pulumi up`, which starts them again" in said
 
 
 def test_gpus_in_mig_mode(dev: Project, tmp_path: Path) -> None:
