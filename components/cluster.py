@@ -1,6 +1,7 @@
 """What all clusters have in common for what is in them."""
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 
 import pulumi
 from pulumi_command import local
@@ -43,4 +44,23 @@ class ClusterComponent(pulumi.ComponentResource):
             deleted_with=self.deleted_with,
             replacement_trigger=self.command.id,
             delete_before_replace=delete_before_replace,
+        )
+
+    def _create_provider(self, name: str) -> pulumi.ProviderResource:
+        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else."""
+        return pulumi.ProviderResource(
+            "kubernetes",
+            name,
+            {
+                "kubeconfig": self.kubeconfig,
+                "clusterIdentifier": name,
+                # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
+                "suppressDeprecationWarnings": "true",
+            },
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[self.command],
+                deleted_with=self.deleted_with,
+                version=version("pulumi-kubernetes"),
+            ),
         )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import pulumi
@@ -50,7 +49,7 @@ class ExistingCluster(ClusterComponent):
         self.kubeconfig = pulumi.Output.secret(yaml.safe_dump(reached.content, sort_keys=False))
         self.kubeconfig_path = joined.apply(lambda _: str(path))
         self.kubectl_environment = joined.apply(lambda _: kwokctl.kubectl_environment(kwokctl.workdir(), path))
-        self.provider = self._create_provider(cluster)
+        self.provider = self._create_provider(cluster.name)
         self.register_outputs({"clusterName": self.cluster_name, "kubeconfigPath": self.kubeconfig_path})
 
     def _create_command(self, cluster: Cluster, reached: Reached, path: Path) -> local.Command:
@@ -70,18 +69,6 @@ class ExistingCluster(ClusterComponent):
             },
             logging=local.Logging.STDERR,
             opts=pulumi.ResourceOptions(parent=self),
-        )
-
-    def _create_provider(self, cluster: Cluster) -> pulumi.ProviderResource:
-        return pulumi.ProviderResource(
-            "kubernetes",
-            cluster.name,
-            {
-                "kubeconfig": self.kubeconfig,
-                "clusterIdentifier": cluster.name,
-                "suppressDeprecationWarnings": "true",
-            },
-            pulumi.ResourceOptions(parent=self, depends_on=[self.command], version=version("pulumi-kubernetes")),
         )
 
 

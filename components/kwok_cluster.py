@@ -2,7 +2,6 @@
 
 import json
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import pulumi
@@ -48,7 +47,7 @@ class KwokCluster(ClusterComponent):
         self.kubectl_environment = pulumi.Output.unsecret(
             made.apply(lambda found: kwokctl.kubectl_environment(Path(found["workdir"]), Path(found["kubeconfigPath"])))
         )
-        self.provider = self._create_provider(cluster)
+        self.provider = self._create_provider(cluster.name)
         self.register_outputs(
             {
                 "clusterName": self.cluster_name,
@@ -88,20 +87,6 @@ class KwokCluster(ClusterComponent):
                 ],
                 delete_before_replace=True,
             ),
-        )
-
-    def _create_provider(self, cluster: Cluster) -> pulumi.ProviderResource:
-        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else."""
-        return pulumi.ProviderResource(
-            "kubernetes",
-            cluster.name,
-            {
-                "kubeconfig": self.kubeconfig,
-                "clusterIdentifier": cluster.name,
-                # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
-                "suppressDeprecationWarnings": "true",
-            },
-            pulumi.ResourceOptions(parent=self, deleted_with=self.command, version=version("pulumi-kubernetes")),
         )
 
 

@@ -70,6 +70,7 @@ class Project:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, self.source / name)
         self.clusters = folder / "state" / "kwok" / "clusters"
+        self.log = folder / "log"
         self.environment = self._environment()
 
     def _environment(self) -> dict[str, str]:
@@ -116,6 +117,27 @@ class Project:
             said = done.stdout + done.stderr
             assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{said}"
         return done
+
+    @contextmanager
+    def started(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command in a session of its own; what it prints goes to `log`, and in the end no process is left."""
+        with self.log.open("w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.source,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            for pid in session(process.pid):  # a killed CLI leaves its language host and plugins behind
+                kill(pid)
+            process.wait()
+            wait_until(lambda: not session(process.pid))
 
     def select(self, stack: str = "dev") -> None:
         """Create or select the stack."""

@@ -4,11 +4,8 @@ The tests of `fleet` build on each other, in their order.
 """
 
 import json
-import os
 import signal
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,24 +318,11 @@ def test_an_update_that_is_interrupted_is_completed_by_the_next(
     configure(project)
     project.up()
     configure(project, pool(600))
-    with Path(project.folder, "log").open("w") as log:
-        update = subprocess.Popen(
-            ["pulumi", "up", "--yes", "--skip-preview"],
-            cwd=project.source,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
         wait_until(lambda: len(names(project, "nodes")) > 50)
-        os.kill(update.pid, number)
+        kill(update.pid, number)
         update.wait()
-    finally:
         wait_until(lambda: number == signal.SIGKILL or session(update.pid) == [])
-        for pid in session(update.pid):
-            kill(pid)
     assert 50 < len(names(project, "nodes")) < 600
     project.run("pulumi", "cancel", "--yes", check=False)
     project.up()

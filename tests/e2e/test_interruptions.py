@@ -2,16 +2,13 @@
 
 import random
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.project import Project, kill, processes_of, session, wait_until
+from tests.e2e.project import Project, kill, processes_of, session
 
 ROUNDS = 17
 """Of three kills each: in an update that creates, in one that changes and in a destroy."""
@@ -61,32 +58,13 @@ class Kills:
         """Start the command, kill it at some moment and run it again as a user would; it has to succeed."""
         way = self.chance.choice(WAYS)
         moment = self.chance.uniform(0, self.seconds.get((*command, phase), 6))
-        with self._started(command) as process:
+        with self.project.started(*command) as process:
             time.sleep(moment)
             way(process.pid, self.chance)
             process.wait()
         self.count += 1
         print(f"kill {self.count}: {phase}, {way.__name__} after {moment:.1f} s", flush=True)
         self._again(command, phase)
-
-    @contextmanager
-    def _started(self, command: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
-        with Path(self.project.folder, "log").open("w") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=self.project.source,
-                env=self.project.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-            try:
-                yield process
-            finally:
-                for pid in session(process.pid):  # what a killed CLI leaves behind, and ends only when it notices
-                    kill(pid)
-                wait_until(lambda: not session(process.pid))
 
     def _again(self, command: tuple[str, ...], phase: str) -> None:
         began = time.monotonic()
@@ -97,7 +75,7 @@ class Kills:
             began = time.monotonic()
             done = self.project.run(*command, check=False)
         said = done.stdout + done.stderr
-        first = Path(self.project.folder, "log").read_text()
+        first = self.project.log.read_text()
         assert done.returncode == 0, f"after this:\n{first}\nthe same command says:\n{said}"
         self.seconds[(*command, phase)] = time.monotonic() - began
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.e2e.project import Project, kill, processes_of, session, wait_until
+from tests.e2e.project import Project, kill, processes_of, wait_until
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 LEASE_SECONDS = 20
@@ -206,23 +205,10 @@ def test_interrupted_create(new_project: Callable[[], Project], number: signal.S
     with socket.socket() as free, project.configuration() as config:
         free.bind(("127.0.0.1", 0))
         config["cluster"]["kubeApiserverPort"] = free.getsockname()[1]
-    with Path(project.folder, "log").open("w") as log:
-        update = subprocess.Popen(
-            ["pulumi", "up", "--yes", "--skip-preview"],
-            cwd=project.source,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
+    with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
         wait_until(lambda: len(project.pids()) > 0)
-        os.kill(update.pid, number)
+        kill(update.pid, number)
         update.wait()
-    finally:
-        for pid in session(update.pid):  # a killed CLI leaves its language host and plugins behind
-            kill(pid)
     for file in project.clusters.glob("*/pids/*.pid"):
         file.unlink()  # as if kwokctl had been killed between starting a component and noting it, which happens
     project.run("pulumi", "cancel", "--yes", check=False)
