@@ -3,13 +3,14 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from topology.status import report
-from views import live, picture, table
+from topology.status import Report, report
+from views import live, picture, since, table
 
 
 def main() -> int:
@@ -21,10 +22,20 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if arguments.view == "status":
-        Console(highlight=False, emoji=False).print(table.table(report(found.topology, found.objects)))
-        return 0
+        return _status(report(found.topology, found.objects), Path(f".state/{arguments.stack}.status.json"))
     page = picture.page(found.topology, found.objects, datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
     return _write(Path(arguments.file or f".state/{arguments.stack}.html"), page)
+
+
+def _status(told: Report, file: Path) -> int:
+    """Print the table, and what is different from the last one: before and after a change, say."""
+    counted = since.numbers(told)
+    before = since.remembered(file)
+    changes = list(since.changes(before, counted)) if before else []
+    Console(highlight=False, emoji=False).print(table.table(told, changes))
+    with suppress(OSError):
+        since.remember(file, counted)
+    return 0
 
 
 def _arguments() -> argparse.Namespace:

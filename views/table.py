@@ -19,8 +19,8 @@ PODS_NAMED_MAX = 3
 """At most this many pods are named for a reason."""
 
 
-def table(report: Report) -> RenderableType:
-    """Return the summary, the pools, the claims, why some are pending, and what is left over."""
+def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> RenderableType:
+    """Return the summary, the pools, the claims, why some are pending, what is left over, and what is different."""
     parts: list[RenderableType] = [Text(report.summary, style="bold")]
     parts += _section("Pools", _pools(report.pools))
     claims = words.listed(report.claims)
@@ -33,6 +33,8 @@ def table(report: Report) -> RenderableType:
         parts += _section("Why claims are pending", *told)
     if report.leftovers:
         parts += _section("Claims that no pod uses", _leftovers(report.leftovers))
+    if changes:
+        parts += _section("Since the last time", _changes(changes))
     return Group(*parts)
 
 
@@ -107,4 +109,11 @@ def _leftovers(leftovers: Sequence[Entry]) -> Table:
     made = _new_table("claim", "namespace", "state", "why")
     for entry in leftovers:
         made.add_row(Text(entry["name"]), Text(entry["namespace"]), _state(entry["state"]), Text(entry["why"]))
+    return made
+
+
+def _changes(changes: Sequence[tuple[str, str]]) -> Table:
+    made = _new_table("what", "was → is")
+    for what, numbers in changes:
+        made.add_row(Text(what), Text(numbers))
     return made

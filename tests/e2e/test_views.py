@@ -66,10 +66,20 @@ def test_a_file_that_cannot_be_written(dev: Project) -> None:
 
 def test_it_is_fresher_than_the_outputs(dev: Project) -> None:
     """Neither view needs another `pulumi up`."""
+    view(dev, "dev", "status")
     dev.run("kubectl", "scale", "deployment", "fake-pod", "--replicas", "2")
-    wait_until(lambda: "2 claims allocated" in view(dev, "dev", "status"))
-    wait_until(lambda: "Why claims are pending" in view(dev, "dev", "status"))
-    assert "fake-pod (1 pod: fake-pod-" in view(dev, "dev", "status")
+    seen: list[str] = []
+
+    def is_pending() -> bool:
+        seen.append(view(dev, "dev", "status"))
+        return "Why claims are pending" in seen[-1]
+
+    wait_until(is_pending)
+    assert "1 of 2 claims allocated" in seen[-1]
+    assert "fake-pod (1 pod: fake-pod-" in seen[-1]
+    (different,) = [text for text in seen if "pending 0 → 1" in text]
+    assert "Since the last time" in different
+    assert "Since the last time" not in view(dev, "dev", "status")
     assert dev.outputs()["summary"].startswith("1 of 1 claims")
     dev.run("kubectl", "scale", "deployment", "fake-pod", "--replicas", "1")
 

@@ -1,0 +1,60 @@
+"""What is different from the last time that somebody looked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topology.status import Report
+from views import since
+
+POOL = {"name": "h100", "nodes": 2, "devices": 16, "allocated": 6, "free": 10}
+
+
+def claim(workload: str, state: str) -> dict[str, Any]:
+    """Return the entry of a claim, as far as it is counted."""
+    return {"workload": workload, "state": state}
+
+
+def report(claims: Any, *pools: dict[str, Any]) -> Report:
+    """Return a report of claims and pools."""
+    return Report(claims, list(pools), [], "", [])
+
+
+CLAIMS = [*[claim("a", "allocated,reserved")] * 2, claim("a", "pending"), claim("b", "pending")]
+COUNTS = {"counts": {"a": {"allocated,reserved": 2, "pending": 1}, "b": {"pending": 1}}, "unsatisfied": []}
+
+
+@pytest.mark.parametrize("claims", [CLAIMS, COUNTS], ids=["claims", "counts of many claims"])
+def test_what_is_counted(claims: Any) -> None:
+    assert since.numbers(report(claims, POOL)) == {
+        "pool h100": {"nodes": 2, "devices": 16, "allocated": 6, "free": 10},
+        "claims of a": {"allocated,reserved": 2, "pending": 1},
+        "claims of b": {"pending": 1},
+    }
+
+
+def test_what_is_different() -> None:
+    before = since.numbers(report(CLAIMS, POOL))
+    later = POOL | {"nodes": 3, "devices": 24, "free": 18}
+    now = since.numbers(report([*CLAIMS[:2], claim("c", "pending")], later))
+    assert list(since.changes(before, now)) == [
+        ("claims of a", "pending 1 → 0"),
+        ("claims of b", "pending 1 → 0"),
+        ("pool h100", "nodes 2 → 3, devices 16 → 24, free 10 → 18"),
+        ("claims of c", "pending 0 → 1"),
+    ]
+
+
+def test_nothing_is_different() -> None:
+    counted = since.numbers(report(CLAIMS, POOL))
+    assert list(since.changes(counted, counted)) == []
+
+
+def test_what_is_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "dev.status.json"
+    assert since.remembered(file) == {}
+    since.remember(file, since.numbers(report(CLAIMS, POOL)))
+    assert since.remembered(file) == since.numbers(report(CLAIMS, POOL))
+    file.write_text("garbage")
+    assert since.remembered(file) == {}
