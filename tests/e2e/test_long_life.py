@@ -60,8 +60,6 @@ def test_nothing_grows(project: Project) -> None:
     for number in range(1, CYCLES):
         up, gone = cycle(project)
         print(f"cycle {number + 1}: {up.state_bytes} bytes of state, {up.processes} processes, {len(up.files)} files")
-        assert up.resources == first_up.resources
-        assert up.state_bytes < 1.2 * first_up.state_bytes  # conditions and times are not the same each time
-        assert up.processes == first_up.processes
-        assert up.files == first_up.files
-        assert gone == first_gone
+        for now, then in ((up, first_up), (gone, first_gone)):
+            assert now._replace(state_bytes=then.state_bytes) == then
+            assert now.state_bytes < 1.2 * then.state_bytes  # times, and what conditions there are yet, vary
