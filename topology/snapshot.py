@@ -1,5 +1,6 @@
 """The objects of a cluster as they were at one moment."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +27,15 @@ LISTS = {
 PAGE = 500
 """So many objects are read at once, as kubectl does it."""
 
+AGAIN = {EXPIRED, 429, 500, 503, 504}
+"""Answers after which it is read anew: the store has forgotten how things were, which it does every five minutes; the API
+server has too much to do; or its cache of a kind has not come up to that version in the three seconds that it waits.
+https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/cacher/watch_cache.go
+"""
+
+TRIES = 5
+SECONDS_BETWEEN_TRIES = 0.2
+
 Object = dict[str, Any]
 
 
@@ -40,26 +50,24 @@ def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
     the others are read as they were at that version; all kinds of a cluster that kwokctl makes are in one etcd.
     https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
     """
-    try:
-        while (found := _read(api, kinds)) is None:
-            pass
-    except (UnreachableError, RefusedError):
-        return None
-    return found
+    for _ in range(TRIES):
+        try:
+            return _read(api, kinds)
+        except _AgainError:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        except (UnreachableError, RefusedError):
+            break
+    return None
 
 
-def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
-    """Return the objects, or None where it took so long that the store has forgotten how things were at first."""
-    try:
-        version, first = _list(api, kinds[0])
-        others = at_once(lambda kind: _list(api, kind, version)[1], kinds[1:])
-    except _ExpiredError:
-        return None
+def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+    version, first = _list(api, kinds[0])
+    others = at_once(lambda kind: _list(api, kind, version)[1], kinds[1:])
     return [entry for found in (first, *others) for entry in found]
 
 
-class _ExpiredError(Exception):
-    """The store has forgotten how things were at that version: it does so every five minutes."""
+class _AgainError(Exception):
+    """The API server cannot say now how things were at that version."""
 
 
 def _list(api: ApiServer, kind: str, version: str = "") -> tuple[str, list[Object]]:
@@ -77,8 +85,8 @@ def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
     more: str | None = ""
     while more is not None:
         answer = api.get(f"{path}{'&' if '?' in path else '?'}{urlencode(query | {'limit': PAGE})}")
-        if answer.status == EXPIRED:
-            raise _ExpiredError
+        if answer.status in AGAIN:
+            raise _AgainError
         page = answer.checked().object
         yield page
         more = page["metadata"].get("continue")

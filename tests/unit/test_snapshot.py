@@ -75,6 +75,13 @@ def test_what_the_store_has_forgotten_is_read_anew() -> None:
     assert api.asked[-1][1]["resourceVersion"] == ["8"]
 
 
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
+def test_an_api_server_with_too_much_to_do_is_asked_again(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setattr(snapshot, "SECONDS_BETWEEN_TRIES", 0)
+    api = Pages({"/api/v1/pods": [page("a"), page("b")], CLAIMS: [Answer(status, b"{}"), page()]})
+    assert snapshot.read(api, ["Pod", "ResourceClaim"]) == found("b")
+
+
 @pytest.mark.parametrize("answer", [UnreachableError("down"), Answer(500, b"{}"), Answer(403, b'{"message": "no"}')])
 @pytest.mark.parametrize("path", ["/api/v1/pods", CLAIMS])
 def test_a_cluster_that_does_not_answer(path: str, answer: Answer | Exception) -> None:
