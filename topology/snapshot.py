@@ -28,7 +28,7 @@ PAGE = 500
 """So many objects are read at once, as kubectl does it."""
 
 AGAIN = {EXPIRED, 429, 500, 503, 504}
-"""Answers after which it is read anew: the store has forgotten how things were, which it does every five minutes; the API
+"""Answers after which it is read anew: the store has forgotten how things were, as it does every five minutes; the API
 server has too much to do; or its cache of a kind has not come up to that version in the three seconds that it waits.
 https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/cacher/watch_cache.go
 """
