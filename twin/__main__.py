@@ -43,10 +43,14 @@ def _make(arguments: argparse.Namespace) -> None:
         print(f"note: {note}")
     files = write(found, arguments.stack, Path(), arguments.keep_names)
     pools = found.configuration["nodePools"]
-    nodes = sum(pool["nodes"] for pool in pools)
-    workloads = len(found.configuration.get("workloads", []))
-    print(f"{' and '.join(files)}: {nodes} nodes in {len(pools)} pools, {workloads} workloads")
+    nodes = _counted(sum(pool["nodes"] for pool in pools), "node")
+    workloads = _counted(len(found.configuration.get("workloads", [])), "workload")
+    print(f"{' and '.join(files)}: {nodes} in {_counted(len(pools), 'pool')}, {workloads}")
     print(f"`make up STACK={arguments.stack}` brings it up")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _arguments() -> argparse.Namespace:
