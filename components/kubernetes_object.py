@@ -87,6 +87,7 @@ class KubernetesObject(pulumi.CustomResource):
                 deleted_with=cluster.deleted_with,
                 replacement_trigger=cluster.command.id,
                 delete_before_replace=True,
+                retain_on_delete=_is_made_anew(manifest),
                 replace_on_changes=REPLACE_ON_CHANGES.get(manifest["kind"]),
                 replace_with=list(replace_with) or None,
                 aliases=[pulumi.Alias(type_=_type_token(other)) for other in _in_other_versions(manifest)],
@@ -104,6 +105,14 @@ class KubernetesObject(pulumi.CustomResource):
         metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
         uid = metadata.apply(lambda made: made.get("uid"))
         return pulumi.Output(set(), uid.future(), uid.is_known(), uid.is_secret())
+
+
+def _is_made_anew(manifest: Manifest) -> bool:
+    """Tell whether a controller makes the object again as soon as it is deleted: a wait for its end may be in vain.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/serviceaccount/serviceaccounts_controller.go
+    """
+    return (manifest["kind"], manifest["metadata"]["name"]) == ("ServiceAccount", "default")
 
 
 def _resource_name(manifest: Manifest, as_written: bool) -> str:

@@ -49,6 +49,7 @@ class Registration:
     dependencies: set[str]
     provider: str
     deleted_with: str
+    retain_on_delete: bool
     delete_before_replace: bool
     replace_on_changes: list[str]
     replacement_trigger: object
@@ -195,6 +196,7 @@ class _Engine(mocks.MockMonitor):
             dependencies={_key(urn) for urn in request.dependencies},
             provider=request.provider,
             deleted_with=_key(request.deletedWith),
+            retain_on_delete=request.retainOnDelete,
             delete_before_replace=request.deleteBeforeReplace,
             replace_on_changes=list(request.replaceOnChanges),
             replacement_trigger=request.replacement_trigger.string_value,

@@ -63,6 +63,8 @@ def test_bare_pods_come_after_the_service_account_of_their_namespace() -> None:
     found = run(stack(*users))
     accounts = {"ServiceAccount work/default", "ServiceAccount default"}
     assert {key for key in found.resources if key.startswith("ServiceAccount")} == accounts
+    # A controller makes them again at once, and the provider might see no moment without them.
+    assert {key for key, resource in found.resources.items() if resource.retain_on_delete} == accounts
     assert found.resources["ServiceAccount work/default"].dependencies >= {COMMAND, "Namespace work"}
     for pod in ("Pod a-0", "Pod b-0"):
         assert found.resources[pod].dependencies >= accounts
