@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from topology.api_server import ApiServer, RefusedError, UnreachableError, at_once
+from topology.api_server import ApiServer, at_once, errors_as_messages
 from topology.bulk import BarePods, Fleet, is_empty, marked, remove_node, remove_pod
 from topology.catalogue import with_files
 from topology.configuration import NodePool
@@ -42,12 +42,8 @@ HEALTH_SECONDS = 60
 
 def main() -> int:
     """Do it; an error that the user has to know is one message on stderr."""
-    try:
+    with errors_as_messages():
         {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
-    except UnreachableError as error:
-        sys.exit(f"the cluster does not answer: {error}")
-    except RefusedError as error:
-        sys.exit(str(error))
     return 0
 
 

@@ -28,7 +28,7 @@ from urllib.parse import urlencode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology.apart import FLEET, PROBE, probe
-from topology.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, UnreachableError
+from topology.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, errors_as_messages
 
 SECONDS_BETWEEN_LOOKS = 0.1
 COLLECTIONS = (
@@ -49,12 +49,8 @@ def main() -> int:
     """Do it; an error that the user has to know is one message on stderr."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
-    try:
+    with errors_as_messages():
         {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
-    except UnreachableError as error:
-        sys.exit(f"the cluster does not answer: {error}")
-    except RefusedError as error:
-        sys.exit(str(error))
     return 0
 
 

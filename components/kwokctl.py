@@ -58,7 +58,7 @@ READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WA
 OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 KWOK = "kwok-controller"
 NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
-STAGES_FILE = "stages.yaml"  # as in topology/stages.py: this script uses the standard library only
+STAGES_FILE = "stages.yaml"  # as in topology/stages.py, which takes longer to import than all of this
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
 LOG_LINES = 5

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from topology import snapshot
-from topology.api_server import MERGE, NODES, NOT_FOUND, ApiServer, RefusedError, UnreachableError, at_once
+from topology.api_server import MERGE, NODES, NOT_FOUND, ApiServer, at_once, errors_as_messages
 
 DRAIN_SECONDS = 60
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -31,12 +31,8 @@ GONE = ("(NotFound)", "no matches for kind", "ensure CRDs are installed first")
 
 def main() -> int:
     """Delete, then print the references; an error that the user has to know is one message on stderr."""
-    try:
+    with errors_as_messages():
         remove()
-    except UnreachableError as error:
-        sys.exit(f"the cluster does not answer: {error}")
-    except RefusedError as error:
-        sys.exit(str(error))
     return 0
 
 

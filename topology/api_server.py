@@ -7,8 +7,10 @@ import base64
 import json
 import os
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -41,6 +43,17 @@ class UnreachableError(Exception):
 
 class RefusedError(Exception):
     """The API server does not do what it is asked for; the message has its own words."""
+
+
+@contextmanager
+def errors_as_messages() -> Iterator[None]:
+    """End the program with one message where the cluster does not answer, or does not do what it is asked for."""
+    try:
+        yield
+    except UnreachableError as error:
+        sys.exit(f"the cluster does not answer: {error}")
+    except RefusedError as error:
+        sys.exit(str(error))
 
 
 class Answer(NamedTuple):

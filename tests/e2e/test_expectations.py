@@ -3,14 +3,11 @@
 The tests of this file build on each other, in their order.
 """
 
-import os
 import re
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,26 +126,13 @@ def test_pods_that_are_to_wait_are_not_waited_for(project: Project) -> None:
 def test_an_update_that_is_interrupted_while_it_waits(project: Project) -> None:
     waiting = (workload("one", 3, seconds=3600), workload("two", 4, seconds=3600))
     configure(project, *waiting, workload("three", 0), nodes=3)
-    log = Path(project.folder, "log")
-    with log.open("w") as file:
-        update = subprocess.Popen(
-            ["pulumi", "up", "--yes", "--skip-preview"],
-            cwd=project.source,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    try:
-        wait_until(lambda: "waiting for two (3 claims are allocated and 1 pending, to be 4 and 0)" in log.read_text())
-        os.kill(update.pid, signal.SIGINT)
+    with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
+        waiting_for = "waiting for two (3 claims are allocated and 1 pending, to be 4 and 0)"
+        wait_until(lambda: waiting_for in project.log.read_text())
+        kill(update.pid, signal.SIGINT)
         assert update.wait() != 0
         wait_until(lambda: session(update.pid) == [])
-    finally:
-        for pid in session(update.pid):
-            kill(pid)
-    assert "error: update canceled" in log.read_text()
+    assert "error: update canceled" in project.log.read_text()
     configure(project, *waiting, workload("three", 0), nodes=4)
     settles(project, {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 4})
 
