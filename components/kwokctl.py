@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
@@ -45,7 +45,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from topology import processes
+from topology import ports, processes
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -58,12 +58,14 @@ READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WA
 OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 KWOK = "kwok-controller"
 NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+OWN_OPTIONS_FILE = "own-options.json"
 STAGES_FILE = "stages.yaml"  # as in topology/stages.py, which takes longer to import than all of this
 STOP_SECONDS = 20
 POLL_SECONDS = 0.05
 LOG_LINES = 5
 
 
+CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
 REPLACE = "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`"
 PORT_TAKEN = "bind: address already in use"
 """What a component says of a port that somebody else has."""
@@ -142,13 +144,12 @@ def missing_programs() -> str:
 def create() -> None:
     """Create the cluster, wait until it is ready and print it; on failure leave nothing behind.
 
-    Another program may take a port that kwokctl has found free: then it is tried again, with other ports.
+    Another program may take a port that has been found free: then it is tried again, with other ports.
     """
     cluster = _from_environment()
     for tries_left in (2, 1, 0):
         cluster.claim_name(os.environ["KWOK_DRA_ID"])
         try:
-            _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
             with one_at_a_time():
                 cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], _deadline())
             cluster.mark(state="created")
@@ -164,9 +165,9 @@ def create() -> None:
 def one_at_a_time(patience: float = 600) -> Iterator[None]:
     """Let one kwokctl of this machine work at a time.
 
-    It looks which ports are free, and only then takes them; and it writes a kubeconfig that clusters share, for which
-    it does not wait if another one does so. The lock is a name among Linux' abstract sockets, which is free again when
-    its process ends, however that comes. Who has waited `patience` seconds goes on without it.
+    Which ports are free is looked at first, and only then are they taken; and kwokctl writes a kubeconfig that clusters
+    share, for which it does not wait if another one does so. The lock is a name among Linux' abstract sockets, which is
+    free again when its process ends, however that comes. Who has waited `patience` seconds goes on without it.
     """
     end = time.monotonic() + patience
     with socket.socket(socket.AF_UNIX) as lock:
@@ -194,10 +195,11 @@ def update() -> None:
             f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. `pulumi up` makes it anew"
         )
     if cluster.is_broken():
+        cluster.mark(broken=True)  # until it is repaired, whatever comes between
         kubeconfig = _parse(os.environ.get("PULUMI_COMMAND_STDOUT", "")).get("kubeconfig", "")
         with one_at_a_time():
             cluster.repair(kubeconfig, _deadline())
-    cluster.mark(repairs=int(os.environ["KWOK_DRA_REPAIRS"]))
+    cluster.mark(repairs=int(os.environ["KWOK_DRA_REPAIRS"]), broken=False)
     cluster.describe()
 
 
@@ -267,18 +269,37 @@ class _Cluster:
 
     def start(self, configuration: str, stages: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
-        document = self.folder / "kwokctl.yaml"
-        document.write_text(configuration)
+        documents = self._write_documents(configuration)
         (self.folder / STAGES_FILE).write_text(stages)
-        flags = ("--config", str(document), "--kubeconfig", str(self.shared))
+        flags = [part for document in documents for part in ("--config", str(document))]
+        flags += ["--kubeconfig", str(self.shared)]
         with self._kwokctl("create", *flags, environment=_binaries()) as process:
             self.mark(kwokctl=process.pid)
             while process.poll() is None:
-                self._check_alive(deadline)
+                self._check_alive(CHECK)
+                _check_time(self.name, deadline)
                 time.sleep(POLL_SECONDS)
         self.kubeconfig.chmod(0o600)
         Thread(target=self._warm_up, daemon=True).start()
-        self._wait_until_ready(deadline)
+        self._wait_until_ready(deadline, CHECK)
+
+    def _write_documents(self, configuration: str) -> list[Path]:
+        """Write what kwokctl makes the cluster of: what is configured, and what is this cluster's own.
+
+        kwokctl merges them. Only on this machine itself do components share its ports and have an etcd that everybody
+        can talk to: a prefix of its own keeps an API server from taking another cluster's etcd for its own.
+        """
+        configured = self.folder / "kwokctl.yaml"
+        configured.write_text(configuration)
+        port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
+        _check_port(port)
+        if "runtime: binary\n" not in configuration:
+            return [configured]
+        options = ports.choose({"kubeApiserverPort": int(port)} if port else {})
+        own = self.folder / OWN_OPTIONS_FILE
+        header = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration"}
+        own.write_text(json.dumps({**header, "options": {**options, "etcdPrefix": f"/registry/{self.note()['id']}"}}))
+        return [configured, own]
 
     def ended(self) -> list[str]:
         """Return the logs of the components that have ended, though nobody has stopped them."""
@@ -286,8 +307,11 @@ class _Cluster:
         return [str(self.folder / "logs" / f"{component}.log") for component in sorted(names)]
 
     def is_broken(self) -> bool:
-        """Tell whether the kubeconfig or a component's process is gone; containers look after themselves."""
-        if not self.kubeconfig.exists():
+        """Tell whether the kubeconfig or a component's process is gone, or a repair did not come to its end.
+
+        Containers look after themselves.
+        """
+        if self.note().get("broken") or not self.kubeconfig.exists():
             return True
         return (self.folder / "pids").exists() and (not self._pids() or bool(self.ended()))
 
@@ -297,18 +321,37 @@ class _Cluster:
             self.kubeconfig.touch(mode=0o600)
             self.kubeconfig.write_text(kubeconfig)
         pids = self._components()
-        for pid in set(self._strays()).difference(pids.values()):
+        strays = {f"process {pid}": pid for pid in set(self._strays()).difference(pids.values())}
+        for pid in strays.values():
             self._kill(pid)
+        self._wait_for_end(strays)
+        self._check_ports_of_ended(pids)
         self._start_again(deadline)
         if (self.folder / "pids").exists() and KWOK not in pids:
             self._give_nodes_to_kwok(deadline)
+
+    def _check_ports_of_ended(self, running: Iterable[str]) -> None:
+        """Raise if another program has got a port of a component that is to be started again."""
+        for component, port in self._own_ports():
+            if component not in running and (reason := ports.taken(port)):
+                raise ClusterError(
+                    f"{component} of cluster {self.name} has ended and cannot start again: its port {port} cannot be "
+                    f"used ({reason}). End the program that has it (`ss -ltnp 'sport = :{port}'` shows it), or "
+                    f"{REPLACE}"
+                )
+
+    def _own_ports(self) -> Iterator[tuple[str, int]]:
+        own = self.folder / OWN_OPTIONS_FILE
+        options = _parse(own.read_text())["options"] if own.exists() else {}
+        for component, names in ports.OF_COMPONENTS.items():
+            yield from ((component, options[name]) for name in names if name in options)
 
     def _start_again(self, deadline: float) -> None:
         with self._kwokctl("start") as process:
             while process.poll() is None:
                 self._ready()  # or says at once why it never will be
                 time.sleep(POLL_SECONDS)
-        self._wait_until_ready(deadline)
+        self._wait_until_ready(deadline, f"Start it again with `pulumi up`, or {REPLACE}")
 
     def _give_nodes_to_kwok(self, deadline: float) -> None:
         """Start KWOK once more, without the leases of the process before: minutes pass until these expire.
@@ -417,10 +460,12 @@ class _Cluster:
                 raise ClusterError(f"{', '.join(left)} of cluster {self.name} did not end; see {self.folder}")
             time.sleep(POLL_SECONDS)
 
-    def _wait_until_ready(self, deadline: float) -> None:
+    def _wait_until_ready(self, deadline: float, advice: str) -> None:
         while not self._ready():
-            self._check_alive(deadline)
+            self._check_alive(advice)
+            _check_time(self.name, deadline)
             time.sleep(POLL_SECONDS)
+        self._check_alive(advice)
 
     def _ready(self) -> bool:
         """Ask the API server, where that is possible without a kubectl: one takes from it what it needs to start."""
@@ -452,20 +497,22 @@ class _Cluster:
         with suppress(OSError, HTTPException):
             self._ask("GET", "/openapi/v2", OPENAPI)
 
-    def _check_alive(self, deadline: float) -> None:
+    def _check_alive(self, advice: str) -> None:
         for component, pid in self._pids().items():
             if not processes.running(pid):
                 log = self.folder / "logs" / f"{component}.log"
                 text = log.read_text() if log.exists() else ""
                 raise ClusterError(
-                    f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}\n"
-                    "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
+                    f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}\n{advice}"
                 )
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"cluster {self.name} was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds "
-                f"(now {os.environ['KWOK_DRA_READY_TIMEOUT']})"
-            )
+
+
+def _check_time(cluster: str, deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise ClusterError(
+            f"cluster {cluster} was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds "
+            f"(now {os.environ['KWOK_DRA_READY_TIMEOUT']})"
+        )
 
 
 # Programs and ports.
@@ -503,17 +550,11 @@ def _version_of(kube_apiserver: str) -> str:
 
 
 def _check_port(port: str) -> None:
-    if not port:
-        return
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", int(port)))
-        except OSError as error:
-            raise ClusterError(
-                f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used ({error.strerror}). Choose another "
-                "one, or leave the key out to get a free one"
-            ) from None
+    if port and (reason := ports.taken(int(port))):
+        raise ClusterError(
+            f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used ({reason}). Choose another one, or leave "
+            "the key out to get a free one"
+        )
 
 
 def _parse(text: str) -> dict[str, Any]:

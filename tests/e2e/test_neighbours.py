@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.project import Project, kill, listening, processes_of
+from tests.e2e.project import Project, kill, listening, processes_of, wait_until
+from topology import processes
 
 STACKS = [f"stack-{number}" for number in range(10)]
 COMPONENTS = 5
@@ -126,6 +127,26 @@ def test_the_users_own_kubeconfig_stays_as_it_is(new_project: Callable[[], Proje
     project.destroy()
     assert (own.read_bytes(), own.stat().st_mtime_ns) == before
     assert not list(own.parent.glob("*.lock"))
+
+
+@pytest.mark.parametrize("ended", [["etcd"], ["etcd", "kube-apiserver", "kube-scheduler"]], ids=len)
+def test_a_cluster_that_does_not_run_keeps_its_ports(new_project: Callable[[], Project], ended: list[str]) -> None:
+    """Another one that is made meanwhile takes none of them, and no API server takes the other's etcd for its own."""
+    stopped, started = new_project(), new_project()
+    with started.configuration() as config:
+        config["nodePools"][0] |= {"name": "other-node", "nodes": 2}
+    stopped.up()
+    pids = stopped.pids()
+    ports = {port for pid in pids.values() for _, port in listening(pid)}
+    for component in ended:
+        kill(pids[component])
+    wait_until(lambda: not any(processes.running(pids[component]) for component in ended))
+    started.up()
+    assert not ports & {port for pid in started.pids().values() for _, port in listening(pid)}
+    stopped.up()
+    assert {port for pid in stopped.pids().values() for _, port in listening(pid)} == ports
+    assert nodes(stopped, "kwok-kwok-dra-dev") == ["kwok-node-0"]
+    assert nodes(started, "kwok-kwok-dra-dev") == ["other-node-0", "other-node-1"]
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.e2e.project import Project, kill, processes_of, wait_until
+from tests.e2e.project import Project, kill, listening, processes_of, wait_until
+from topology import processes
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 LEASE_SECONDS = 20
@@ -67,7 +68,7 @@ def end(component: str) -> Callable[[Project], None]:
     def end_one(project: Project) -> None:
         pid = project.pids()[component]
         kill(pid)
-        wait_until(lambda: pid not in processes_of(project.clusters))
+        wait_until(lambda: not processes.running(pid))  # only then its ports are free
 
     return end_one
 
@@ -121,6 +122,19 @@ def test_an_update_repairs_a_cluster(damaged: Project, damage: Callable[[Project
     (claim,) = damaged.outputs()["claims"]
     assert claim["state"] == "allocated,reserved"
     assert claim["pod"] != pod["metadata"]["name"]
+
+
+def test_a_port_that_another_program_has_got(damaged: Project) -> None:
+    """The message says which, and once it is free again the next update starts what has ended."""
+    pid = damaged.pids()["kube-scheduler"]
+    ((_, port),) = listening(pid)
+    end("kube-scheduler")(damaged)
+    with socket.create_server(("127.0.0.1", port)):
+        said = damaged.fails()
+    assert f"its port {port} cannot be used (Address already in use). End the program that has it" in said
+    assert damaged.planned()["command:local:Command kwok-dra-dev"] == "update"
+    damaged.up()
+    assert len(damaged.pids()) == len(processes_of(damaged.clusters)) == len(COMPONENTS)
 
 
 def test_components_outlive_an_api_server_that_stalls(damaged: Project) -> None:

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import kwokctl
+from topology import ports
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "components" / "kwokctl.py"
@@ -83,7 +85,9 @@ if verb == "start":
         sys.exit("no such file")
     for component in ("etcd", "kwok-controller"):
         if not (cluster / "pids" / f"{{component}}.pid").exists():
-            start(component)
+            start(component, ended=scenario == "dies again")
+    if scenario == "dies again":
+        (cluster / "logs" / "etcd.log").write_text("no space left")
     sys.exit()
 
 if scenario == "fails at once":
@@ -137,7 +141,7 @@ class Machine:
             "KWOK_DRA_OWNER": OWNER,
             "KWOK_DRA_ID": ID,
             "KWOK_DRA_REPAIRS": "0",
-            "KWOK_DRA_KWOKCTL_CONFIG": "kind: KwokctlConfiguration\n",
+            "KWOK_DRA_KWOKCTL_CONFIG": "kind: KwokctlConfiguration\noptions:\n  runtime: binary\n",
             "KWOK_DRA_STAGES": "kind: Stage\n",
             "KWOK_DRA_KUBE_VERSION": "1.37.2",
             "KWOK_DRA_APISERVER_PORT": "",
@@ -279,6 +283,30 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
     assert json.loads(machine.marker.read_text())["owner"] == values["KWOK_DRA_OWNER"]
     assert call["environment"]["KUBECONFIG"] == str(machine.cluster / "kubeconfig.yaml")
     assert not list(machine.record.parent.rglob("hacked"))
+
+
+def own_options(machine: Machine) -> dict[str, Any]:
+    """Return the options that are the cluster's own, as kwokctl gets them besides what is configured."""
+    arguments = machine.calls("create")[-1]["arguments"]
+    documents = [value for flag, value in pairwise(arguments) if flag == "--config"]
+    assert documents == [str(machine.cluster / name) for name in ("kwokctl.yaml", kwokctl.OWN_OPTIONS_FILE)]
+    own = json.loads(Path(documents[1]).read_text())
+    assert (own["apiVersion"], own["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokctlConfiguration")
+    options: dict[str, Any] = own["options"]
+    return options
+
+
+def test_a_cluster_has_ports_and_a_place_in_etcd_of_its_own(machine: Machine) -> None:
+    machine.create()
+    options = own_options(machine)
+    assert options.pop("etcdPrefix") == f"/registry/{ID}"
+    assert sorted(options) == sorted(option for names in ports.OF_COMPONENTS.values() for option in names)
+    assert len(set(options.values())) == len(options)
+
+
+def test_the_port_of_the_api_server_can_be_chosen(machine: Machine) -> None:
+    machine.create(KWOK_DRA_APISERVER_PORT="16443")
+    assert own_options(machine)["kubeApiserverPort"] == 16443
 
 
 def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
@@ -516,6 +544,39 @@ def test_a_sound_cluster_is_not_started_again(machine: Machine) -> None:
     machine.create()
     assert machine.run("update").returncode == 0
     assert not machine.calls("start")
+
+
+def test_a_port_that_another_program_got_since(machine: Machine) -> None:
+    """Nothing is started before it is free again."""
+    machine.create()
+    break_processes(machine)
+    port = own_options(machine)["etcdPeerPort"]
+    with socket.create_server(("127.0.0.1", port)):
+        assert machine.error("update", KWOK_DRA_REPAIRS="1") == (
+            f"etcd of cluster dev has ended and cannot start again: its port {port} cannot be used (Address already in "
+            f"use). End the program that has it (`ss -ltnp 'sport = :{port}'` shows it), or {kwokctl.REPLACE}\n"
+        )
+        assert not machine.calls("start")
+    assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
+
+
+def test_a_component_that_ends_while_it_is_started_again(
+    machine: Machine, conditions: Callable[[], kwokctl.Condition]
+) -> None:
+    """Whatever runs by then: it is not repaired before an update has come to its end."""
+    machine.create()
+    break_processes(machine)
+    said = machine.error("update", "dies again", KWOK_DRA_REPAIRS="1")
+    assert said == (
+        f"etcd of cluster dev ended while it was starting:\n  no space left\n"
+        f"Start it again with `pulumi up`, or {kwokctl.REPLACE}\n"
+    )
+    for file in (machine.cluster / "pids").glob("*.pid"):
+        file.unlink()
+    subprocess.run(["kwokctl", "--name", "dev", "start", "cluster"], env=machine.environment, stdout=subprocess.DEVNULL)
+    assert conditions() == (ID, 1)
+    assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
+    assert conditions() == (ID, 1)
 
 
 def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Callable[[], kwokctl.Condition]) -> None:

@@ -1,0 +1,49 @@
+"""The ports of a cluster's components on this machine: each cluster keeps its own, also while it does not run."""
+
+import random
+import socket
+from pathlib import Path
+
+OF_COMPONENTS = {
+    "etcd": ("etcdPort", "etcdPeerPort"),
+    "kube-apiserver": ("kubeApiserverPort",),
+    "kube-controller-manager": ("kubeControllerManagerPort",),
+    "kube-scheduler": ("kubeSchedulerPort",),
+    "kwok-controller": ("kwokControllerPort",),
+}
+"""The options of kwokctl for the ports on which each component listens: https://kwok.sigs.k8s.io/docs/generated/apis/."""
+
+RANGE = range(10000, 32000)
+"""kwokctl takes the highest free port below 32767 for whatever it starts: clusters made by hand stay above of these."""
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Which ports Linux gives to connections: https://docs.kernel.org/networking/ip-sysctl.html."""
+
+
+def choose(fixed: dict[str, int]) -> dict[str, int]:
+    """Return a port for each option of kwokctl, those that are `fixed` and else free ones, at random.
+
+    kwokctl's own choice would be the ports of the last cluster whose processes have ended. That one could not start
+    again; or its API server, if only etcd has ended, would go on with the etcd of the other cluster.
+    """
+    options = [option for component in OF_COMPONENTS.values() for option in component if option not in fixed]
+    candidates = _without_ephemeral(RANGE)
+    random.shuffle(candidates)
+    free = (port for port in candidates if port not in fixed.values() and not taken(port))
+    return {**fixed, **dict(zip(options, free, strict=False))}
+
+
+def _without_ephemeral(ports: range) -> list[int]:
+    first, last = map(int, EPHEMERAL.read_text().split())
+    return [port for port in ports if not first <= port <= last] or list(ports)
+
+
+def taken(port: int) -> str:
+    """Say why nothing can listen on a port of 127.0.0.1; empty if something can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
