@@ -22,6 +22,10 @@ REPLACE_ON_CHANGES = {
     "ResourceClaimTemplate": ["spec"],
 }
 
+# A rolling update waits for devices that the pods before hold, and for ever for pods that are to be pending. Fake pods
+# serve nobody, so all may go first. Users' own Deployments roll as they would elsewhere.
+REPLACE_OURS_ON_CHANGES = {"Deployment": ["spec.template"]}
+
 MAKES_PODS = {"Deployment", "Job", "Pod"}
 """The kinds of workloads."""
 
@@ -88,7 +92,7 @@ class KubernetesObject(pulumi.CustomResource):
                 replacement_trigger=cluster.command.id,
                 delete_before_replace=True,
                 retain_on_delete=_is_made_anew(manifest),
-                replace_on_changes=REPLACE_ON_CHANGES.get(manifest["kind"]),
+                replace_on_changes=_replaced_on(manifest["kind"], as_written),
                 replace_with=list(replace_with) or None,
                 aliases=[pulumi.Alias(type_=_type_token(other)) for other in _in_other_versions(manifest)],
             ),
@@ -105,6 +109,11 @@ class KubernetesObject(pulumi.CustomResource):
         metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
         uid = metadata.apply(lambda made: made.get("uid"))
         return pulumi.Output(set(), uid.future(), uid.is_known(), uid.is_secret())
+
+
+def _replaced_on(kind: str, as_written: bool) -> list[str] | None:
+    ours = None if as_written else REPLACE_OURS_ON_CHANGES.get(kind)
+    return ours or REPLACE_ON_CHANGES.get(kind)
 
 
 def _is_made_anew(manifest: Manifest) -> bool:

@@ -47,6 +47,17 @@ def generations(project: Project) -> list[int]:
     return [entry["spec"]["pool"]["generation"] for entry in project.get("resourceslices")]
 
 
+def test_a_change_of_pods_replaces_them_where_every_device_is_in_use(project: Project) -> None:
+    """A rolling update would wait for the device of the pod whose place the new one is to take."""
+    before = pods(project)
+    with project.configuration() as config:
+        config["workloads"][0]["tolerations"] = [{"key": "example.com/any", "operator": "Exists"}]
+    assert project.planned() == {DEPLOYMENT: "replace"}
+    project.up()
+    assert allocated(project) == ["kwok-node-0/gpu-0"]
+    assert not before.keys() & pods(project).keys()
+
+
 def test_more_gpus_per_node_update_the_slice(project: Project) -> None:
     assert generations(project) == [0]
     with project.configuration() as config:

@@ -137,7 +137,7 @@ def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
     assert {key: found.delete_before_replace for key, found in recording.objects().items()} == dict.fromkeys(
         recording.objects(), True
     )
-    on_changes = {"Node": ["status"], "ResourceClaimTemplate": ["spec"]}
+    on_changes = {"Node": ["status"], "ResourceClaimTemplate": ["spec"], "Deployment": ["spec.template"]}
     for kind in ("DeviceClass", "Node", "ResourceSlice", "ResourceClaimTemplate", "Deployment"):
         found = recording.of_kind(kind).values()
         assert [resource.replace_on_changes for resource in found] == [on_changes.get(kind, [])] * len(found)

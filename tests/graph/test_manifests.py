@@ -121,6 +121,7 @@ def test_life_cycle(stack: Configuration) -> None:
         assert entry.delete_before_replace
     for key in ("ResourceClaimTemplate n/one", "ResourceClaim n/two"):
         assert found.resources[key].replace_on_changes == ["spec"]
+    assert found.resources["Deployment n/web"].replace_on_changes == []
     assert {
         key: entry.replace_with for key, entry in found.resources.items() if key in CREATED and entry.replace_with
     } == {
