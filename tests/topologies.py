@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests import hostile
 from topology.catalogue import built_in
+from topology.values import NODE_RESOURCES
 
 Configuration = dict[str, Any]
 
@@ -248,9 +249,10 @@ def _workloads(draw: st.DrawFn, name: str, classes: list[str], shared: list[Conf
         resource = st.tuples(domains, identifiers).map("/".join)
         numbers = st.integers(1, 4) | st.just(2**53)
         using: Configuration = {"name": "main", "claims": [{"name": claims[0]["name"]}]}
-        using["resources"] = draw(st.dictionaries(resource, numbers, max_size=1))
-        workload["containers"] = [using, {"name": "side"}]
-        per_pod += bool(using["resources"])
+        extended = draw(st.dictionaries(resource, numbers, max_size=1))
+        of_node = draw(st.dictionaries(st.sampled_from(NODE_RESOURCES), quantities, max_size=2))
+        workload["containers"] = [using | {"resources": extended | of_node}, {"name": "side"}]
+        per_pod += bool(extended)
     if draw(st.booleans()):
         workload["podGroup"] = draw(_some(minCount=st.integers(1, 3), claims=st.just([claims[0]["name"]])))
     # What the scheduler finds no devices for may well be what is wanted.

@@ -70,10 +70,9 @@ def _pod_spec(workload: Workload) -> Manifest:
 
 
 def _container(container: Container) -> Manifest:
-    quantities = {name: str(count) for name, count in container.resources.items()}
     resources = given(
         claims=[claim.model_dump(exclude_none=True) for claim in container.claims],
-        limits=quantities,
-        requests=quantities,
+        limits={name: amount for name, amount in container.resources.items() if name in container.extended_resources},
+        requests=container.resources,
     )
     return {"name": container.name, "image": "fake-image", "resources": resources}

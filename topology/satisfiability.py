@@ -1,9 +1,10 @@
 """Selectors and claims against the devices that a stack has: what no node can give, said before anything is created."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from itertools import islice, product
 from typing import NamedTuple
@@ -287,12 +288,31 @@ class _Pod:
                     yield Problem(alternative.path, self._too_few(alternative, most[alternative.path]))
         for name, count in self._extended_resources().items():
             yield from self._too_few_of_resource(name, count)
+        yield from self._too_much_of_nodes()
 
     def _extended_resources(self) -> dict[str, int]:
         resources: Counter[str] = Counter()
         for container in self.workload.containers:
-            resources.update(container.resources)
+            resources.update(container.extended_resources)
         return resources
+
+    def _node_resources(self) -> dict[str, Decimal]:
+        resources: dict[str, Decimal] = defaultdict(Decimal)
+        for container in self.workload.containers:
+            for name, amount in container.node_resources.items():
+                resources[name] += number(amount)
+        return resources
+
+    def _too_much_of_nodes(self) -> Iterator[Problem]:
+        for name, amount in self._node_resources().items():
+            most = max((_capacity(node, name) for node in self.nodes), key=number)
+            if number(most) < amount:
+                asked = [container.node_resources.get(name) for container in self.workload.containers]
+                yield Problem(
+                    f"{self.path}.containers",
+                    f"ask for {name}: {' + '.join(filter(None, asked))}, but no node of {self._names(self.nodes)} has "
+                    f"more than {most}: ask for less, or give the pools more capacity",
+                )
 
     def _too_few_of_resource(self, name: str, count: int) -> Iterator[Problem]:
         alternative = self._alternative_of_resource(name, count)
@@ -393,7 +413,8 @@ class _Pod:
         each = self._all_taken(node, [*self._requests(self.own_specs), *self._resource_requests()])
         once = self._all_taken(node, self._requests(self.shared_specs))
         rooms = [(len(names) - _sum(once, names)) // _sum(each, names) for names, _ in each]
-        return max(min([int(number(node_objects.node_capacity(node.pool)["pods"])), *rooms]), 0)
+        rooms += [int(number(_capacity(node, name)) // amount) for name, amount in self._node_resources().items()]
+        return max(min([int(number(_capacity(node, "pods"))), *rooms]), 0)
 
     def _requests(self, specs: Iterable[tuple[str, str, ClaimSpec]]) -> list[_Request]:
         return [request for name, path, spec in specs for request in self.stack.requests(name, spec, path)]
@@ -454,6 +475,10 @@ class _Pod:
         matching = self._matching(node, alternative)
         count = max(len(matching), 1) if alternative.count is None else alternative.count
         return [Wanted(request.claim, request.name, matching, alternative.amounts) for _ in range(count)]
+
+
+def _capacity(node: _Node, resource: str) -> str:
+    return node_objects.node_capacity(node.pool).get(resource, "0")
 
 
 def _constraints(claim: str, spec: ClaimSpec) -> list[Constraint]:

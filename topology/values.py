@@ -151,15 +151,18 @@ ExtendedResourceName = Annotated[
         "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
     ),
 ]
+NODE_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+"""What containers ask for of the node itself."""
+
 ContainerResourceName = Annotated[
     str,
     _matching(
         # What stands for a class without an extended resource name of its own:
         # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
-        rf"(deviceclass\.resource\.kubernetes\.io|{_RESOURCE_DOMAIN})/{_NAME}",
+        rf"{'|'.join(NODE_RESOURCES)}|(deviceclass\.resource\.kubernetes\.io|{_RESOURCE_DOMAIN})/{_NAME}",
         limits.DNS_SUBDOMAIN_MAX + 1 + 63,
-        "an extended resource: use that of a device class, such as example.com/gpu, or "
-        "deviceclass.resource.kubernetes.io/ and the name of the class",
+        "what a container can ask for: use cpu, memory, ephemeral-storage, the extended resource of a device class, "
+        "such as example.com/gpu, or deviceclass.resource.kubernetes.io/ and the name of the class",
     ),
 ]
 LabelKey = Annotated[

@@ -12,7 +12,9 @@ from topology import limits
 from topology.devices import Taint
 from topology.model import Model, WrittenModel
 from topology.progress import Maker
+from topology.quantities import number
 from topology.values import (
+    NODE_RESOURCES,
     CelExpression,
     ContainerResourceName,
     DnsLabel,
@@ -277,11 +279,37 @@ class ContainerClaim(Model):
 
 
 class Container(Model):
-    """A fake container, with what it uses of the pod's claims and the extended resources that it asks for."""
+    """A fake container: what it uses of the pod's claims, and the `resources` that it asks for.
+
+    Those are cpu, memory and ephemeral-storage of the node, and extended resources, which have a domain:
+    https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/.
+    """
 
     name: DnsLabel
     claims: list[ContainerClaim] = []
-    resources: dict[ContainerResourceName, Annotated[int, Field(ge=1, le=limits.RESOURCE_COUNT_MAX)]] = {}
+    resources: dict[ContainerResourceName, Quantity] = {}
+
+    @property
+    def extended_resources(self) -> dict[str, int]:
+        """How many it asks for of each extended resource."""
+        return {name: int(number(amount)) for name, amount in self.resources.items() if name not in NODE_RESOURCES}
+
+    @property
+    def node_resources(self) -> dict[str, str]:
+        """How much it asks for of what nodes have by themselves."""
+        return {name: amount for name, amount in self.resources.items() if name in NODE_RESOURCES}
+
+    @model_validator(mode="after")
+    def _asks_for_amounts_that_there_are(self) -> Self:
+        for name, amount in self.resources.items():
+            if not number(amount):
+                raise problem(f"asks for {name}: 0: leave it out, or ask for more")
+            if name not in NODE_RESOURCES and (number(amount) % 1 or number(amount) > limits.RESOURCE_COUNT_MAX):
+                raise problem(
+                    f"asks for {name}: {amount}: an extended resource is a whole number, "
+                    f"{limits.RESOURCE_COUNT_MAX} at most"
+                )
+        return self
 
     @model_validator(mode="after")
     def _uses_each_once(self) -> Self:
@@ -373,7 +401,7 @@ class Workload(WrittenModel):
     @property
     def extended_resources(self) -> set[str]:
         """The extended resources that the pods ask for."""
-        return {name for container in self.containers for name in container.resources}
+        return {name for container in self.containers for name in container.extended_resources}
 
     @property
     def claims_per_pod(self) -> int:

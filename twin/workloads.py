@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from topology.manifests import given
 from topology.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.pod_groups import POD_GROUP_LABEL
+from topology.quantities import canonical, number
 from topology.satisfiability import IMPLICIT_EXTENDED_RESOURCE
+from topology.values import NODE_RESOURCES
 from twin.claims import ClaimSpecs
 from twin.dump import Dump
 from twin.fleet import natural
 from twin.labels import KeptLabels, selected
 from twin.notes import Notes
-from twin.objects import ClaimSpec, Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
+from twin.objects import ClaimSpec, Container, Node, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
 from twin.placement import Placement
 from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
@@ -72,6 +74,7 @@ class Workloads:
         self._templates = {template.key: template.spec.spec for template in dump.templates}
         self._groups = {group.key: group for group in dump.groups}
         self._labels_are_known = bool(dump.nodes)
+        self._resources_of_nodes = _resources_of_all([node for node in dump.nodes if node.name in fleet.nodes])
         self._pods = sorted(dump.pods, key=lambda pod: [natural(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
@@ -206,9 +209,9 @@ class Workloads:
     def _containers(self, pod: Pod, extended: set[str]) -> list[Written] | None:
         containers = pod.spec.containers
         names = [claim.name for claim in pod.spec.resource_claims]
-        if len(containers) == 1 and not extended and _uses(containers[0]) == [(name, None) for name in names]:
-            return None  # As without a word.
-        return [self._container(container, extended) for container in containers]
+        written = [self._container(container, extended) for container in containers]
+        uses_all = len(containers) == 1 and _uses(containers[0]) == [(name, None) for name in names]
+        return None if uses_all and "resources" not in written[0] else written  # As without a word.
 
     def _container(self, container: Container, extended: set[str]) -> Written:
         claims = [
@@ -217,9 +220,9 @@ class Workloads:
             for claim in container.resources.claims
         ]
         resources = {
-            name: int(amount)
+            name: canonical(amount)
             for name, amount in container.resources.requests.items()
-            if name in extended and amount.isdigit()
+            if name in extended | self._resources_of_nodes and number(amount)
         }
         return {"name": self._names.of("container", container.name)} | given(claims=claims, resources=resources)
 
@@ -261,6 +264,12 @@ class Workloads:
             return holder
         selector = holder.workload.get("nodeSelector", {}) | {HOSTNAME: node}
         return holder._replace(workload=holder.workload | {"nodeSelector": selector})
+
+
+def _resources_of_all(nodes: Sequence[Node]) -> set[str]:
+    """Name what is known of every node: a pod that asks for anything else would find no place in the twin."""
+    amounts = [node.status.allocatable or node.status.capacity for node in nodes]
+    return {name for name in NODE_RESOURCES if amounts and all(name in of_node for of_node in amounts)}
 
 
 def _uses(container: Container) -> list[tuple[str, str | None]]:
@@ -308,8 +317,8 @@ def _named(groups: Sequence[list[_Holder]], names: Names) -> list[tuple[Written,
     taken: set[str] = set()
     templates: Counter[tuple[str, str]] = Counter()
     found = []
-    for number, holders in enumerate(groups, 1):
-        name = unused(_label(holders[0].owner) if names.kept else f"workload-{number}", taken)
+    for place, holders in enumerate(groups, 1):
+        name = unused(_label(holders[0].owner) if names.kept else f"workload-{place}", taken)
         taken.add(name)
         found.append((_workload(name, holders, templates), sum(holder.allocated for holder in holders)))
     return found

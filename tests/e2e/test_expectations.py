@@ -153,4 +153,15 @@ def test_nodes_that_go_are_drained_first(project: Project) -> None:
     configure(project, workload("one", 4, seconds=60), nodes=2)
     settles(project, {("one", "allocated,reserved"): 4})
     assert {claim["node"] for claim in project.outputs()["claims"]} == {"gpu-0", "gpu-1"}
+
+
+def test_pods_for_which_nodes_have_no_cpu(project: Project) -> None:
+    """There are devices enough; the claims of the third pod wait with it."""
+    containers = [{"name": "main", "claims": [{"name": "gpu"}], "resources": {"cpu": 60, "memory": "200Gi"}}]
+    configure(project, workload("one", 3, seconds=60, containers=containers))
+    assert "is 3, but gpu can hold at most 2 such pods: ask for fewer" in project.fails()
+    expected = {"allocated": 2, "pending": 1}
+    configure(project, workload("one", 3, seconds=60, containers=containers, expect=expected))
+    settles(project, {("one", "allocated,reserved"): 2, ("one", "pending"): 1})
+    assert "Insufficient cpu" in project.run("pulumi", "stack", "output", "claims").stdout
     project.destroy()

@@ -97,11 +97,12 @@ def test_a_workload_of_no_pods(dev: Configuration, kind: str) -> None:
 
 def test_containers_with_parts_of_claims_and_extended_resources(dev: Configuration) -> None:
     dev["deviceClasses"][0]["extendedResourceName"] = "example.com/gpu"
-    dev["nodePools"][0]["gpusPerNode"] = 8
+    dev["nodePools"][0] |= {"gpusPerNode": 8, "capacity": {"example.com/gpu": 2000}}
     containers = [
         {"name": "one", "claims": [{"name": "gpu0", "request": "gpu"}]},
         {"name": "two", "claims": [{"name": "gpu0"}], "resources": {"example.com/gpu": 2}},
-        {"name": "three"},
+        {"name": "three", "resources": {"cpu": 0.5, "memory": "2048Mi", "example.com/gpu": 1000}},
+        {"name": "four"},
     ]
     (made,) = pods.workload_objects(workload(dev, containers=containers))
     quantities = {"example.com/gpu": "2"}
@@ -112,7 +113,15 @@ def test_containers_with_parts_of_claims_and_extended_resources(dev: Configurati
             "image": "fake-image",
             "resources": {"claims": [{"name": "gpu0"}], "limits": quantities, "requests": quantities},
         },
-        {"name": "three", "image": "fake-image", "resources": {}},
+        {
+            "name": "three",
+            "image": "fake-image",
+            "resources": {
+                "limits": {"example.com/gpu": "1k"},  # as the API server writes it
+                "requests": {"cpu": "500m", "memory": "2Gi", "example.com/gpu": "1k"},
+            },
+        },
+        {"name": "four", "image": "fake-image", "resources": {}},
     ]
 
 

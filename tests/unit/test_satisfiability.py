@@ -67,8 +67,8 @@ def problems(configuration: Configuration) -> list[str]:
     return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
 
 
-def asking(name: str, *counts: int) -> list[Configuration]:
-    """Return containers that ask for so many of an extended resource each."""
+def asking(name: str, *counts: int | str) -> list[Configuration]:
+    """Return containers that ask for so much of a resource each."""
     return [{"name": f"x{place}", "resources": {name: count}} for place, count in enumerate(counts)]
 
 
@@ -129,6 +129,22 @@ HAS_NONE = "but no node of a has any: name another class, or loosen what it asks
         (
             stack(devices(2), containers=asking("deviceclass.resource.kubernetes.io/none", 1)),
             [f"workloads[0].containers: wants 1 device of class none, {HAS_NONE}"],
+        ),
+        (
+            stack(
+                devices(2), devices(2, capacity={"cpu": 40}), claims=[claim({})], containers=asking("cpu", 60, "40500m")
+            ),
+            [
+                "workloads[0].containers: ask for cpu: 60 + 40500m, but no node of a, b has more than 96: ask for "
+                "less, or give the pools more capacity"
+            ],
+        ),
+        (
+            stack(devices(2), claims=[claim({})], containers=asking("ephemeral-storage", "1Gi")),
+            [
+                "workloads[0].containers: ask for ephemeral-storage: 1Gi, but no node of a has more than 0: ask for "
+                "less, or give the pools more capacity"
+            ],
         ),
         (
             stack(devices(2), containers=asking("example.com/some", 1)),
@@ -232,6 +248,9 @@ def test_what_some_node_may_give(configuration: Configuration) -> None:
         (stack(devices(1, nodes=2), claims=[USE], shared_claims=[claim({})]), 110),
         (stack(devices(3, nodes=2), claims=[GROUP], podGroup={"claims": ["c"], "minCount": 110}), 110),
         (stack(devices(nodes=2, capacity={"pods": 7}), claims=[claim(ADMIN)], namespace="admin"), 14),
+        # And as many as it has cpu and memory for.
+        (stack(devices(8, nodes=2), claims=[claim({})], containers=asking("cpu", 40)), 4),
+        (stack(devices(8, capacity={"memory": "7Gi"}), claims=[claim({})], containers=asking("memory", "2000Mi")), 3),
     ],
 )
 def test_how_many_pods_there_is_room_for(configuration: Configuration, most: int) -> None:

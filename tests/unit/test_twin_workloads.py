@@ -108,8 +108,34 @@ def test_pods_that_are_alike_are_replicas(tmp_path: Path) -> None:
             "name": "workload-1",
             "replicas": 3,
             "claims": [{"name": "claim-1", "requests": [{"name": "request-1", "deviceClass": DRIVER}]}],
+            "containers": [{"name": "container-1", "claims": [{"name": "claim-1"}], "resources": {"cpu": "4"}}],
         }
     ]
+
+
+def asking(name: str, claim_name: str, **resources: str) -> Object:
+    """Return a pod on the first node whose container asks for something of it, too."""
+    resources = {key.replace("_", "-"): amount for key, amount in resources.items()}
+    containers = [{"name": "main", "resources": {"claims": [{"name": "gpu"}], "requests": resources}}]
+    return pod(name, claim_name, "n-a", containers=containers)
+
+
+def test_what_pods_ask_of_nodes(tmp_path: Path) -> None:
+    """Amounts that are the same, and what is not known of the nodes, does not part pods."""
+    pods = [
+        asking("p-0", "c-0", cpu="1500m", memory="2048Mi", ephemeral_storage="1Gi"),
+        asking("p-1", "c-1", cpu="1.5", memory="2Gi", pods="0"),
+    ]
+    (workload,) = workloads(tmp_path, *NODES, *HOLDING[:2], *pods)
+    assert workload["replicas"] == 2
+    assert workload["containers"][0]["resources"] == {"cpu": "1500m", "memory": "2Gi"}
+
+
+@pytest.mark.parametrize(("nodes", "requests"), [(NODES[2:], {"cpu": "4"}), (NODES, {"cpu": "0"}), (NODES, {})])
+def test_pods_of_which_no_container_is_written(tmp_path: Path, nodes: list[Object], requests: dict[str, str]) -> None:
+    """Nothing is known of the nodes, or nothing is asked of them."""
+    (workload,) = workloads(tmp_path, *nodes, HOLDING[0], asking("p-0", "c-0", **requests))
+    assert "containers" not in workload
 
 
 def test_names_that_are_kept(tmp_path: Path) -> None:

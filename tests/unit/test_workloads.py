@@ -22,8 +22,8 @@ LABEL = (
     "is not a DNS label: use at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
 )
 RESOURCE = (
-    "is not an extended resource: use that of a device class, such as example.com/gpu, or "
-    "deviceclass.resource.kubernetes.io/ and the name of the class"
+    "is not what a container can ask for: use cpu, memory, ephemeral-storage, the extended resource of a device class, "
+    "such as example.com/gpu, or deviceclass.resource.kubernetes.io/ and the name of the class"
 )
 DEFAULT = (
     "needs a namespace that allows it, and default is not the stack's to change: set a namespace of its own, such as "
@@ -208,7 +208,30 @@ CONTAINERS: Cases = [
     ),
     (
         using({"resources": {"x.y/gpu": 0}}),
-        "workloads[0].containers[0].resources.x.y/gpu: has to be at least 1, but is 0",
+        "workloads[0].containers[0]: asks for x.y/gpu: 0: leave it out, or ask for more",
+    ),
+    (
+        using({"resources": {"cpu": "0m"}}),
+        "workloads[0].containers[0]: asks for cpu: 0: leave it out, or ask for more",
+    ),
+    (
+        using({"resources": {"x.y/gpu": "1500m"}}),
+        "workloads[0].containers[0]: asks for x.y/gpu: 1500m: an extended resource is a whole number, 9223372036854775 "
+        "at most",
+    ),
+    (
+        using({"resources": {"x.y/gpu": 10**16}}),
+        "workloads[0].containers[0]: asks for x.y/gpu: 10P: an extended resource is a whole number, 9223372036854775 "
+        "at most",
+    ),
+    (
+        using({"resources": {"memory": "much"}}),
+        "workloads[0].containers[0].resources.memory: 'much' is not a quantity: use a number with an optional unit, "
+        "such as 96, 500m or 80Gi",
+    ),
+    (
+        stack({"claims": [], "containers": [{"name": "c0", "resources": {"cpu": 1}}]}),
+        "workloads[0]: has no claims: give it claims, or containers with extended resources",
     ),
 ]
 
