@@ -66,6 +66,7 @@ def stored(project: Project) -> dict[str, Object]:
         for condition in entry.get("status", {}).get("conditions", []):
             condition.pop("lastHeartbeatTime")
             condition.pop("lastTransitionTime")
+        entry.get("status", {}).pop("daemonEndpoints", None)  # KWOK's port, another one in each cluster
         devices = entry["spec"].get("devices", [])
         for taint in [taint for tainted in (entry["spec"], *devices) for taint in tainted.get("taints", [])]:
             taint.pop("timeAdded", None)
