@@ -10,6 +10,7 @@ from pulumi_command import local
 from components import kwokctl
 from components.cluster import ClusterComponent
 from components.program import PYTHON
+from topology import programs
 from topology.cluster import kwokctl_configuration
 from topology.configuration import Cluster
 
@@ -91,11 +92,11 @@ class KwokCluster(ClusterComponent):
 
 
 def _check_programs(cluster: Cluster) -> None:
-    if missing := kwokctl.missing_programs():
+    if missing := programs.missing():
         raise pulumi.RunError(missing)
     tools = os.environ.get("KWOK_DRA_TOOLS")
     if tools and cluster.runtime == "binary":
-        built = kwokctl.built_kubernetes_versions(Path(tools))
+        built = programs.built_kubernetes_versions(Path(tools))
         if cluster.kube_version not in built:
             raise pulumi.RunError(
                 f"kwok-dra:cluster.kubeVersion: Kubernetes {cluster.kube_version} is not there; the toolchain holds "

@@ -45,11 +45,10 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from topology import ports, processes
+from topology import ports, processes, programs
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 # These take another second and nothing here needs them: everybody is admin, whose group system:masters needs no role,
 # and fake pods have no priority class.
 NOT_WAITED_FOR = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
@@ -105,11 +104,6 @@ def kubectl_environment(folder: Path, kubeconfig: Path) -> dict[str, str]:
     return {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": str(folder / "kubectl-cache")}
 
 
-def built_kubernetes_versions(tools: Path) -> list[str]:
-    """List the Kubernetes releases that the toolchain in `tools` holds."""
-    return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
-
-
 def condition(cluster: str, owner: str) -> Condition:
     """Return the id of the owner's cluster, and how often it has been repaired: once more if it has to be now.
 
@@ -125,17 +119,6 @@ def condition(cluster: str, owner: str) -> Condition:
 def ended(cluster: str) -> list[str]:
     """Return the log of each component of a cluster that should run and has ended."""
     return _Cluster(workdir(), cluster, "").ended()
-
-
-def missing_programs() -> str:
-    """Say which of the programs that this script needs are not on PATH, and what to do; empty if none."""
-    missing = [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
-    if not missing:
-        return ""
-    return (
-        f"{' and '.join(missing)} not found on PATH. Run `make tools` and then `source toolchain/activate`, or "
-        "install KWOK v0.8.0 or newer (https://kwok.sigs.k8s.io/docs/user/installation/) and kubectl"
-    )
 
 
 # The three verbs.
@@ -273,7 +256,8 @@ class _Cluster:
         (self.folder / STAGES_FILE).write_text(stages)
         flags = [part for document in documents for part in ("--config", str(document))]
         flags += ["--kubeconfig", str(self.shared)]
-        with self._kwokctl("create", *flags, environment=_binaries()) as process:
+        version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
+        with self._kwokctl("create", *flags, environment=programs.of_control_plane(version)) as process:
             self.mark(kwokctl=process.pid)
             while process.poll() is None:
                 self._check_alive(CHECK)
@@ -515,40 +499,6 @@ def _check_time(cluster: str, deadline: float) -> None:
         )
 
 
-# Programs and ports.
-
-
-def _binaries() -> dict[str, str]:
-    """Tell kwokctl where the control plane's programs are: built ones, those on PATH, or its own downloads."""
-    version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
-    tools = os.environ.get("KWOK_DRA_TOOLS")
-    if tools:
-        folder = Path(tools, "kubernetes", f"v{version}")
-        return {
-            "KWOK_KUBE_BINARY_PREFIX": str(folder),
-            "KWOK_ETCD_BINARY": str(folder / "etcd"),
-            "KWOK_CONTROLLER_BINARY": str(Path(tools, "bin", "kwok")),
-        }
-    return _binaries_on_path(version)
-
-
-def _binaries_on_path(version: str) -> dict[str, str]:
-    found = {program: shutil.which(program) or "" for program in (*CONTROL_PLANE, "kwok")}
-    if not all(found.values()) or _version_of(found["kube-apiserver"]) != version:
-        print(
-            "kwokctl gets the programs of the control plane itself; the first time that takes a while",
-            file=sys.stderr,
-        )
-        return {}
-    names = {"kwok": "KWOK_CONTROLLER_BINARY"}
-    return {names.get(name, f"KWOK_{name.upper().replace('-', '_')}_BINARY"): path for name, path in found.items()}
-
-
-def _version_of(kube_apiserver: str) -> str:
-    output = subprocess.run([kube_apiserver, "--version"], capture_output=True, text=True).stdout
-    return output.strip().split(" v")[-1]
-
-
 def _check_port(port: str) -> None:
     if port and (reason := ports.taken(int(port))):
         raise ClusterError(
@@ -588,7 +538,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:
-        if missing := missing_programs():
+        if missing := programs.missing():
             raise ClusterError(missing)
         {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
     except ClusterError as error:
