@@ -274,7 +274,12 @@ def run(
             )
         )
         pulumi.runtime.set_all_config({key: json.dumps(value) for key, value in configuration.items()})
-        asyncio.run(run_in_stack(program))
+        asyncio.run(in_stack())
+
+    async def in_stack() -> None:
+        # What a program raises comes out below; asyncio would print it for each output that nobody came to await.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        await run_in_stack(program)
 
     # The SDK keeps its state in context variables: another context, filled anew, is another program. (`set_mocks` would
     # keep the outputs that a failed program has not awaited.)
