@@ -46,6 +46,11 @@ def test_ports_of_connections_are_left_to_them(
     assert set(ports.choose({}).values()) <= set(usable)
 
 
+def test_a_machine_that_does_not_tell_of_ports_of_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
+    assert ports.choose({}).keys() == OPTIONS
+
+
 def test_why_a_port_cannot_be_used() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
