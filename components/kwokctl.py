@@ -135,8 +135,8 @@ def create() -> None:
         try:
             with one_at_a_time():
                 cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], _deadline())
-            cluster.mark(state="created")
             cluster.describe()
+            cluster.mark(state="created")  # last of all: until then it is what an interrupted create has left
             return
         except BaseException as error:
             _clean_up(cluster, error)
