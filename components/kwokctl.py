@@ -236,7 +236,11 @@ class _Cluster:
                     f"(`kwokctl delete cluster --name {self.name}`)"
                 )
             _end_kwokctl(left.get("kwokctl"))
-            self.remove()
+            try:
+                self.remove()
+            except ClusterError:  # kwokctl was killed while it wrote its own document, and cannot read that
+                (self.folder / "kwok.yaml").unlink(missing_ok=True)
+                self.remove()
         self.folder.mkdir(mode=0o700, parents=True)
         self.mark(state="creating", owner=self.owner, project=str(PROJECT), id=new_id)
 
