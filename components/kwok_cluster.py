@@ -38,10 +38,11 @@ class KwokCluster(ClusterComponent):
         super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
         self.minor = cluster.minor
         self.resource_api = cluster.served_resource_api
-        self.command = self._create_command(cluster, stages)
+        owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        self.command = self._create_command(cluster, owner, stages)
         self.deleted_with = self.command
         self.labels = {}
-        made = self.command.stdout.apply(json.loads)
+        made = self.command.stdout.apply(lambda printed: _confirmed(cluster.name, owner, json.loads(printed)))
         self.cluster_name = pulumi.Output.from_input(cluster.name)
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
         self.kubeconfig_path = pulumi.Output.unsecret(made["kubeconfigPath"])
@@ -57,8 +58,7 @@ class KwokCluster(ClusterComponent):
             }
         )
 
-    def _create_command(self, cluster: Cluster, stages: str) -> local.Command:
-        owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    def _create_command(self, cluster: Cluster, owner: str, stages: str) -> local.Command:
         condition = kwokctl.condition(cluster.name, owner)
         return local.Command(
             cluster.name,
@@ -89,6 +89,12 @@ class KwokCluster(ClusterComponent):
                 delete_before_replace=True,
             ),
         )
+
+
+def _confirmed(cluster: str, owner: str, made: dict[str, str]) -> dict[str, str]:
+    """Return what the Command printed, and note that Pulumi has it: the engine saves it before it hands it out."""
+    kwokctl.confirm(cluster, owner, made.get("id", ""))
+    return made
 
 
 def _check_programs(cluster: Cluster) -> None:

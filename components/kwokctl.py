@@ -66,6 +66,8 @@ LOG_LINES = 5
 
 CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
 REPLACE = "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`"
+UNREADABLE = "failed to load config"
+"""What kwokctl says of a cluster whose document it did not come to write whole, because it was killed."""
 PORT_TAKEN = "bind: address already in use"
 """What a component says of a port that somebody else has."""
 
@@ -116,6 +118,14 @@ def condition(cluster: str, owner: str) -> Condition:
     return Condition(note["id"], note.get("repairs", 0) + found.is_broken())
 
 
+def confirm(cluster: str, owner: str, cluster_id: str) -> None:
+    """Note that the owner's cluster is in Pulumi's state: only a `delete` removes it from now on."""
+    found = _Cluster(workdir(), cluster, owner)
+    note = found.note()
+    if (note.get("owner"), note.get("id")) == (owner, cluster_id) and not note.get("known"):
+        found.mark(known=True)
+
+
 def ended(cluster: str) -> list[str]:
     """Return the log of each component of a cluster that should run and has ended."""
     return _Cluster(workdir(), cluster, "").ended()
@@ -133,10 +143,11 @@ def create() -> None:
     for tries_left in (2, 1, 0):
         cluster.claim_name(os.environ["KWOK_DRA_ID"])
         try:
+            _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
             with one_at_a_time():
                 cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], _deadline())
             cluster.describe()
-            cluster.mark(state="created")  # last of all: until then it is what an interrupted create has left
+            cluster.mark(state="created")
             return
         except BaseException as error:
             _clean_up(cluster, error)
@@ -223,12 +234,12 @@ class _Cluster:
     def claim_name(self, new_id: str) -> None:
         """Make the cluster's folder, or raise if somebody else's cluster has it.
 
-        What an interrupted create of the same stack left behind is removed.
+        What an interrupted create of the same stack left behind is removed: a cluster that Pulumi never got to know of.
         """
         if self.folder.exists():
             left = self.note()
-            mine = {"state": "creating", "owner": self.owner, "project": str(PROJECT)}
-            if not mine.items() <= left.items():
+            mine = (left.get("owner"), left.get("project")) == (self.owner, str(PROJECT))
+            if not mine or not _is_interrupted(left):
                 raise ClusterError(
                     f"kwok-dra:cluster.name: there is a cluster {self.name!r} already, in {self.folder}, and this "
                     "stack did not create it. Choose another name (`pulumi config set --path "
@@ -238,7 +249,9 @@ class _Cluster:
             _end_kwokctl(left.get("kwokctl"))
             try:
                 self.remove()
-            except ClusterError:  # kwokctl was killed while it wrote its own document, and cannot read that
+            except ClusterError as error:
+                if UNREADABLE not in str(error):
+                    raise
                 (self.folder / "kwok.yaml").unlink(missing_ok=True)
                 self.remove()
         self.folder.mkdir(mode=0o700, parents=True)
@@ -279,10 +292,9 @@ class _Cluster:
         """
         configured = self.folder / "kwokctl.yaml"
         configured.write_text(configuration)
-        port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
-        _check_port(port)
         if "runtime: binary\n" not in configuration:
             return [configured]
+        port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
         options = ports.choose({"kubeApiserverPort": int(port)} if port else {})
         own = self.folder / OWN_OPTIONS_FILE
         header = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration"}
@@ -518,6 +530,11 @@ def _parse(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _is_interrupted(note: dict[str, Any]) -> bool:
+    """Tell whether a create did not come to its end, or the update that ran it did not."""
+    return note.get("state") == "creating" or ("id" in note and not note.get("known"))
 
 
 def _end_kwokctl(pid: int | None) -> None:

@@ -64,6 +64,8 @@ if shared and shared.with_name("kubeconfig.lock").exists():
     sys.exit("kubeconfig.lock: file exists")
 print("kwokctl says a lot")
 if verb == "delete":
+    if (cluster / "kwok.yaml").read_text() == "half":
+        sys.exit("failed to load config")
     if scenario == "cannot delete":
         sys.exit("permission denied")
     for file in (cluster / "pids").glob("*.pid"):
@@ -347,6 +349,34 @@ def test_what_an_interrupted_create_left_is_removed(machine: Machine) -> None:
     machine.create()
     assert not running(left)
     assert not (machine.cluster / "left").exists()
+    assert [running(pid) for pid in machine.processes()] == [False, True]
+
+
+def test_a_cluster_that_pulumi_never_came_to_know_of_is_removed(machine: Machine) -> None:
+    """The update was killed when the create had just ended."""
+    machine.create()
+    (machine.cluster / "left").touch()
+    machine.create(KWOK_DRA_ID="another")
+    assert [running(pid) for pid in machine.processes()] == [False, True]
+    assert not (machine.cluster / "left").exists()
+
+
+def test_a_cluster_that_pulumi_knows_is_left_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another backend may have a stack of the same name."""
+    machine.create()
+    monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
+    kwokctl.confirm("dev", "another/owner", ID)
+    kwokctl.confirm("dev", OWNER, "another id")
+    assert "known" not in json.loads(machine.marker.read_text())
+    kwokctl.confirm("dev", OWNER, ID)
+    assert "there is a cluster 'dev' already" in machine.error("create")
+    assert running(machine.processes()[0])
+
+
+def test_a_document_that_kwokctl_did_not_write_whole(machine: Machine) -> None:
+    machine.leave_behind()
+    (machine.cluster / "kwok.yaml").write_text("half")
+    machine.create()
     assert [running(pid) for pid in machine.processes()] == [False, True]
 
 
