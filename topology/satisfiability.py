@@ -40,6 +40,11 @@ class _Node:
         """The labels of each of the nodes: there may be as many workloads that ask for some as there are nodes."""
         return [node_objects.node_labels(self.pool, name).items() for name in self.names]
 
+    @cached_property
+    def capacity(self) -> dict[str, str]:
+        """What each of the nodes has besides devices."""
+        return node_objects.node_capacity(self.pool)
+
     def candidates(self) -> list[Candidate]:
         return [Candidate(pool.driver, device) for pool in self.devices for device in pool.devices]
 
@@ -296,6 +301,7 @@ class _Pod:
             resources.update(container.extended_resources)
         return resources
 
+    @cached_property
     def _node_resources(self) -> dict[str, Decimal]:
         resources: dict[str, Decimal] = defaultdict(Decimal)
         for container in self.workload.containers:
@@ -304,8 +310,8 @@ class _Pod:
         return resources
 
     def _too_much_of_nodes(self) -> Iterator[Problem]:
-        for name, amount in self._node_resources().items():
-            most = max((_capacity(node, name) for node in self.nodes), key=number)
+        for name, amount in self._node_resources.items():
+            most = max((node.capacity.get(name, "0") for node in self.nodes), key=number)
             if number(most) < amount:
                 asked = [container.node_resources.get(name) for container in self.workload.containers]
                 yield Problem(
@@ -320,7 +326,7 @@ class _Pod:
             most = max(self._fitting(node, alternative) for node in self.nodes)
             if most < count:
                 yield Problem(alternative.path, self._too_few(alternative, most))
-        elif not any(name in node_objects.node_capacity(node.pool) for node in self.nodes):
+        elif not any(name in node.capacity for node in self.nodes):
             known = sorted(name for name in self.stack.extended_resources if IMPLICIT_EXTENDED_RESOURCE not in name)
             yield Problem(
                 f"{self.path}.containers",
@@ -330,7 +336,7 @@ class _Pod:
 
     def _alternative_of_resource(self, name: str, count: int) -> _Alternative | None:
         device_class = self.stack.extended_resources.get(name)
-        if device_class is None or any(name in node_objects.node_capacity(node.pool) for node in self.nodes):
+        if device_class is None or any(name in node.capacity for node in self.nodes):
             return None
         return _Alternative(f"{self.path}.containers", device_class, count, self.stack.classes[device_class], {})
 
@@ -413,8 +419,8 @@ class _Pod:
         each = self._all_taken(node, [*self._requests(self.own_specs), *self._resource_requests()])
         once = self._all_taken(node, self._requests(self.shared_specs))
         rooms = [(len(names) - _sum(once, names)) // _sum(each, names) for names, _ in each]
-        rooms += [int(number(_capacity(node, name)) // amount) for name, amount in self._node_resources().items()]
-        return max(min([int(number(_capacity(node, "pods"))), *rooms]), 0)
+        rooms += [int(number(node.capacity.get(name, "0")) // amount) for name, amount in self._node_resources.items()]
+        return max(min([int(number(node.capacity["pods"])), *rooms]), 0)
 
     def _requests(self, specs: Iterable[tuple[str, str, ClaimSpec]]) -> list[_Request]:
         return [request for name, path, spec in specs for request in self.stack.requests(name, spec, path)]
@@ -475,10 +481,6 @@ class _Pod:
         matching = self._matching(node, alternative)
         count = max(len(matching), 1) if alternative.count is None else alternative.count
         return [Wanted(request.claim, request.name, matching, alternative.amounts) for _ in range(count)]
-
-
-def _capacity(node: _Node, resource: str) -> str:
-    return node_objects.node_capacity(node.pool).get(resource, "0")
 
 
 def _constraints(claim: str, spec: ClaimSpec) -> list[Constraint]:

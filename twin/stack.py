@@ -11,6 +11,7 @@ from topology.devices import Host
 from topology.inventory import device_pools
 from topology.manifests import given
 from topology.validation import ConfigurationError, load
+from topology.values import NODE_RESOURCES
 from twin.claims import ClaimSpecs
 from twin.classes import Classes
 from twin.dump import Dump, DumpError
@@ -56,7 +57,8 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     classes = Classes(dump.classes, catalogue.device_classes(drivers), names)
     expressions = Expressions(lambda: _renamed(dump, nodes, pools, models, catalogue))
     specs = ClaimSpecs(names, classes.name, expressions.of)
-    there = Fleet(pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources)
+    node_resources = {name for name in NODE_RESOURCES if all(name in node.capacity for node in nodes)}
+    there = Fleet(pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources, node_resources)
     placement = Placement(dump, keep_placement)
     claims, workloads = Workloads(dump, there, specs, placement, names, kept, notes).all()
     configuration = given(

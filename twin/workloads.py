@@ -11,13 +11,12 @@ from topology.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.pod_groups import POD_GROUP_LABEL
 from topology.quantities import canonical, number
 from topology.satisfiability import IMPLICIT_EXTENDED_RESOURCE
-from topology.values import NODE_RESOURCES
 from twin.claims import ClaimSpecs
 from twin.dump import Dump
 from twin.fleet import natural
 from twin.labels import KeptLabels, selected
 from twin.notes import Notes
-from twin.objects import ClaimSpec, Container, Node, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
+from twin.objects import ClaimSpec, Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
 from twin.placement import Placement
 from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
@@ -43,6 +42,8 @@ class Fleet(NamedTuple):
     classes: set[str]
     extended_resources: set[str]
     """What DeviceClasses are asked for by."""
+    node_resources: set[str]
+    """What is known of every node: a pod that asks for anything else would find no place."""
 
 
 class _Holder(NamedTuple):
@@ -74,7 +75,6 @@ class Workloads:
         self._templates = {template.key: template.spec.spec for template in dump.templates}
         self._groups = {group.key: group for group in dump.groups}
         self._labels_are_known = bool(dump.nodes)
-        self._resources_of_nodes = _resources_of_all([node for node in dump.nodes if node.name in fleet.nodes])
         self._pods = sorted(dump.pods, key=lambda pod: [natural(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
@@ -222,7 +222,7 @@ class Workloads:
         resources = {
             name: canonical(amount)
             for name, amount in container.resources.requests.items()
-            if name in extended | self._resources_of_nodes and number(amount)
+            if name in extended | self._fleet.node_resources and number(amount)
         }
         return {"name": self._names.of("container", container.name)} | given(claims=claims, resources=resources)
 
@@ -264,12 +264,6 @@ class Workloads:
             return holder
         selector = holder.workload.get("nodeSelector", {}) | {HOSTNAME: node}
         return holder._replace(workload=holder.workload | {"nodeSelector": selector})
-
-
-def _resources_of_all(nodes: Sequence[Node]) -> set[str]:
-    """Name what is known of every node: a pod that asks for anything else would find no place in the twin."""
-    amounts = [node.status.allocatable or node.status.capacity for node in nodes]
-    return {name for name in NODE_RESOURCES if amounts and all(name in of_node for of_node in amounts)}
 
 
 def _uses(container: Container) -> list[tuple[str, str | None]]:

@@ -75,6 +75,7 @@ def asking(name: str, *counts: int | str) -> list[Configuration]:
 NODE = f"device.attributes['{DRIVER}'].node"
 NAMED = devices(8, model={"attributes": {"index": {"int": "{index}"}, "node": {"string": "{node}"}}})
 NONE = {"deviceClass": "none"}
+DISK = {"ephemeral-storage": "3Gi"}
 ADMIN = {"adminAccess": True}
 ALL = {"allocationMode": "All"}
 USE = {"name": "u", "claim": "one"}
@@ -250,6 +251,12 @@ def test_what_some_node_may_give(configuration: Configuration) -> None:
         (stack(devices(nodes=2, capacity={"pods": 7}), claims=[claim(ADMIN)], namespace="admin"), 14),
         # And as many as it has cpu and memory for.
         (stack(devices(8, nodes=2), claims=[claim({})], containers=asking("cpu", 40)), 4),
+        (
+            stack(
+                devices(8), devices(capacity=DISK), claims=[claim({})], containers=asking("ephemeral-storage", "1Gi")
+            ),
+            1,
+        ),
         (stack(devices(8, capacity={"memory": "7Gi"}), claims=[claim({})], containers=asking("memory", "2000Mi")), 3),
     ],
 )
