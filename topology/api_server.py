@@ -70,15 +70,16 @@ class Answer(NamedTuple):
         """
         if self.status < 300 or self.status in expected:
             return self
-        raise RefusedError(self._message() or f"the API server answered with status {self.status}")
+        raise RefusedError(self.message or f"the API server answered with status {self.status}")
 
     @property
     def object(self) -> Any:
         """The object."""
         return json.loads(self.data)
 
-    def _message(self) -> str:
-        """Return the message of a Status, or whatever text there is instead."""
+    @property
+    def message(self) -> str:
+        """The message of a Status, or whatever text there is instead."""
         try:
             return str(self.object["message"])
         except (ValueError, KeyError, TypeError):

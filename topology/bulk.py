@@ -7,13 +7,14 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-manageme
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from topology import nodes, pods
 from topology.apart import FLEET
-from topology.api_server import CONFLICT, MERGE, NODES, NOT_FOUND, Answer, ApiServer, RefusedError
+from topology.api_server import CONFLICT, FORBIDDEN, MERGE, NODES, NOT_FOUND, Answer, ApiServer, RefusedError
 from topology.api_versions import RESOURCE_API_GROUP, convert
 from topology.configuration import NodePool, Topology
 from topology.manifests import RESOURCE_API_VERSION, Manifest, given
@@ -38,6 +39,11 @@ MANAGED = f"fieldManager={FIELD_MANAGER}"
 TRIES = 5
 """Kubernetes deletes the slices of a deleted node by itself: one may go between two requests."""
 
+NODE_UNKNOWN = re.compile(r"node .* not found for device")
+"""The words of the admission that compares a slice with what its node declares: it learns of a node from a watch, so a
+little later than who has made it."""
+
+NODE_SECONDS = 10
 POD_SECONDS = 60
 SECONDS_BETWEEN_LOOKS = 0.1
 
@@ -56,6 +62,20 @@ TTL = "node.alpha.kubernetes.io/ttl"
 
 KUBERNETES_TAINTS = "node.kubernetes.io/"
 """How the keys of taints begin that Kubernetes' own controllers add."""
+
+
+def create_slice(api: ApiServer, path: str, manifest: Manifest) -> Answer:
+    """Create a ResourceSlice, or find it there; a node that has just been made gets time to be known everywhere.
+
+    Raises:
+        RefusedError: it is not created.
+    """
+    end = time.monotonic() + NODE_SECONDS
+    answer = api.send("POST", path, manifest)
+    while answer.status == FORBIDDEN and NODE_UNKNOWN.search(answer.message) and time.monotonic() < end:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        answer = api.send("POST", path, manifest)
+    return answer.checked(CONFLICT)
 
 
 class Drift(NamedTuple):
@@ -156,7 +176,7 @@ class Fleet:
 
     def _create_slice(self, api: ApiServer, manifest: Manifest) -> Answer:
         path = f"/apis/{RESOURCE_API_GROUP}/{self._resource_api}/resourceslices"
-        return api.send("POST", f"{path}?{MANAGED}", convert(manifest, self._resource_api)).checked(CONFLICT)
+        return create_slice(api, f"{path}?{MANAGED}", convert(manifest, self._resource_api))
 
     # What somebody has done.
 

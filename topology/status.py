@@ -271,6 +271,7 @@ def _leftovers(topology: Topology, objects: Sequence[Object]) -> Iterator[dict[s
     makers = [maker for applied in topology.applied for maker in applied.makers()]
     pods = _of_kind(objects, "Pod")
     live = _live_pods(objects)
+    done = {pod["metadata"]["uid"] for pod in pods if progress.is_done(pod)}
     used = {(key(pod)[0], name) for pod in pods for name in progress.claim_names(pod).values()}
     unnamed = {
         (pod["metadata"]["uid"], claim) for pod in pods for claim, name in progress.claim_names(pod).items() if not name
@@ -280,7 +281,8 @@ def _leftovers(topology: Topology, objects: Sequence[Object]) -> Iterator[dict[s
         # A claim is made first, then its pod is told its name.
         is_new = any((owner, _name_in_pod(claim)) in unnamed for owner in owners)
         is_ours = not topology.cluster.existing or _is_of(claim, makers)
-        if owners and key(claim) not in used and not is_new and is_ours:
+        # The controller may make one more for a pod that is done, and deletes it as well.
+        if owners and key(claim) not in used and not is_new and is_ours and not owners & done:
             namespace, name = key(claim)
             yield {
                 "name": name,

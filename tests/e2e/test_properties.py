@@ -15,9 +15,9 @@ from tests.hostile import try_all
 from tests.rendering import rendered
 from tests.topologies import OWN_NAMESPACES, Configuration, configurations
 from topology import nodes
-from topology.api_server import CONFLICT, NODES, NOT_FOUND, ApiServer, RefusedError, at_once
+from topology.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, at_once
 from topology.api_versions import RESOURCE_API_VERSIONS
-from topology.bulk import Fleet
+from topology.bulk import Fleet, create_slice
 from topology.configuration import Topology
 from topology.features import FEATURES, gates_for, runtime_config_for
 from topology.manifests import Manifest
@@ -82,17 +82,19 @@ def declared_nodes(api: ApiServer, topology: Topology) -> Iterator[None]:
     """Make the nodes whose features the API server looks at when their slices are made."""
     pools = [pool for pool in topology.node_pools if nodes.declared_features(pool)]
     made = [Fleet(pool, {}, minor=MINOR).node(name) for pool in pools for name in pool.node_names()]
-    for node in made:
-        api.send("POST", NODES, node).checked()
-    yield
-    for node in made:
-        api.send("DELETE", f"{NODES}/{node['metadata']['name']}").checked()
+    try:
+        for node in made:
+            api.send("POST", NODES, node).checked()
+        yield
+    finally:
+        for node in made:
+            api.send("DELETE", f"{NODES}/{node['metadata']['name']}").checked(NOT_FOUND)
 
 
 def send(api: ApiServer, manifest: Manifest) -> None:
     """Have the API server check an object; what is there already it finds out after that."""
     try:
-        api.send("POST", f"{path(manifest)}?{DRY_RUN}", manifest).checked(CONFLICT)
+        create_slice(api, f"{path(manifest)}?{DRY_RUN}", manifest)
     except RefusedError as error:
         raise AssertionError(f"{error}: {manifest}") from None
 

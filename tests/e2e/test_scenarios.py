@@ -280,6 +280,7 @@ def jobs(seen: Seen) -> None:
     assert [(claim["podPhase"], claim["state"], claim["devices"]) for claim in seen.of("batch")] == (
         [("Succeeded", "released", [])] * 6
     )
+    wait_until(lambda: "completionTime" in seen.project.get("jobs")[0]["status"])  # its controller counts them last
     (job,) = seen.project.get("jobs")
     assert job["status"]["succeeded"] == 6
     (server,) = seen.of("server")

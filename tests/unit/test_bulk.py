@@ -1,12 +1,14 @@
 """Nodes with their slices, and bare pods, many at a time: in an API server in memory."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
 from topology import drift
-from topology.api_server import RefusedError
+from topology.api_server import Answer, RefusedError
 from topology.bulk import BarePods, Drift, Fleet, batches, is_empty, makers, node_digest, remove_node, remove_pod
 from topology.configuration import NodePool, Topology
 from topology.validation import load
@@ -99,6 +101,35 @@ def test_creation_goes_on_where_it_was_interrupted() -> None:
     fleet().create(api, "gpu-0")
     assert api.written == ["POST /api/v1/nodes", f"POST {SLICES}"]
     assert found(api, fleet()) == []
+
+
+class Forbidding(FakeApiServer):
+    """An API server that refuses slices a few times."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__()
+        self.messages = list(messages)
+
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
+    ) -> Answer:
+        if method == "POST" and "resourceslices" in path and self.messages:
+            return Answer(403, json.dumps({"message": self.messages.pop(0)}).encode())
+        return super().send(method, path, body, content_type)
+
+
+def test_a_new_node_of_which_admission_does_not_know_yet() -> None:
+    api = Forbidding(*['resourceslices "x" is forbidden: node "gpu-0" not found for device "gpu-0"'] * 2)
+    fleet().create(api, "gpu-0")
+    assert api.objects[slice_of(api)]["spec"]["nodeName"] == "gpu-0"
+    assert api.messages == []
+
+
+def test_a_slice_that_is_forbidden() -> None:
+    api = Forbidding("resourceslices is forbidden: not allowed", "not asked again")
+    with pytest.raises(RefusedError, match="not allowed"):
+        fleet().create(api, "gpu-0")
+    assert api.messages == ["not asked again"]
 
 
 # Reconciliation.

@@ -536,6 +536,14 @@ def test_a_claim_that_its_pod_is_not_told_of_yet(topology: Topology, name: str |
     assert [entry["why"] for entry in report(topology, objects).leftovers] == why
 
 
+@pytest.mark.parametrize(("phase", "why"), [("Running", ["duplicate"]), ("Succeeded", [])])
+def test_a_claim_that_is_made_once_more_for_a_pod_that_is_done(topology: Topology, phase: str, why: list[str]) -> None:
+    """Its controller deletes it, as it does with the one that the pod had."""
+    ended = pod("fake-pod-1", node="kwok-node-0", claim="used")
+    ended["status"]["phase"] = phase
+    assert [entry["why"] for entry in report(topology, [ended, of_pod("again", "fake-pod-1")]).leftovers] == why
+
+
 # What still fits.
 
 
