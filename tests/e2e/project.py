@@ -90,7 +90,7 @@ class Project:
             "KWOK_WORKDIR": str(state / "kwok"),
             "KUBECACHEDIR": str(state / "kwok" / "kubectl-cache"),
             "KUBECONFIG": str(state / "kwok" / "kubeconfig"),
-            "PULUMI_BACKEND_URL": f"file://{state}",
+            "PULUMI_BACKEND_URL": f"file://{state}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_HOME": str(pulumi_home),

@@ -66,7 +66,7 @@ def expected(root: Path) -> dict[str, str]:
         "KUBECACHEDIR": f"{root}/.state/kwok/kubectl-cache",
         "PULUMI_PYTHON_CMD": f"{root}/.venv/bin/python",
         "PULUMI_HOME": f"{root}/.tools/pulumi",
-        "PULUMI_BACKEND_URL": f"file://{root}/.state",
+        "PULUMI_BACKEND_URL": f"file://{root}/.state?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -186,3 +186,35 @@ def test_unbuilt_tools_are_one_line(shell: str, tmp_path: Path) -> None:
     assert "kwok_dra" not in done.stdout.lower().replace(str(root), "")
     assert "PULUMI" not in done.stdout
     assert not (root / ".state").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_kill_can_leave_empty_is_removed(shell: str, checkout: Path) -> None:
+    """A sidecar of the local backend goes, whole or torn; the state itself is not touched."""
+    stacks = checkout / ".state/.pulumi/stacks/kwok-dra"
+    stacks.mkdir(parents=True)
+    for name, content in {"dev.json": "{}", "dev.json.attrs": "", "dev.json.bak.attrs": "{}"}.items():
+        (stacks / name).write_text(content)
+    activated(shell, f". '{checkout}/toolchain/activate'")
+    assert {file.name: file.read_text() for file in stacks.iterdir()} == {"dev.json": "{}"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_backend_that_an_older_release_set_is_taken_back(shell: str, checkout: Path) -> None:
+    inherited = activated(shell, f". '{checkout}/toolchain/activate'")
+    inherited["PULUMI_BACKEND_URL"] = f"file://{checkout}/.state"
+    found = without_memory(activated(shell, f". '{checkout}/toolchain/activate'", **inherited))
+    assert found == expected(checkout)
+
+
+@pytest.mark.parametrize("backend", ["", "s3://mine"])
+def test_the_salt_of_the_local_backend_is_kept_out_of_git(checkout: Path, backend: str) -> None:
+    """That of a backend of the user's own is committed as Pulumi's documentation says."""
+    stack = checkout / "Pulumi.dev.yaml"
+    stack.write_text("config: {}\n")
+    (checkout / ".gitattributes").write_text((ACTIVATE.parents[1] / ".gitattributes").read_text())
+    run("sh", f"cd '{checkout}' && git init -q && git add Pulumi.dev.yaml .gitattributes")
+    activated("sh", f". '{checkout}/toolchain/activate'", PULUMI_BACKEND_URL=backend)
+    stack.write_text("config: {}\nencryptionsalt: v1:abc=\n")
+    changed = run("sh", f"cd '{checkout}' && git diff --name-only").stdout
+    assert changed == ("Pulumi.dev.yaml\n" if backend else "")
