@@ -1,19 +1,35 @@
 """The versions of resource.k8s.io: everything is made as v1 and converted to the version that a stack asks for.
 
-Kubernetes 1.34 to 1.37 serve v1 by default. They have v1beta2 and v1beta1 too, but serve neither of them unless
-`cluster.kubeRuntimeConfig` says so (`betaAPIGroupVersionsDisabledByDefault`):
+Kubernetes 1.34 to 1.38 serve v1 by default. They have v1beta2 and, up to 1.37, v1beta1 too, but serve neither of them
+unless `cluster.kubeRuntimeConfig` says so (`betaAPIGroupVersionsDisabledByDefault`):
 https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/controlplane/instance.go
-https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controlplane/instance.go
+https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/controlplane/instance.go
 
 What they look like: https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go and the same of the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 RESOURCE_API_GROUP = "resource.k8s.io"
 RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
 """Newest first."""
+
+# `APILifecycleRemoved` of resource.k8s.io: https://github.com/kubernetes/api/tree/v0.38.0-beta.0/resource
+# The alpha versions of scheduling.k8s.io have no such mark. The next version has another one in their place:
+# https://github.com/kubernetes/api/tree/v0.36.3/scheduling, https://github.com/kubernetes/api/tree/v0.37.2/scheduling
+_REMOVED_IN: Mapping[str, int] = {
+    f"{RESOURCE_API_GROUP}/v1beta1": 38,
+    f"{RESOURCE_API_GROUP}/v1beta2": 39,
+    "scheduling.k8s.io/v1alpha1": 36,
+    "scheduling.k8s.io/v1alpha2": 37,
+}
+
+
+def is_removed(api: str, minor: int) -> bool:
+    """Tell whether Kubernetes 1.`minor` no longer serves `api`: a group version, or a resource in one."""
+    since = _REMOVED_IN.get("/".join(api.split("/")[:2]))
+    return since is not None and since <= minor
 
 
 def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features
 https://github.com/kubernetes/kubernetes/blob/v1.35.1/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/features/kube_features.go
+https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/features/kube_features.go
 
 The group versions that the control plane reads are those of its informers, in pkg/scheduler/scheduler.go and
 cmd/kube-controller-manager/app/ there: where one of them is not served, the scheduler never gets ready.
@@ -55,20 +56,20 @@ _DRA = "DynamicResourceAllocation"
 OFF, ON, LOCKED = State
 
 GATES: Mapping[str, Gate] = {
-    _DRA: Gate({34: ON, 35: LOCKED}),
+    _DRA: Gate({34: ON, 35: LOCKED, 38: None}),
     "DRAAdminAccess": Gate({34: ON, 36: LOCKED}, (_DRA,)),
     "DRAConsumableCapacity": Gate({34: OFF, 36: ON}, (_DRA,)),
     "DRADerivedAttributes": Gate({37: OFF}, (_DRA,)),
-    "DRADeviceBindingConditions": Gate({34: OFF, 36: ON}, (_DRA, "DRAResourceClaimDeviceStatus")),
+    "DRADeviceBindingConditions": Gate({34: OFF, 36: ON, 38: LOCKED}, (_DRA, "DRAResourceClaimDeviceStatus")),
     "DRADeviceCompatibilityGroups": Gate({37: OFF}, (_DRA, "DRAPartitionableDevices")),
-    "DRADeviceTaintRules": Gate({35: OFF, 37: ON}, ("DRADeviceTaints",)),
-    "DRADeviceTaints": Gate({34: OFF, 36: ON}, (_DRA,)),
+    "DRADeviceTaintRules": Gate({35: OFF, 37: ON, 38: LOCKED}, ("DRADeviceTaints",)),
+    "DRADeviceTaints": Gate({34: OFF, 36: ON, 38: LOCKED}, (_DRA,)),
     "DRAExtendedResource": Gate({34: OFF, 36: ON, 37: LOCKED}, (_DRA,)),
     "DRAFractionalCapacityRange": Gate({37: ON}, ("DRAConsumableCapacity",)),
     "DRAListTypeAttributes": Gate({36: OFF}, (_DRA,)),
     "DRANodeAllocatableResources": Gate({36: OFF}, (_DRA,)),
     "DRAOptionalNodeOperations": Gate({37: OFF}, (_DRA, "NodeDeclaredFeatures")),
-    "DRAPartitionableDevices": Gate({34: OFF, 36: ON}, (_DRA,)),
+    "DRAPartitionableDevices": Gate({34: OFF, 36: ON, 38: LOCKED}, (_DRA,)),
     "DRAPartitionableDevicesType": Gate({37: OFF}, (_DRA, "DRAPartitionableDevices", "DRAResourcePoolStatus")),
     "DRAPrioritizedList": Gate({34: ON, 37: LOCKED}, (_DRA,)),
     "DRAResourceClaimDeviceStatus": Gate({34: ON, 37: LOCKED}),
@@ -83,7 +84,8 @@ GATES: Mapping[str, Gate] = {
     "GangScheduling": Gate({35: OFF, 37: None}, ("GenericWorkload",)),
     "GenericWorkload": Gate({35: OFF}),
     "NodeDeclaredFeatures": Gate({35: OFF, 36: ON, 37: LOCKED}),
-    "PodGroupPreemptionPolicy": Gate({37: OFF}, ("GenericWorkload",)),
+    "PodGroupPreemptionPolicy": Gate({37: OFF, 38: None}, ("GenericWorkload",)),
+    "SchedulerPreQueueingHints": Gate({37: OFF, 38: ON}),
     "TopologyAwareWorkloadScheduling": Gate({36: OFF}, ("GenericWorkload",)),
     "WorkloadAwarePreemption": Gate({36: OFF, 37: None}, ("GangScheduling",)),
     "WorkloadWithJob": Gate({36: OFF}, ("GenericWorkload",)),
@@ -165,16 +167,21 @@ def gate_problems(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, 
         yield from _unmet_needs(gates, minor)
 
 
+def is_obsolete(gate: str, minor: int) -> bool:
+    """Tell whether Kubernetes 1.`minor` has removed the gate after an earlier version locked it."""
+    return gate in GATES and _is_fixed(gate, minor) and _state(gate, minor) is None
+
+
 def _refusal(gate: str, value: bool, minor: int) -> str | None:
-    state = _state(gate, minor)
-    first = min(GATES[gate].states)
-    if state is LOCKED and not value:
+    fixed = _is_fixed(gate, minor)
+    if fixed and not value:
         return f"is always on in Kubernetes 1.{minor}, which does not let it be turned off: leave it out"
-    if state is None and minor < first:
+    if fixed or _state(gate, minor) is not None:
+        return None
+    first = min(GATES[gate].states)
+    if minor < first:
         return f"is not there in Kubernetes 1.{minor} yet: leave it out, or use Kubernetes 1.{first} or newer"
-    if state is None:
-        return f"is not there in Kubernetes 1.{minor} any more: leave it out"
-    return None
+    return f"is not there in Kubernetes 1.{minor} any more: leave it out"
 
 
 def _unmet_needs(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, str]]:
@@ -190,7 +197,12 @@ def _unmet_needs(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, s
 
 def _is_on(gate: str, gates: Mapping[str, bool], minor: int) -> bool:
     state = _state(gate, minor)
-    return state is LOCKED or (state is not None and gates.get(gate, state is ON))
+    return _is_fixed(gate, minor) or (state is not None and gates.get(gate, state is ON))
+
+
+def _is_fixed(gate: str, minor: int) -> bool:
+    """Tell whether the feature is always on: the gate is locked, or was locked before it was removed."""
+    return any(state is LOCKED for since, state in GATES[gate].states.items() if since <= minor)
 
 
 def _with_needs(gate: str) -> set[str]:

@@ -64,7 +64,8 @@ NUMA_NODES_MAX = 1_024
 # https://protobuf.dev/reference/protobuf/google.protobuf/#value
 PULUMI_INTEGER_MAX = 2**53 - 1
 
-# Releases whose kube-apiserver serves resource.k8s.io/v1 by default and which KWOK v0.8.0 was tried with.
+# Releases whose kube-apiserver serves resource.k8s.io/v1 by default. KWOK v0.8.0 was tried with all but 1.38, of which
+# there is only the source of a beta.
 # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/
 KUBERNETES_MINOR_MIN = 34
-KUBERNETES_MINOR_MAX = 37
+KUBERNETES_MINOR_MAX = 38

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology import cel, namespaces, nodes
-from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS
-from topology.configuration import NodePool, Topology
+from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
+from topology.configuration import Cluster, NodePool, Topology
 from topology.devices import Taint
 from topology.manifests import Manifest
 from topology.problems import Problem
@@ -86,7 +86,7 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
     there = _nodes(topology, objects)
     for entry in objects:
-        yield from _resource_api(entry)
+        yield from _resource_api(entry, topology.cluster)
         yield from _claims(entry, classes)
         if (spec := pod_spec(entry.content)) is not None:
             yield from _claims_of_pods(entry, spec, known)
@@ -199,12 +199,17 @@ def _before(topology: Topology, name: str) -> set[str]:
 # What is claimed.
 
 
-def _resource_api(entry: _Object) -> Iterator[Problem]:
+def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
     version = entry.content["apiVersion"].rpartition("/")[2]
-    if is_of_resource_api(entry.content) and version not in RESOURCE_API_VERSIONS_WITH_ALPHA:
+    there = [
+        name
+        for name in RESOURCE_API_VERSIONS_WITH_ALPHA
+        if cluster.existing or not is_removed(f"{RESOURCE_API_GROUP}/{name}", cluster.minor)
+    ]
+    if is_of_resource_api(entry.content) and version not in there:
         yield entry.problem(
             f"{entry} is in {entry.content['apiVersion']}, which Kubernetes has no more, or not yet: use one of "
-            f"{', '.join(RESOURCE_API_VERSIONS_WITH_ALPHA)}"
+            f"{', '.join(there)}"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from topology import limits, mig, nodes
 from topology.allocation import values_of
+from topology.api_versions import RESOURCE_API_GROUP, is_removed
 from topology.configuration import Cluster, Devices, NodePool, Topology
 from topology.devices import DeviceModel
 from topology.features import FEATURES, gate_problems, lacking
@@ -59,6 +60,12 @@ def _versions(topology: Topology) -> Iterator[Problem]:
     there = {feature: path for feature, path in features.items() if feature not in missing}
     for gate, message in gate_problems(completed(cluster, there).kube_feature_gates, cluster.minor):
         yield Problem(f"cluster.kubeFeatureGates.{gate}", message)
+    if is_removed(f"{RESOURCE_API_GROUP}/{cluster.served_resource_api}", cluster.minor) and not cluster.existing:
+        yield Problem(
+            "cluster.resourceApi",
+            f"is {cluster.resource_api}, which Kubernetes 1.{cluster.minor} does not serve any more: set it to v1, or "
+            "leave it out",
+        )
     users = dict.fromkeys(apis_needed(cluster, there), "a feature that is used or turned on")
     users |= {f"resource.k8s.io/{cluster.served_resource_api}": "cluster.resourceApi"}
     users |= apis_written(topology)

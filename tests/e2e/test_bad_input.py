@@ -53,7 +53,7 @@ def nothing_created(project: Project) -> Any:
         (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),
         (pool(nodes="two"), "nodePools[0].nodes", "has to be a whole number, but is 'two'"),
         (request(deviceClass="kwok.x-k8s"), "requests[0].deviceClass", "did you mean 'kwok.x-k8s.io'?"),
-        (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.37"),
+        (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.38"),
         (cluster(kubeVersion="1.35.0"), "cluster.kubeVersion", "the toolchain holds 1.36.3, 1.37.2"),
         (cluster(name="no/name"), "cluster.name", "is not a DNS label"),
         (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),

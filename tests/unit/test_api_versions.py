@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from topology.api_versions import RESOURCE_API_VERSIONS, as_v1, convert
+from topology.api_versions import RESOURCE_API_VERSIONS, as_v1, convert, is_removed
 
 Object = dict[str, Any]
 
@@ -168,3 +168,24 @@ def test_the_input_stays_the_same(kind: str, v1: Object, version: str) -> None:
 def test_anything_else_is_not_converted(api_version: str, kind: str, version: str) -> None:
     other = {"apiVersion": api_version, "kind": kind, "spec": {"devices": [{"name": "x", "exactly": {"count": 1}}]}}
     assert convert(copy.deepcopy(other), version) == other
+
+
+@pytest.mark.parametrize(
+    ("api", "since"),
+    [
+        ("resource.k8s.io/v1beta1", 38),
+        ("resource.k8s.io/v1beta1/resourceclaims", 38),
+        ("resource.k8s.io/v1beta2", 39),
+        ("scheduling.k8s.io/v1alpha1", 36),
+        ("scheduling.k8s.io/v1alpha2", 37),
+        ("resource.k8s.io/v1", None),
+        ("resource.k8s.io/v1alpha3", None),
+        ("scheduling.k8s.io/v1beta1", None),
+        ("networking.k8s.io/v1beta1", None),
+        ("api/all", None),
+        ("v1", None),
+    ],
+)
+def test_apis_that_are_removed(api: str, since: int | None) -> None:
+    """Figures of `APILifecycleRemoved` in https://github.com/kubernetes/api/tree/v0.38.0-beta.0/resource."""
+    assert [minor for minor in range(34, 40) if is_removed(api, minor)] == list(range(since or 40, 40))

@@ -44,7 +44,7 @@ VERSION = (
     "is not a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, in at most 64 characters"
 )
 KUBERNETES = (
-    "is not a supported Kubernetes version: use a release from 1.34 to 1.37 with its patch number, such as 1.37.2"
+    "is not a supported Kubernetes version: use a release from 1.34 to 1.38 with its patch number, such as 1.37.2"
 )
 RUNTIMES = "use one of 'binary', 'docker', 'podman', 'nerdctl' or 'kind'"
 CLASSES = "Name one of kwok.x-k8s.io, or add the class to kwok-dra:deviceClasses"
@@ -142,7 +142,8 @@ def test_wrong_numbers(dev: Configuration, key: str, value: object, message: str
         ("cluster.name", "../etc", DNS_LABEL),
         ("cluster.name", "a\n", DNS_LABEL),
         ("cluster.kubeVersion", "1.33.9", KUBERNETES),
-        ("cluster.kubeVersion", "1.38.0", KUBERNETES),
+        ("cluster.kubeVersion", "1.39.0", KUBERNETES),
+        ("cluster.kubeVersion", "1.38.0-beta.0", KUBERNETES),
         ("cluster.kubeVersion", "v1.37.2", KUBERNETES),
         ("cluster.kubeVersion", "1.37", KUBERNETES),
         ("cluster.kubeVersion", "1.37.2\n", KUBERNETES),
@@ -189,6 +190,8 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
         (f"{POOL}.capacity", {"cpu": 10**40}, f".cpu: '1{'0' * 40}' {TOO_LARGE}"),
         (f"{POOL}.nodes", [[[[[["deep"]]]]]], f': {WHOLE} [[[[["…"]]]]]'),
         (f"{POOL}.capacity", {"a b": 1}, f".a b: 'a b' {RESOURCE}"),
+        (f"{REQUEST}.capacity", {"a b": 1}, f".a b: 'a b' {QUALIFIED}"),
+        (f"{REQUEST}.capacity", {"a/b/c": 1}, f".a/b/c: 'a/b/c' {QUALIFIED}"),
         (f"{CLASS}.selectors", "true", ": has to be a list, but is 'true'"),
         (f"{CLASS}.selectors", [""], "[0]: must not be empty"),
         (f"{CLASS}.selectors", ["x" * 10_241], "[0]: may have at most 10240 bytes, but has 10241"),
@@ -255,6 +258,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (device(attributes={"1st": {"int": 1}}), f".attributes.1st: '1st' {QUALIFIED}"),
         (device(attributes={"a/b/c": {"int": 1}}), f".attributes.a/b/c: 'a/b/c' {QUALIFIED}"),
         (device(capacity={"c" * 33: 1}), f".capacity.{'c' * 33}: '{'c' * 33}' {QUALIFIED}"),
+        (device(capacity={"a/b/c": 1}), f".capacity.a/b/c: 'a/b/c' {QUALIFIED}"),
         (device(attributes={f"{'d' * 64}/a": {"int": 1}}), f".attributes.{'d' * 64}/a: '{'d' * 64}/a' {QUALIFIED}"),
         (device(capacity={"memory": "80 GB"}), f".capacity.memory.value: '80 GB' {QUANTITY}"),
         (device(node={"capacity": {"gpu!": 8}}), f".node.capacity.gpu!: 'gpu!' {RESOURCE}"),
@@ -395,7 +399,7 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
         # A key that may be left out, and its extremes.
         ("catalogue", []),
         ("cluster.kubeVersion", "1.34.0"),
-        ("cluster.kubeVersion", "1.37.99"),
+        ("cluster.kubeVersion", "1.38.99"),
         ("cluster.runtime", "kind"),
         ("cluster.kubeApiserverPort", 65_535),
         ("cluster.readyTimeoutSeconds", 3600),

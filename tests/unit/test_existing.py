@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.existing import UID, Cluster, kubeconfig, metrics
+from tests.unit.existing import SERVED, UID, Cluster, kubeconfig, metrics
 from topology import existing
 from topology.api_server import ApiServer, UnreachableError
 from topology.configuration import Reached, Topology
@@ -81,7 +81,7 @@ def test_a_version_that_is_not_known(
 ) -> None:
     use(Cluster("v1.33.4"), monkeypatch)
     assert problem(configuration, tmp_path) == (
-        "cluster.existing: the cluster has Kubernetes v1.33.4; this program knows 1.34 to 1.37"
+        "cluster.existing: the cluster has Kubernetes v1.33.4; this program knows 1.34 to 1.38"
     )
 
 
@@ -168,6 +168,24 @@ def test_apis_that_are_not_served(
 def test_an_older_api_that_is_asked_for(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     configuration["cluster"]["resourceApi"] = "v1beta1"
     assert "does not serve resource.k8s.io/v1beta1, which cluster.resourceApi needs" in problem(configuration, tmp_path)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_an_api_that_a_version_has_removed(
+    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path, served: bool
+) -> None:
+    """The cluster knows: an API server can be told to serve it for one more release."""
+    more = ("resource.k8s.io/v1beta1",) if served else ()
+    use(Cluster("v1.38.0-beta.0", served=(*SERVED, *more)), monkeypatch)
+    written = {"apiVersion": "resource.k8s.io/v1beta1", "kind": "DeviceClass", "metadata": {"name": "own"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(written))
+    configuration["manifests"] = [{"name": "m", "files": ["own.yaml"]}]
+    configuration["cluster"]["resourceApi"] = "v1beta1"
+    if served:
+        assert loaded(configuration, tmp_path).cluster.minor == 38
+    else:
+        said = problem(configuration, tmp_path)
+        assert said.startswith("cluster.existing: the cluster does not serve resource.k8s.io/v1beta1, which")
 
 
 def with_lists(configuration: Configuration) -> Configuration:

@@ -4,51 +4,53 @@ https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features
 https://github.com/kubernetes/kubernetes/blob/v1.35.1/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/features/kube_features.go
+https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/features/kube_features.go
 """
 
 import pytest
 
 from topology import limits
-from topology.features import FEATURES, GATES, State, gate_problems, gates_for, lacking, runtime_config_for
+from topology.features import FEATURES, GATES, State, gate_problems, gates_for, is_obsolete, lacking, runtime_config_for
 
 MINORS = range(limits.KUBERNETES_MINOR_MIN, limits.KUBERNETES_MINOR_MAX + 1)
 
-# The default of each gate in 1.34, 1.35, 1.36 and 1.37: - not there, 0 off, 1 on, L locked on.
+# The default of each gate in 1.34 to 1.38: - not there, 0 off, 1 on, L locked on.
 DEFAULTS = {
-    "CompositePodGroup": "---0",
-    "DRAAdminAccess": "11LL",
-    "DRAConsumableCapacity": "0011",
-    "DRADerivedAttributes": "---0",
-    "DRADeviceBindingConditions": "0011",
-    "DRADeviceCompatibilityGroups": "---0",
-    "DRADeviceTaintRules": "-001",
-    "DRADeviceTaints": "0011",
-    "DRAExtendedResource": "001L",
-    "DRAFractionalCapacityRange": "---1",
-    "DRAListTypeAttributes": "--00",
-    "DRANodeAllocatableResources": "--00",
-    "DRAOptionalNodeOperations": "---0",
-    "DRAPartitionableDevices": "0011",
-    "DRAPartitionableDevicesType": "---0",
-    "DRAPrioritizedList": "111L",
-    "DRAResourceClaimDeviceStatus": "111L",
-    "DRAResourceClaimGranularStatusAuthorization": "--11",
-    "DRAResourcePoolStatus": "--00",
-    "DRASchedulerFilterTimeout": "1111",
-    "DRAWorkloadResourceClaims": "--00",
-    "DynamicResourceAllocation": "1LLL",
-    "GangScheduling": "-00-",
-    "GenericWorkload": "-000",
-    "NodeDeclaredFeatures": "-01L",
-    "PodGroupPreemptionPolicy": "---0",
-    "ResourceHealthStatus": "0011",
-    "ResourceHealthStatusMessage": "--11",
-    "TopologyAwareWorkloadScheduling": "--00",
-    "WorkloadAwarePreemption": "--0-",
-    "WorkloadWithJob": "--00",
+    "CompositePodGroup": "---00",
+    "DRAAdminAccess": "11LLL",
+    "DRAConsumableCapacity": "00111",
+    "DRADerivedAttributes": "---00",
+    "DRADeviceBindingConditions": "0011L",
+    "DRADeviceCompatibilityGroups": "---00",
+    "DRADeviceTaintRules": "-001L",
+    "DRADeviceTaints": "0011L",
+    "DRAExtendedResource": "001LL",
+    "DRAFractionalCapacityRange": "---11",
+    "DRAListTypeAttributes": "--000",
+    "DRANodeAllocatableResources": "--000",
+    "DRAOptionalNodeOperations": "---00",
+    "DRAPartitionableDevices": "0011L",
+    "DRAPartitionableDevicesType": "---00",
+    "DRAPrioritizedList": "111LL",
+    "DRAResourceClaimDeviceStatus": "111LL",
+    "DRAResourceClaimGranularStatusAuthorization": "--111",
+    "DRAResourcePoolStatus": "--000",
+    "DRASchedulerFilterTimeout": "11111",
+    "DRAWorkloadResourceClaims": "--000",
+    "DynamicResourceAllocation": "1LLL-",
+    "GangScheduling": "-00--",
+    "GenericWorkload": "-0000",
+    "NodeDeclaredFeatures": "-01LL",
+    "PodGroupPreemptionPolicy": "---0-",
+    "ResourceHealthStatus": "00111",
+    "ResourceHealthStatusMessage": "--111",
+    "SchedulerPreQueueingHints": "---01",
+    "TopologyAwareWorkloadScheduling": "--000",
+    "WorkloadAwarePreemption": "--0--",
+    "WorkloadWithJob": "--000",
 }
 
-# defaultKubernetesFeatureGateDependencies, the same in all versions that have the gates.
+# defaultKubernetesFeatureGateDependencies, the same in all versions that have both gates.
 DEPENDENCIES = {
     "CompositePodGroup": {"GenericWorkload", "TopologyAwareWorkloadScheduling"},
     "DRAAdminAccess": {"DynamicResourceAllocation"},
@@ -76,6 +78,7 @@ DEPENDENCIES = {
     "GenericWorkload": set(),
     "NodeDeclaredFeatures": set(),
     "PodGroupPreemptionPolicy": {"GenericWorkload"},
+    "SchedulerPreQueueingHints": set(),
     "ResourceHealthStatus": {"DynamicResourceAllocation"},
     "ResourceHealthStatusMessage": {"ResourceHealthStatus"},
     "TopologyAwareWorkloadScheduling": {"GenericWorkload"},
@@ -94,50 +97,49 @@ def told(*gates: str, serve: str | None = None) -> Needs:
 NOTHING = told()
 V1ALPHA3 = "resource.k8s.io/v1alpha3"
 
-# What each feature needs in 1.34, 1.35, 1.36 and 1.37.
+# What each feature needs in 1.34 to 1.38.
 EXPECTED: dict[str, list[Needs]] = {
-    "admin access": [NOTHING] * 4,
-    "binding conditions": [told("DRADeviceBindingConditions")] * 2 + [NOTHING] * 2,
-    "compatibility groups": [37, 37, 37, told("DRADeviceCompatibilityGroups")],
-    "consumable capacity": [told("DRAConsumableCapacity")] * 2 + [NOTHING] * 2,
-    "derived attributes": [37, 37, 37, told("DRADerivedAttributes")],
-    "device status": [NOTHING] * 4,
+    "admin access": [NOTHING] * 5,
+    "binding conditions": [told("DRADeviceBindingConditions")] * 2 + [NOTHING] * 3,
+    "compatibility groups": [37, 37, 37, *[told("DRADeviceCompatibilityGroups")] * 2],
+    "consumable capacity": [told("DRAConsumableCapacity")] * 2 + [NOTHING] * 3,
+    "derived attributes": [37, 37, 37, *[told("DRADerivedAttributes")] * 2],
+    "device status": [NOTHING] * 5,
     "device taint rules": [
         told("DRADeviceTaints", serve=V1ALPHA3),
         told("DRADeviceTaintRules", "DRADeviceTaints", serve=V1ALPHA3),
         told("DRADeviceTaintRules", serve="resource.k8s.io/v1beta2"),
         NOTHING,
+        NOTHING,
     ],
-    "device taints": [told("DRADeviceTaints", serve=V1ALPHA3), told("DRADeviceTaints"), NOTHING, NOTHING],
-    "extended resources": [told("DRAExtendedResource")] * 2 + [NOTHING] * 2,
+    "device taints": [told("DRADeviceTaints", serve=V1ALPHA3), told("DRADeviceTaints")] + [NOTHING] * 3,
+    "extended resources": [told("DRAExtendedResource")] * 2 + [NOTHING] * 3,
     "gang scheduling": [
         36,
         36,
         told("GangScheduling", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
         told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
     ],
-    "list attributes": [36, 36, told("DRAListTypeAttributes"), told("DRAListTypeAttributes")],
-    "list attributes in constraints": [37, 37, 37, told("DRAListTypeAttributes")],
-    "node allocatable resources": [37, 37, 37, told("DRANodeAllocatableResources")],
-    "optional node operations": [37, 37, 37, told("DRAOptionalNodeOperations")],
-    "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 2,
+    "list attributes": [36, 36, *[told("DRAListTypeAttributes")] * 3],
+    "list attributes in constraints": [37, 37, 37, *[told("DRAListTypeAttributes")] * 2],
+    "node allocatable resources": [37, 37, 37, *[told("DRANodeAllocatableResources")] * 2],
+    "optional node operations": [37, 37, 37, *[told("DRAOptionalNodeOperations")] * 2],
+    "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 3,
     "pod groups": [
         36,
         36,
         told("GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
         told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
     ],
-    "prioritized list": [NOTHING] * 4,
-    "resource pool status": [
-        36,
-        36,
-        told("DRAResourcePoolStatus", serve=V1ALPHA3),
-        told("DRAResourcePoolStatus", serve=V1ALPHA3),
-    ],
+    "prioritized list": [NOTHING] * 5,
+    "resource pool status": [36, 36, *[told("DRAResourcePoolStatus", serve=V1ALPHA3)] * 3],
     "workload resource claims": [
         36,
         36,
         told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
+        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
         told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
     ],
 }
@@ -207,7 +209,7 @@ def test_several_features_are_put_together_in_order(step: int) -> None:
 @pytest.mark.parametrize("minor", MINORS)
 @pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
 def test_beta_versions_are_served_when_asked_for(version: str, minor: int) -> None:
-    """None of 1.34 to 1.37 does by default.
+    """None of 1.34 to 1.38 does by default, and v1beta1 is told of before: 1.38 has it no more.
 
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controlplane/instance.go
     """
@@ -221,7 +223,7 @@ def test_what_features_need_is_no_problem(minor: int) -> None:
 
 
 YET = "is not there in Kubernetes 1.{} yet: leave it out, or use Kubernetes 1.{} or newer"
-GONE = "is not there in Kubernetes 1.37 any more: leave it out"
+GONE = "is not there in Kubernetes 1.{} any more: leave it out"
 FIXED = "is always on in Kubernetes 1.{}, which does not let it be turned off: leave it out"
 NEEDS = "needs {0}, which is off: set {0} to true, or leave {1} out"
 NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or leave {1} out"
@@ -235,13 +237,23 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
         (37, {"DynamicResourceAllocation": True, "SomethingElse": False}, []),
         # Gates that are not there.
         (35, {"GangScheduling": True, "GenericWorkload": True}, []),
-        (37, {"GangScheduling": True, "GenericWorkload": True}, [("GangScheduling", GONE)]),
-        (37, {"WorkloadAwarePreemption": False}, [("WorkloadAwarePreemption", GONE)]),
+        (37, {"GangScheduling": True, "GenericWorkload": True}, [("GangScheduling", GONE.format(37))]),
+        (37, {"WorkloadAwarePreemption": False}, [("WorkloadAwarePreemption", GONE.format(37))]),
+        (37, {"GenericWorkload": True, "PodGroupPreemptionPolicy": True}, []),
+        (38, {"PodGroupPreemptionPolicy": False}, [("PodGroupPreemptionPolicy", GONE.format(38))]),
+        (36, {"SchedulerPreQueueingHints": True}, [("SchedulerPreQueueingHints", YET.format(36, 37))]),
+        (38, {"SchedulerPreQueueingHints": False}, []),
         (34, {"DRADeviceTaintRules": True}, [("DRADeviceTaintRules", YET.format(34, 35))]),
         (36, {"DRADerivedAttributes": False}, [("DRADerivedAttributes", YET.format(36, 37))]),
         # Gates that are locked.
         (36, {"DRAAdminAccess": False}, [("DRAAdminAccess", FIXED.format(36))]),
         (35, {"DRAAdminAccess": False}, []),
+        (38, {"DRADeviceTaints": True, "DRAPartitionableDevices": True}, []),
+        (38, {"DRADeviceTaints": False}, [("DRADeviceTaints", FIXED.format(38))]),
+        (38, {"DRAConsumableCapacity": False, "DRAFractionalCapacityRange": False}, []),
+        # One that was locked before it was removed; all that needs it is as good as before.
+        (38, {"DynamicResourceAllocation": True, "DRAListTypeAttributes": True}, []),
+        (38, {"DynamicResourceAllocation": False}, [("DynamicResourceAllocation", FIXED.format(38))]),
         # Gates that are on without another: off by default, or turned off.
         (36, {"DRAWorkloadResourceClaims": True, "GenericWorkload": True}, []),
         (
@@ -275,8 +287,16 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
         # These set gates that are not named.
         (36, {"AllAlpha": True, "DRAWorkloadResourceClaims": True}, []),
         (36, {"AllBeta": False, "DRAResourceClaimDeviceStatus": False}, []),
-        (37, {"AllAlpha": True, "GangScheduling": True}, [("GangScheduling", GONE)]),
+        (37, {"AllAlpha": True, "GangScheduling": True}, [("GangScheduling", GONE.format(37))]),
     ],
 )
 def test_gate_problems(minor: int, gates: dict[str, bool], expected: list[tuple[str, str]]) -> None:
     assert list(gate_problems(gates, minor)) == expected
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_gates_that_are_obsolete(minor: int) -> None:
+    """Those that were locked before they were removed; the others that are gone were never on by default."""
+    found = [gate for gate in GATES if is_obsolete(gate, minor)]
+    assert found == (["DynamicResourceAllocation"] if minor == 38 else [])
+    assert not is_obsolete("SomethingElse", minor)

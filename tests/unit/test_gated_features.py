@@ -9,6 +9,7 @@ from topology.configuration import Topology
 from topology.nodes import declared_features
 from topology.occupancy import go_together, occupancy
 from topology.slices import Manifest, resource_slices
+from topology.taints import device_taint_rules
 from topology.validation import ConfigurationError, load
 
 Configuration = dict[str, Any]
@@ -554,4 +555,48 @@ def test_attaching_needs_the_binary_runtime() -> None:
     assert problems(stack(attached(["a"], ["b"]), cluster={"name": "c", "runtime": "docker"})) == [
         f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: leave them "
         "out"
+    ]
+
+
+# Kubernetes 1.38: the same stacks, with less to be told.
+
+
+@pytest.mark.parametrize("minor", [37, 38])
+def test_rules_that_select_everything_have_an_empty_selector(minor: int) -> None:
+    """Since Kubernetes 1.37.1 a rule without one selects nothing."""
+    rules = [{"name": "all", "taint": {"key": "k"}}, {"name": "one", "pool": "p-0", "taint": {"key": "k"}}]
+    topology = load(stack(minor=minor, deviceTaintRules=rules))
+    everything, one = device_taint_rules(topology)
+    assert (everything["apiVersion"], everything["spec"]["deviceSelector"]) == ("resource.k8s.io/v1", {})
+    assert one["spec"]["deviceSelector"] == {"pool": "p-0"}
+    assert gates(topology) == []
+
+
+@pytest.mark.parametrize("gate", ["DRADeviceBindingConditions", "DRADeviceTaintRules", "DRAPartitionableDevices"])
+def test_gates_that_are_locked_in_1_38(gate: str) -> None:
+    def of(value: bool) -> Configuration:
+        return stack(cluster={"name": "c", "kubeVersion": "1.38.0", "kubeFeatureGates": {gate: value}})
+
+    assert gates(load(of(True))) == [gate]
+    assert problems(of(False)) == [
+        f"cluster.kubeFeatureGates.{gate}: is always on in Kubernetes 1.38, which does not let it be turned off: "
+        "leave it out"
+    ]
+
+
+def test_gates_that_are_general_in_1_38_and_can_be_turned_off() -> None:
+    off = {"DRAConsumableCapacity": False, "DRAFractionalCapacityRange": False}
+    topology = load(stack(cluster={"name": "c", "kubeVersion": "1.38.0", "kubeFeatureGates": off}))
+    assert topology.cluster.kube_feature_gates == off
+
+
+def test_groups_of_groups_in_1_38() -> None:
+    """Beta, and off: a gate that is set, with those that it needs."""
+    on = dict.fromkeys(["CompositePodGroup", "GenericWorkload", "TopologyAwareWorkloadScheduling"], True)
+    cluster = load(stack(cluster={"name": "c", "kubeVersion": "1.38.0", "kubeFeatureGates": on})).cluster
+    assert cluster.kube_runtime_config == {"scheduling.k8s.io/v1beta1": True}
+    del on["TopologyAwareWorkloadScheduling"]
+    assert problems(stack(cluster={"name": "c", "kubeVersion": "1.38.0", "kubeFeatureGates": on})) == [
+        "cluster.kubeFeatureGates.CompositePodGroup: needs TopologyAwareWorkloadScheduling, which is off: set "
+        "TopologyAwareWorkloadScheduling to true, or leave CompositePodGroup out"
     ]

@@ -586,6 +586,19 @@ VERSIONS: Cases = [
         "turned on: leave it out, or set it to true",
     ),
     (
+        stack(**gates(38, DynamicResourceAllocation=False)),
+        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.38, which does not let "
+        "it be turned off: leave it out",
+    ),
+    (
+        stack(**gates(38, PodGroupPreemptionPolicy=True)),
+        "cluster.kubeFeatureGates.PodGroupPreemptionPolicy: is not there in Kubernetes 1.38 any more: leave it out",
+    ),
+    (
+        stack(**version(38, resourceApi="v1beta1")),
+        "cluster.resourceApi: is v1beta1, which Kubernetes 1.38 does not serve any more: set it to v1, or leave it out",
+    ),
+    (
         stack(**version(37, resourceApi="v1alpha3")),
         "cluster.resourceApi: 'v1alpha3' is not possible here; use one of 'auto', 'v1', 'v1beta2' or 'v1beta1'",
     ),

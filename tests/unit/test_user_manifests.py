@@ -288,6 +288,12 @@ KEPT_OFF = (
             "yet: use one of v1, v1beta2, v1beta1, v1alpha3",
         ),
         (
+            [template(version="v1beta1", request={"deviceClassName": "gpu"})],
+            {"cluster": {"name": "x", "kubeVersion": "1.38.0"}},
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1beta1, which Kubernetes has no more, or not "
+            "yet: use one of v1, v1beta2, v1alpha3",
+        ),
+        (
             [template("single-gpu"), pod(template="single-gpus")],
             {},
             "document 2: pods of Pod p name a ResourceClaimTemplate 'single-gpus' that is not there in namespace "
