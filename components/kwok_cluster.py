@@ -11,7 +11,7 @@ from components import kwokctl
 from components.cluster import ClusterComponent
 from components.program import PYTHON
 from topology import programs
-from topology.cluster import kwokctl_configuration
+from topology.cluster import kwokctl_configuration, left_out
 from topology.configuration import Cluster
 
 
@@ -36,6 +36,9 @@ class KwokCluster(ClusterComponent):
         """Create the cluster that `cluster` describes, whose KWOK plays the `stages` (YAML) besides its own."""
         _check_programs(cluster)
         super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
+        if removed := ", ".join(left_out(cluster)):
+            told = f"Kubernetes {cluster.kube_version} no longer knows {removed}; the cluster does without"
+            pulumi.info(f"kwok-dra:cluster: {told}", self)
         self.minor = cluster.minor
         self.resource_api = cluster.served_resource_api
         owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"

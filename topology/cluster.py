@@ -2,7 +2,9 @@
 
 import yaml
 
+from topology.api_versions import is_removed
 from topology.configuration import Cluster
+from topology.features import is_obsolete
 from topology.stages import STAGES_FILE
 
 NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
@@ -23,6 +25,21 @@ https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manage
 """
 
 
+FIRST_KUBERNETES_WITH_LESS = 38
+"""Older versions get all that the user sets: another document for kwokctl would replace the clusters that there are."""
+
+
+def left_out(cluster: Cluster) -> list[str]:
+    """Return the feature gates and APIs that the user sets and the Kubernetes version has removed.
+
+    No component starts with a gate that it does not know. The features of these gates are always on.
+    """
+    if cluster.minor < FIRST_KUBERNETES_WITH_LESS:
+        return []
+    gates = sorted(gate for gate in cluster.kube_feature_gates if is_obsolete(gate, cluster.minor))
+    return gates + sorted(api for api in cluster.kube_runtime_config if is_removed(api, cluster.minor))
+
+
 def kwokctl_configuration(cluster: Cluster) -> str:
     """Render `cluster` as a KwokctlConfiguration in YAML.
 
@@ -38,13 +55,14 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     # Else the controller manager makes 20 claims and pods a second, and the scheduler binds 50.
     options["disableQPSLimits"] = True
     options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
-    if cluster.kube_feature_gates:
+    removed = left_out(cluster)
+    if gates := _without(removed, cluster.kube_feature_gates):
         # kind hands them to kubelets too, which know no prefix:
         # https://kind.sigs.k8s.io/docs/user/configuration/#feature-gates
         prefix = "" if cluster.runtime == "kind" else "kube:"
-        options["kubeFeatureGates"] = _flags(cluster.kube_feature_gates, prefix)
-    if cluster.kube_runtime_config:
-        options["kubeRuntimeConfig"] = _flags(cluster.kube_runtime_config)
+        options["kubeFeatureGates"] = _flags(gates, prefix)
+    if apis := _without(removed, cluster.kube_runtime_config):
+        options["kubeRuntimeConfig"] = _flags(apis)
     if cluster.kube_apiserver_port:
         options["kubeApiserverPort"] = cluster.kube_apiserver_port
     document: dict[str, object] = {
@@ -59,6 +77,10 @@ def kwokctl_configuration(cluster: Cluster) -> str:
             {"name": "kube-scheduler", "extraArgs": [ALONE]},
         ]
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _without(removed: list[str], values: dict[str, bool]) -> dict[str, bool]:
+    return {key: value for key, value in values.items() if key not in removed}
 
 
 def _flags(values: dict[str, bool], prefix: str = "") -> str:

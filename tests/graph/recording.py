@@ -68,6 +68,7 @@ class Recording:
     waited_for: list[Expected] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> dict[str, Registration]:
         """Return the resources of some kinds by name."""
@@ -220,6 +221,8 @@ class _Log(mocks.MockEngine):
     def Log(self, request: Any) -> None:
         if request.severity == engine_pb2.WARNING:
             self.recording.warnings.append(request.message)
+        if request.severity == engine_pb2.INFO:
+            self.recording.infos.append(request.message)
 
 
 def _key(urn: str) -> str:

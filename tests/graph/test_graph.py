@@ -406,3 +406,17 @@ def test_slices_are_owned_by_their_node() -> None:
         ("x.y", "pool-0"): [node | {"name": "pool-0", "uid": "uid of pool-0"}],
         ("x.y", "pool-1"): [node | {"name": "pool-1", "uid": "uid of pool-1"}],
     }
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_what_a_version_has_removed_is_told_of_in_one_line(preview: bool) -> None:
+    def infos(version: str) -> list[str]:
+        dev = stack_configuration("dev")
+        dev["kwok-dra:cluster"]["kubeVersion"] = version
+        return run(dev, preview=preview).infos
+
+    assert infos("1.37.2") == []
+    assert infos("1.38.0") == [
+        "kwok-dra:cluster: Kubernetes 1.38.0 no longer knows DynamicResourceAllocation, resource.k8s.io/v1beta1; the "
+        "cluster does without"
+    ]

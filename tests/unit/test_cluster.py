@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.seed_page import shell_blocks
-from topology.cluster import kwokctl_configuration
+from topology.cluster import kwokctl_configuration, left_out
 from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster
 from topology.validation import load
 
@@ -77,6 +77,67 @@ def test_the_dev_stack_has_the_flags_of_the_page(dev: dict[str, Any]) -> None:
 )
 def test_options(cluster: dict[str, object], expected: dict[str, object]) -> None:
     assert options(**cluster) == options() | expected
+
+
+# What the dev stack was made of before there was a version that has removed anything.
+DEV_DOCUMENT = """\
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokctlConfiguration
+options:
+  runtime: binary
+  kubeVersion: v{version}
+  bindAddress: 127.0.0.1
+  disableQPSLimits: true
+  kubeControllerManagerNodeMonitorPeriodMilliseconds: 1000
+  kubeFeatureGates: kube:DynamicResourceAllocation=true
+  kubeRuntimeConfig: resource.k8s.io/v1beta1=true
+componentsPatches:
+- name: kwok-controller
+  extraArgs:
+  - key: config
+    value: stages.yaml
+- name: kube-controller-manager
+  extraArgs:
+  - key: controllers
+    value: '*,-ttl-controller'
+  - &id001
+    key: leader-elect
+    value: 'false'
+- name: kube-scheduler
+  extraArgs:
+  - *id001
+"""
+
+
+@pytest.mark.parametrize("version", ["1.34.2", "1.35.1", "1.36.3", "1.37.2"])
+def test_older_versions_get_the_same_text_as_ever(dev: dict[str, Any], version: str) -> None:
+    """Another text replaces the cluster and everything in it."""
+    dev["cluster"]["kubeVersion"] = version
+    cluster = load(dev).cluster
+    assert kwokctl_configuration(cluster) == DEV_DOCUMENT.format(version=version)
+    assert left_out(cluster) == []
+
+
+def test_what_a_version_has_removed_is_left_out(dev: dict[str, Any]) -> None:
+    """Components of Kubernetes 1.38 do not start with a gate that is gone."""
+    dev["cluster"]["kubeVersion"] = "1.38.0"
+    cluster = load(dev).cluster
+    assert left_out(cluster) == ["DynamicResourceAllocation", "resource.k8s.io/v1beta1"]
+    assert not yaml.safe_load(kwokctl_configuration(cluster))["options"].keys() & {
+        "kubeFeatureGates",
+        "kubeRuntimeConfig",
+    }
+
+
+def test_what_a_version_still_knows_stays() -> None:
+    gates = {"DynamicResourceAllocation": True, "DRAAdminAccess": True, "SomethingElse": False}
+    apis = {"resource.k8s.io/v1beta1": False, "resource.k8s.io/v1beta2": True, "scheduling.k8s.io/v1alpha2": True}
+    found = options(kubeVersion="1.38.0", kubeFeatureGates=gates, kubeRuntimeConfig=apis)
+    assert found["kubeFeatureGates"] == "kube:DRAAdminAccess=true,kube:SomethingElse=false"
+    assert found["kubeRuntimeConfig"] == "resource.k8s.io/v1beta2=true"
+    # 1.37 does not start with v1alpha2 either, but its text stays.
+    found = options(kubeVersion="1.37.2", kubeFeatureGates=gates, kubeRuntimeConfig=apis)
+    assert "scheduling.k8s.io/v1alpha2=true" in found["kubeRuntimeConfig"]
 
 
 def test_the_same_cluster_is_the_same_text(dev: dict[str, Any]) -> None:
