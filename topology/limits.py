@@ -29,6 +29,12 @@ CLAIM_CONSUMERS_MAX = 256  # ResourceClaimReservedForMaxSize: pods that share on
 DEVICE_CONSTRAINTS_MAX = 32  # DeviceConstraintsMaxSize: constraints of one claim
 DRIVER_NAME_MAX = 63  # DriverNameMaxLength
 
+# https://github.com/kubernetes/api/blob/v0.38.0-beta.0/resource/v1/types.go
+REQUEST_CAPACITIES_MAX = 32  # MaxCapacityRequirements: from Kubernetes 1.38 on
+
+# https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/apis/resource/validation/validation.go
+VERSION_DIGITS_MAX = 18  # numericIdentifier, from Kubernetes 1.38 on: what has more may not fit into an int64
+
 # https://github.com/kubernetes/api/blob/v0.37.2/scheduling/v1beta1/types.go
 POD_GROUP_CLAIMS_MAX = 4  # MaxPodGroupResourceClaims
 

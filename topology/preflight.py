@@ -14,10 +14,10 @@ from topology.manifest_preflight import manifest_problems, misshapen_manifests
 from topology.placeholders import ADDRESS_PLACEHOLDERS, fill, used_in
 from topology.problems import Problem
 from topology.quantities import number
-from topology.satisfiability import unsatisfiable_claims
+from topology.satisfiability import selections, unsatisfiable_claims
 from topology.slices import SLICES_MAX, resource_slices
 from topology.uses import apis_needed, apis_written, completed, consumes_counters, features_used
-from topology.values import is_dns_label, is_dns_subdomain, is_label_value, suggestion
+from topology.values import has_long_number, is_dns_label, is_dns_subdomain, is_label_value, suggestion
 
 FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER = 37
 """Before it, the scheduler mixes up the counters of two drivers that name a pool alike, after the node.
@@ -25,12 +25,19 @@ FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER = 37
 https://github.com/kubernetes/kubernetes/pull/140435
 """
 
+FIRST_STRICTER_KUBERNETES = 38
+"""From it on, the API server limits the capacities of a request, and the digits of numbers in versions.
+
+https://github.com/kubernetes/api/blob/v0.38.0-beta.0/resource/v1/types.go
+https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/apis/resource/validation/validation.go
+"""
+
 
 def problems(topology: Topology) -> list[Problem]:
     """Return what is wrong with a topology whose parts are valid by themselves."""
     if misshapen := list(misshapen_manifests(topology)):
         return misshapen
-    found = [*_versions(topology), *_containers(topology), *manifest_problems(topology)]
+    found = [*_versions(topology), *_capacities(topology), *_containers(topology), *manifest_problems(topology)]
     for index, pool in enumerate(topology.node_pools):
         found += _pool(pool, f"nodePools[{index}]", topology.cluster.minor)
         found += _faults(pool, f"nodePools[{index}]", topology.cluster)
@@ -77,6 +84,22 @@ def _versions(topology: Topology) -> Iterator[Problem]:
             )
 
 
+# Claims: what newer versions check.
+
+
+def _capacities(topology: Topology) -> Iterator[Problem]:
+    most = limits.REQUEST_CAPACITIES_MAX
+    if topology.cluster.minor < FIRST_STRICTER_KUBERNETES:
+        return
+    for path, selection in selections(topology):
+        if len(selection.capacity) > most:
+            yield Problem(
+                f"{path}.capacity",
+                f"has {len(selection.capacity)} entries; since Kubernetes 1.{FIRST_STRICTER_KUBERNETES} "
+                f"the API allows a request {most}: leave some out",
+            )
+
+
 # Containers: what they use of shared claims, which say elsewhere what they ask for.
 
 
@@ -105,7 +128,7 @@ def _pool(pool: NodePool, path: str, minor: int) -> Iterator[Problem]:
     if not found:
         node = f"{pool.name}-{max(pool.nodes - 1, 0)}"
         for devices_of_driver in device_pools(pool, node):
-            yield from _device_pool(devices_of_driver, path, node)
+            yield from _device_pool(devices_of_driver, path, minor)
         yield from _slices(pool, path, node, minor)
         yield from _counters_mixed_up(pool, path, minor)
         yield from _node(pool, path, node)
@@ -245,13 +268,13 @@ def _mig_geometry(devices: Devices, path: str) -> Iterator[Problem]:
             yield Problem(path, f"{asked} have no place on GPU {index} all together: ask it for fewer or smaller ones")
 
 
-def _device_pool(pool: DevicePool, path: str, node: str) -> Iterator[Problem]:
+def _device_pool(pool: DevicePool, path: str, minor: int) -> Iterator[Problem]:
     counter_sets = [name for physical in pool.physical_devices for name in physical.counter_sets]
     yield from _names([device.name for device in pool.devices], "deviceName", f"devices of {pool.driver}", path)
     yield from _names(counter_sets, "counterSet", f"counter sets of {pool.driver}", path)
     told: set[str] = set()
     for device in pool.devices:
-        for message in _device(device, pool.driver):
+        for message in (*_device(device, pool.driver), *_long_numbers(device, minor)):
             if message not in told:
                 told.add(message)
                 yield Problem(path, f"device {device.name}: {message}")
@@ -307,6 +330,19 @@ def _device(device: Device, driver: str) -> Iterator[str]:
         if length > limits.DEVICE_ATTRIBUTE_VALUE_MAX:
             most = limits.DEVICE_ATTRIBUTE_VALUE_MAX
             yield f"attributes.{name} has {length} bytes; the Kubernetes API allows a string {most}"
+
+
+def _long_numbers(device: Device, minor: int) -> Iterator[str]:
+    if minor < FIRST_STRICTER_KUBERNETES:
+        return
+    most = limits.VERSION_DIGITS_MAX
+    for name, attribute in device.attributes.items():
+        versions = sorted(str(value) for kind, value in values_of(attribute) if kind == "version")
+        for version in filter(has_long_number, versions):
+            yield (
+                f"attributes.{name} has the version {version}; since Kubernetes "
+                f"1.{FIRST_STRICTER_KUBERNETES} the API allows a number in it {most} digits: make it shorter"
+            )
 
 
 def _slices(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Problem]:

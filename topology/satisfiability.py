@@ -147,6 +147,13 @@ def _paths(request: DeviceRequest, path: str) -> list[str]:
     return [f"{path}.firstAvailable[{index}]" for index in range(len(request.first_available))] or [path]
 
 
+def selections(topology: Topology) -> Iterator[tuple[str, DeviceSelection]]:
+    """Go through what claims ask for, alternatives one by one, each with its key."""
+    for path, spec in _specs(topology):
+        for index, request in enumerate(spec.requests):
+            yield from zip(_paths(request, f"{path}.requests[{index}]"), request.alternatives(), strict=True)
+
+
 def unsatisfiable_claims(topology: Topology) -> Iterator[Problem]:
     """Yield selectors that are wrong, and requests and claims that no node of the stack can satisfy."""
     stack = _Stack(topology)

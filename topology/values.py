@@ -88,6 +88,12 @@ def is_label_value(value: str) -> bool:
     return _matches(value, _LABEL_VALUE, limits.DNS_LABEL_MAX)
 
 
+def has_long_number(version: str) -> bool:
+    """Tell whether a semantic version has a number that Kubernetes 1.38 refuses, build metadata aside."""
+    numbers = version.partition("+")[0].replace("-", ".", 1).split(".")
+    return any(number.isdigit() and len(number) > limits.VERSION_DIGITS_MAX for number in numbers)
+
+
 DnsLabel = Annotated[
     str,
     _matching(

@@ -1013,6 +1013,69 @@ def test_what_is_right(configuration: Configuration) -> None:
     load(configuration)
 
 
+LONG = "9" * 18
+TOO_LONG = "has the version {}; since Kubernetes 1.38 the API allows a number in it 18 digits: make it shorter"
+MANY = {f"c{number}": 1 for number in range(33)}
+PENDING = {"allocated": 0, "pending": 1}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "expected"),
+    [
+        (stack({"gpu": gpu(attributes={"v": {"version": f"{LONG}.{LONG}.{LONG}-{LONG}"[:64]}})}), None),
+        (stack({"gpu": gpu(attributes={"v": {"version": f"1.2.3-a-{LONG}9.b+1.{LONG}9"}})}), None),
+        (stack({"gpu": gpu(attributes={"v": {"string": f"1.2.{LONG}9"}})}), None),
+        (
+            stack({"gpu": gpu(attributes={"v": {"version": f"1.{LONG}9.0"}}), "gpusPerNode": 2}),
+            f"{POOL}: device gpu-0: attributes.v {TOO_LONG.format(f'1.{LONG}9.0')}",
+        ),
+        (
+            stack({"gpu": gpu(attributes={"v": {"version": f"1.0.0-a-b.{LONG}9"}})}),
+            f"{POOL}: device gpu-0: attributes.v {TOO_LONG.format(f'1.0.0-a-b.{LONG}9')}",
+        ),
+        (
+            stack({"gpu": gpu(attributes={"v": {"version": f"1.0.0-{LONG}9"}})}),
+            f"{POOL}: device gpu-0: attributes.v {TOO_LONG.format(f'1.0.0-{LONG}9')}",
+        ),
+        (
+            stack({"gpu": gpu(attributes={"v": {"versions": ["1.0.0", f"{LONG}9.0.0"]}})}),
+            f"{POOL}: device gpu-0: attributes.v {TOO_LONG.format(f'{LONG}9.0.0')}",
+        ),
+        (
+            stack({"gpu": shared()}, workloads=[job(claims=[claim({"capacity": MANY})], expect=PENDING)]),
+            f"{REQUEST}.capacity: has 33 entries; since Kubernetes 1.38 the API allows a request 32: leave some out",
+        ),
+        (
+            stack({"gpu": shared()})
+            | {
+                "claims": [
+                    {
+                        "name": "shared",
+                        "requests": [
+                            {
+                                "name": "r",
+                                "firstAvailable": [
+                                    {"name": "a", "deviceClass": "gpu"},
+                                    {"name": "b", "deviceClass": "gpu", "capacity": MANY},
+                                ],
+                            }
+                        ],
+                    }
+                ]
+            },
+            "claims[0].requests[0].firstAvailable[1].capacity: has 33 entries; since Kubernetes 1.38 the API allows a "
+            "request 32: leave some out",
+        ),
+    ],
+)
+def test_what_is_refused_since_kubernetes_1_38(configuration: Configuration, expected: str | None) -> None:
+    load(configuration | version(37))
+    if expected is None:
+        load(configuration | version(38))
+    else:
+        assert problems(configuration | version(38)) == [expected]
+
+
 def test_what_kubernetes_is_told_for_what_a_stack_uses() -> None:
     devices = [{"model": nic(allowMultipleAllocations=True)}]
     cluster = load(stack({"gpu": parts(), "devices": devices}, **version(34))).cluster
