@@ -86,7 +86,13 @@ class Cluster(Model):
     @property
     def minor(self) -> int:
         """The `37` of Kubernetes 1.37.2."""
-        return int(self.kube_version.split(".")[1])
+        return self.release[0]
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """The `(37, 2)` of Kubernetes 1.37.2."""
+        _, minor, patch = self.kube_version.split(".")
+        return int(minor), int(patch)
 
     @property
     def served_resource_api(self) -> str:

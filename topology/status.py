@@ -14,7 +14,7 @@ from topology.manifests import given
 from topology.occupancy import Occupancy, PoolName, occupancy
 from topology.progress import Expected, Key, Live, Maker, Object, Unfit, key
 from topology.shortage import Shortage
-from topology.taints import rule_version
+from topology.taints import FIRST_KUBERNETES_WITH_RULES_FOR_NONE, rule_version
 from topology.user_manifests import Manifests
 from topology.uses import features_used
 from topology.workloads import Workload
@@ -115,7 +115,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     live = Live(objects)
     slices = _of_kind(objects, "ResourceSlice")
     lost = _not_ready_nodes(objects)
-    pools = occupancy(slices, _allocated_by_pool(objects), list(_taint_rules(objects)), lost)
+    pools = occupancy(slices, _allocated_by_pool(objects), list(_taint_rules(topology, objects)), lost)
     shortage = Shortage(objects, pools)
     claims = [
         entry
@@ -179,8 +179,10 @@ def _claims_of(
         yield entry
 
 
-def _taint_rules(objects: Iterable[Object]) -> Iterator[DeviceTaintRule]:
+def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[DeviceTaintRule]:
     for entry in _of_kind(objects, "DeviceTaintRule"):
+        if "deviceSelector" not in entry["spec"] and topology.cluster.release >= FIRST_KUBERNETES_WITH_RULES_FOR_NONE:
+            continue
         taint = {name: value for name, value in entry["spec"]["taint"].items() if name != "timeAdded"}
         values = {"name": entry["metadata"]["name"], "taint": taint} | (entry["spec"].get("deviceSelector") or {})
         yield DeviceTaintRule.model_validate(values)

@@ -6,6 +6,12 @@ from topology.features import served
 from topology.manifests import RESOURCE_API_VERSION, Manifest, given
 from topology.stages import stages
 
+FIRST_KUBERNETES_WITH_RULES_FOR_NONE = (37, 1)
+"""From it on, a DeviceTaintRule without a `deviceSelector` selects no device. An empty one selects all of them, always.
+
+https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/dynamic-resource-allocation/resourceslice/tracker/tracker.go
+"""
+
 
 def taint(configuration: DeviceTaint) -> Manifest:
     """Render a taint of a device."""

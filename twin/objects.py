@@ -507,7 +507,13 @@ class RuleSpec(Part):
 class DeviceTaintRule(Object):
     """A DeviceTaintRule."""
 
+    api_version: str = ""
     spec: RuleSpec
+
+    @property
+    def selects_nothing(self) -> bool:
+        """Whether it has no selector: of Kubernetes 1.37.1 or newer, which has rules in v1, that selects no device."""
+        return self.spec.device_selector is None and self.api_version == "resource.k8s.io/v1"
 
 
 KINDS: dict[str, type[Object]] = {

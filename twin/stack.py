@@ -64,7 +64,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     configuration = given(
         deviceClasses=[_with_expressions(entry, expressions) for entry in classes.all()],
         nodePools=pools.pools,
-        deviceTaintRules=[_rule(rule, pools.nodes, names) for rule in dump.rules],
+        deviceTaintRules=[_rule(rule, pools.nodes, names) for rule in _rules(dump, notes)],
         claims=claims,
         workloads=workloads,
     )
@@ -101,6 +101,12 @@ def _devices(dump: Dump, nodes: Sequence[FleetNode]) -> dict[tuple[str, str], se
         if entry.spec.node_name in there:
             found[entry.spec.driver, entry.spec.pool.name] |= {device.name for device in entry.spec.devices}
     return found
+
+
+def _rules(dump: Dump, notes: Notes) -> list[DeviceTaintRule]:
+    if any(rule.selects_nothing for rule in dump.rules):
+        notes.add("DeviceTaintRules without a deviceSelector taint no device and are left out")
+    return [rule for rule in dump.rules if not rule.selects_nothing]
 
 
 def _rule(rule: DeviceTaintRule, nodes: Mapping[str, str], names: Names) -> Written:

@@ -656,8 +656,30 @@ def test_live_taint_rules_count_whoever_made_them(topology: Topology, working: l
     found = report(topology, [*working, rule, other])
     assert found.pools[0]["tainted"] == 1
     assert listed(topology, [*working, rule])[0]["devices"][0]["taints"] == ["kwok-dra/attach-failed:NoSchedule"]
-    everything = live("DeviceTaintRule", "z", {"taint": taint})
-    assert report(topology, [*working, everything]).pools[0]["tainted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "selector", "tainted"),
+    [
+        ("1.36.3", {}, 1),
+        ("1.37.0", {}, 1),
+        ("1.37.1", {}, None),
+        ("1.38.0", {}, None),
+        ("1.37.0", {"deviceSelector": {}}, 1),
+        ("1.38.0", {"deviceSelector": {}}, 1),
+    ],
+)
+def test_taint_rules_without_a_selector(
+    dev: Object, working: list[Object], version: str, selector: Object, tainted: int | None
+) -> None:
+    """No selector once was as good as an empty one, which selects everything.
+
+    https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.0/resourceslice/tracker/tracker.go
+    https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.1/resourceslice/tracker/tracker.go
+    """
+    dev["cluster"]["kubeVersion"] = version
+    rule = live("DeviceTaintRule", "z", {"taint": {"key": "k", "effect": "NoSchedule"}} | selector)
+    assert report(load(dev), [*working, rule]).pools[0].get("tainted") == tainted
 
 
 @pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])

@@ -84,6 +84,14 @@ def test_rules_that_kwok_makes_are_left_out() -> None:
     assert [entry["metadata"]["name"] for entry in found] == ["x"]
 
 
+@pytest.mark.parametrize("selector", [{}, {"deviceSelector": {}}, {"deviceSelector": {"pool": "l4-0"}}])
+def test_rules_keep_their_selector_as_it_is(selector: Object) -> None:
+    """One that is empty selects everything, none nothing."""
+    spec = {"taint": {"key": "k", "effect": "None"}} | selector
+    rule = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule", "metadata": {"name": "x"}, "spec": spec}
+    assert dumping.objects([rule], {"DeviceTaintRule": "resource.k8s.io/v1"}) == [rule]
+
+
 def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     topology = load(CONFIGURATION)
     found = Live(topology, with_random_names(live(topology), "x"))

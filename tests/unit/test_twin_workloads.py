@@ -416,6 +416,29 @@ def test_rules(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("version", "selector", "count"),
+    [
+        ("v1", {}, 0),
+        ("v1", {"deviceSelector": {}}, 1),
+        # Of a Kubernetes to which no selector is as good as an empty one.
+        ("v1beta2", {}, 1),
+    ],
+)
+def test_rules_without_a_selector(tmp_path: Path, version: str, selector: Object, count: int) -> None:
+    rule = {
+        "apiVersion": f"resource.k8s.io/{version}",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "all"},
+        "spec": {"taint": {"key": "acme.com/x", "effect": "NoSchedule"}} | selector,
+    }
+    found = twin(tmp_path, *NODES, rule)
+    assert len(found.configuration.get("deviceTaintRules", [])) == count
+    assert found.notes == (
+        [] if count else ["DeviceTaintRules without a deviceSelector taint no device and are left out"]
+    )
+
+
 def test_devices_that_their_driver_sorts_by_name(tmp_path: Path) -> None:
     entry = gpus("n-a", 12)
     entry["spec"]["devices"].sort(key=lambda device: str(device["name"]))
