@@ -405,6 +405,9 @@ REFUSED = [
     refused(cluster={"kubeFeatureGates": {"DynamicResourceAllocation": False}}),
     refused(cluster={"kubeFeatureGates": {"DRAListTypeAttributes": True}, "kubeVersion": "1.35.1"}),
     refused({"mig": "dynamic", "devices": [{"model": "example-gpu-partitionable"}]}, cluster={"kubeVersion": "1.36.3"}),
+    refused(cluster={"kubeVersion": "1.38.0", "resourceApi": "v1beta1"}),
+    refused({"attributes": {"build": {"version": f"1.0.{'9' * 19}"}}}, cluster={"kubeVersion": "1.38.0"}),
+    refused(request={"capacity": {f"c{number}": 1 for number in range(33)}}, cluster={"kubeVersion": "1.38.0"}),
 ]
 """For every message of the README's second table of messages, a stack that is refused with it."""
 
