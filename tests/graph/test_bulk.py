@@ -18,6 +18,11 @@ def stack(workloads: list[dict[str, Any]] | None = None, **pool: Any) -> Configu
     return {"kwok-dra:nodePools": [big], "kwok-dra:workloads": workloads or []}
 
 
+def requested(stack: Configuration) -> Recording:
+    """Preview the stack where no cluster answers: otherwise each of a thousand nodes would be one to be put right."""
+    return run(stack, preview=True, objects=None)
+
+
 def environment(recording: Recording, key: str) -> dict[str, str]:
     """Return the environment of a command."""
     found: dict[str, str] = recording.resources[key].inputs["environment"]
@@ -25,7 +30,7 @@ def environment(recording: Recording, key: str) -> dict[str, str]:
 
 
 def test_a_batch_for_each_thousand_nodes() -> None:
-    found = run(stack())
+    found = requested(stack())
     batches = [key for key, entry in found.resources.items() if entry.parent == "NodeBatches big"]
     assert batches == BATCHES
     assert not found.of_kind("Node", "ResourceSlice")
@@ -44,7 +49,7 @@ def test_a_batch_for_each_thousand_nodes() -> None:
 
 def test_the_inputs_of_a_batch_are_what_is_configured() -> None:
     """Neither names nor objects, and nothing of other batches: small, and the same as long as they are the same."""
-    found = environment(run(stack()), BATCHES[0])
+    found = environment(requested(stack()), BATCHES[0])
     assert len(found.pop("KWOK_DRA_CONTENT")) == 64
     assert found == {
         "KWOK_DRA_POOL": json.dumps({"name": "big", "gpu": "example-gpu"}),
@@ -55,17 +60,17 @@ def test_the_inputs_of_a_batch_are_what_is_configured() -> None:
         "KWOK_DRA_RESOURCE_API": "v1",
         "KUBECONFIG": KUBECONFIG,
     }
-    assert run(stack()).resources["NodeBatches big"].inputs["nodes"] == 1200
+    assert requested(stack()).resources["NodeBatches big"].inputs["nodes"] == 1200
 
 
 def test_growth_changes_the_last_batch_alone() -> None:
-    before, after = run(stack()), run(stack(nodes=1300))
+    before, after = requested(stack()), requested(stack(nodes=1300))
     assert environment(before, BATCHES[0]) == environment(after, BATCHES[0])
     assert environment(after, BATCHES[1]) == environment(before, BATCHES[1]) | {"KWOK_DRA_NODES": "1000-1299"}
 
 
 def test_workloads_come_after_all_batches() -> None:
-    found = run(stack([{"name": "job", "claims": CLAIMS}]))
+    found = requested(stack([{"name": "job", "claims": CLAIMS}]))
     assert set(BATCHES) <= found.resources["Deployment job"].dependencies
 
 
@@ -90,7 +95,7 @@ def test_bare_pods_in_batches() -> None:
         "after": ["first"],
     }
     pods |= {"expect": {"allocated": 1100}}
-    found = run(stack([{"name": "first", "claims": CLAIMS}, pods]), objects=[], preview=True)
+    found = requested(stack([{"name": "first", "claims": CLAIMS}, pods]))
     assert not found.of_kind("Pod")
     for key, numbers in zip(["Command job-batch-0", "Command job-batch-1"], ["0-999", "1000-1099"], strict=True):
         batch = found.resources[key]

@@ -138,19 +138,20 @@ def check(configuration: Configuration) -> None:
         return
     objects = rendered(topology)
     assert json.loads(json.dumps(objects)) == objects
-    assert list(yaml.safe_load_all(yaml.safe_dump_all(objects))) == objects
+    assert list(yaml.load_all(yaml.dump_all(objects, Dumper=yaml.CSafeDumper), Loader=yaml.CSafeLoader)) == objects
     check_documents(topology)
 
 
 def check_documents(topology: Topology) -> None:
     cluster = topology.cluster
-    options = yaml.safe_load(kwokctl_configuration(cluster))["options"]
+    options = yaml.load(kwokctl_configuration(cluster), Loader=yaml.CSafeLoader)["options"]
     assert options["kubeVersion"] == f"v{cluster.kube_version}"
     gates = dict(flag.split("=") for flag in options.get("kubeFeatureGates", "").split(",") if flag)
     assert gates == {f"kube:{gate}": str(on).lower() for gate, on in cluster.kube_feature_gates.items()}
     apis = dict(flag.split("=") for flag in options.get("kubeRuntimeConfig", "").split(",") if flag)
     assert apis == {api: str(on).lower() for api, on in cluster.kube_runtime_config.items()}
-    assert {stage["kind"] for stage in yaml.safe_load_all(stages_for(topology))} == {"Stage"}
+    stages = yaml.load_all(stages_for(topology), Loader=yaml.CSafeLoader)
+    assert {stage["kind"] for stage in stages} == {"Stage"}
 
 
 STACKS = [*stacks(), WRITTEN_OUT]
