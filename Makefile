@@ -14,6 +14,7 @@ unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
+PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 .PHONY: help up down preview status picture twin dump tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
 
@@ -50,8 +51,17 @@ tools-1.36: tools ## build the control plane of Kubernetes 1.36 too, for tests a
 	@.venv/bin/python toolchain/build.py cluster-1.36
 
 test: tools tools-1.36 venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
+	@echo "Part 1 of $(if $(ARGS),2,3): Go"
 	@$(GO) test -trimpath ./pulumi-resource-command/...
-	@.venv/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+ifdef ARGS
+	@echo "Part 2 of 2: what ARGS names"
+	@$(PYTEST) $(ARGS)
+else
+	@echo "Part 2 of 3: unit and graph tests"
+	@$(PYTEST) tests/unit tests/graph
+	@echo "Part 3 of 3: end-to-end tests"
+	@$(PYTEST) tests/e2e
+endif
 
 lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.kwokctl import one_at_a_time
 from tests import seed_page
-from tests.e2e.project import TOOLS
+from tests.e2e.project import PATIENCE_SECONDS, TOOLS
 from topology.configuration import DEFAULT_KUBERNETES_VERSION
 
 KUBERNETES = f"v{DEFAULT_KUBERNETES_VERSION}"
@@ -37,7 +37,7 @@ class Page:
             for block in seed_page.shell_blocks():
                 if "kubectl get" not in block:
                     self._run("bash", "-c", block)
-            self._run("kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", "120s")
+            self._run("kubectl", "rollout", "status", "deployment/fake-pod", "--timeout", f"{PATIENCE_SECONDS}s")
 
     def delete(self) -> None:
         """Delete the cluster; it is fine if there is none."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from components.kwokctl import one_at_a_time
 from tests.e2e.page import KUBERNETES
-from tests.e2e.project import TOOLS, kill, processes_of, wait_until
+from tests.e2e.project import PATIENCE_SECONDS, TOOLS, kill, processes_of, wait_until
 
 Object = dict[str, Any]
 
@@ -61,8 +62,9 @@ class RealCluster:
         document = self.folder / "kwokctl.yaml"
         document.write_text(yaml.safe_dump(CONFIGURATION))
         create = ("kwokctl", "--name", "real", "--config", str(document), "create", "cluster")
-        self.run(*create, "--kubeconfig", str(self.folder / "shared.yaml"), "--wait", "60s")
-        self.kubectl("wait", "--for", "create", "serviceaccount/default", "--timeout", "60s")
+        with one_at_a_time():  # another cluster that starts may get its ports
+            self.run(*create, "--kubeconfig", str(self.folder / "shared.yaml"), "--wait", f"{PATIENCE_SECONDS}s")
+        self.kubectl("wait", "--for", "create", "serviceaccount/default", "--timeout", f"{PATIENCE_SECONDS}s")
         self.kubectl("create", "serviceaccount", "fleet-owner", "--namespace", "kube-system")
         self.kubectl(
             *("create", "clusterrolebinding", "fleet-owner", "--clusterrole", "cluster-admin"),

@@ -42,30 +42,37 @@ def nothing_created(project: Project) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("edit", "key", "remedy"),
+    "mistakes",
     [
-        (pool(gpu="kwok-l5"), "nodePools[0].gpu", "did you mean 'kwok-l4'?"),
-        (pool(nodes=-1), "nodePools[0].nodes", "has to be at least 0, but is -1"),
-        (pool(nodes=10**9), "nodePools[0].nodes", "may be at most 5000"),
-        (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 4096"),
-        (pool(name="GPU_nodes"), "nodePools[0].name", "'GPU_nodes' is not a DNS label"),
-        (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
-        (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),
-        (pool(nodes="two"), "nodePools[0].nodes", "has to be a whole number, but is 'two'"),
-        (request(deviceClass="kwok.x-k8s"), "requests[0].deviceClass", "did you mean 'kwok.x-k8s.io'?"),
-        (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.38"),
-        (cluster(kubeVersion="1.35.0"), "cluster.kubeVersion", "the toolchain holds 1.36.3, 1.37.2"),
-        (cluster(name="no/name"), "cluster.name", "is not a DNS label"),
-        (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),
-        (top(nodePools=5), "nodePools", "array"),
+        [
+            (pool(gpu="kwok-l5"), "nodePools[0].gpu", "did you mean 'kwok-l4'?"),
+            (pool(nodes=-1), "nodePools[0].nodes", "has to be at least 0, but is -1"),
+            (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 4096"),
+            (pool(name="GPU_nodes"), "nodePools[0].name", "'GPU_nodes' is not a DNS label"),
+            (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),
+            (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.38"),
+            (cluster(name="no/name"), "cluster.name", "is not a DNS label"),
+            (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),
+        ],
+        [
+            (pool(nodes=10**9), "nodePools[0].nodes", "may be at most 5000"),
+            (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
+        ],
+        [(pool(nodes="two"), "nodePools[0].nodes", "has to be a whole number, but is 'two'")],
+        [(request(deviceClass="kwok.x-k8s"), "requests[0].deviceClass", "did you mean 'kwok.x-k8s.io'?")],
+        [(cluster(kubeVersion="1.35.0"), "cluster.kubeVersion", "the toolchain holds 1.36.3, 1.37.2")],
+        [(top(nodePools=5), "nodePools", "array")],
     ],
+    ids=len,
 )
-def test_configuration(project: Project, edit: Callable[[Config], None], key: str, remedy: str) -> None:
+def test_configuration(project: Project, mistakes: list[tuple[Callable[[Config], None], str, str]]) -> None:
+    """Each mistake has a line of its own."""
     with project.configuration() as config:
-        edit(config)
-    said = project.fails()
-    assert key in said
-    assert remedy in said
+        for edit, _, _ in mistakes:
+            edit(config)
+    lines = project.fails().splitlines()
+    for _, key, remedy in mistakes:
+        assert [line for line in lines if key in line and remedy in line]
     assert not (project.source / "pwned").exists()
 
 

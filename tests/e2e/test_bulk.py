@@ -18,9 +18,9 @@ STACK = "example-driver"
 CLASS = "gpu.example.com"
 SET_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 
-# 64 nodes: with taints, faults, MIG, several drivers, slices without owners, declared features and cliques.
+# 36 nodes: with taints, faults, MIG, several drivers, slices without owners, declared features and cliques.
 POOLS: list[Object] = [
-    {"name": "plain", "nodes": 40, "gpu": "h100", "gpusPerNode": 8, "nodesPerClique": 4},
+    {"name": "plain", "nodes": 12, "gpu": "h100", "gpusPerNode": 8, "nodesPerClique": 4},
     {
         "name": "broken",
         "nodes": 8,
@@ -78,11 +78,12 @@ def ready(project: Project) -> Callable[[], bool]:
     """Return a function that tells whether all nodes have said how they are, and the controllers have seen it."""
 
     def all_told() -> bool:
+        nodes = project.get("nodes")
         statuses = {
             node["metadata"]["name"]: {entry["type"]: entry["status"] for entry in node["status"].get("conditions", [])}
-            for node in project.get("nodes")
+            for node in nodes
         }
-        taints = [taint["key"] for node in project.get("nodes") for taint in node["spec"].get("taints", [])]
+        taints = [taint["key"] for node in nodes for taint in node["spec"].get("taints", [])]
         wanted = {name: "False" if name == "broken-3" else "True" for name in statuses}
         not_ready = [taint for taint in taints if taint.startswith("node.kubernetes.io/not-ready")]
         return {name: status.get("Ready") for name, status in statuses.items()} == wanted and len(not_ready) == 2
@@ -90,6 +91,7 @@ def ready(project: Project) -> Callable[[], bool]:
     return all_told
 
 
+@pytest.mark.apart
 def test_the_same_objects_and_answers_as_one_by_one(new_project: Callable[[str], Project]) -> None:
     found, outputs = {}, {}
     for provisioning in ("objects", "bulk"):
@@ -105,7 +107,7 @@ def test_the_same_objects_and_answers_as_one_by_one(new_project: Callable[[str],
         outputs[provisioning] = {key: project.outputs()[key] for key in ("pools", "drift", "leftovers", "summary")}
         project.up("--expect-no-changes")
         project.destroy()
-    assert len([key for key in found["bulk"] if key.startswith("Node ")]) == 63  # one is gone, as a fault says
+    assert len([key for key in found["bulk"] if key.startswith("Node ")]) == 35  # one is gone, as a fault says
     assert json.dumps(found["bulk"], sort_keys=True) == json.dumps(found["objects"], sort_keys=True)
     assert outputs["bulk"] == outputs["objects"]
 
@@ -311,6 +313,7 @@ def test_bare_pods(fleet: Project) -> None:
     fleet.destroy()
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_update_that_is_interrupted_is_completed_by_the_next(
     new_project: Callable[[str], Project], number: signal.Signals
@@ -333,6 +336,7 @@ def test_an_update_that_is_interrupted_is_completed_by_the_next(
     project.destroy()
 
 
+@pytest.mark.apart
 def test_more_than_one_batch(new_project: Callable[[str], Project]) -> None:
     """A claim on the last node; the second batch shrinks to nothing."""
     project = new_project(STACK)

@@ -3,6 +3,8 @@
 The tests of this file build on each other, in their order.
 """
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.e2e.project import Project
@@ -15,11 +17,18 @@ REMOVALS = "command:local:Command removals"
 TEMPLATE = "kubernetes:resource.k8s.io/v1:ResourceClaimTemplate single-gpu"
 
 
+@pytest.fixture(scope="module")
+def project(new_project: Callable[[], Project]) -> Project:
+    """Return a project whose stack is up."""
+    project = new_project()
+    project.up()
+    return project
+
+
 @pytest.fixture(autouse=True)
 def second_up_changes_nothing(project: Project) -> None:
-    """Begin each test with a stack that is up and settled."""
-    project.up()
-    project.run("pulumi", "up", "--yes", "--expect-no-changes")
+    """Begin each test with a stack that is settled: as the one before, which ended with an update, has left it."""
+    project.up("--expect-no-changes")
 
 
 def pods(project: Project) -> dict[str, str]:

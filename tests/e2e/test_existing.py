@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.project import Project, processes_of
+from tests.e2e.project import PATIENCE_SECONDS, Project, processes_of, wait_until
 from tests.e2e.real_cluster import Object, RealCluster
 
 Configuration = dict[str, Any]
@@ -59,7 +59,7 @@ def stack(kubeconfig: Path) -> Configuration:
     return {
         "cluster": {
             "existing": {"kubeconfig": str(kubeconfig), "context": "real", "allow": True},
-            "readyTimeoutSeconds": 30,
+            "readyTimeoutSeconds": PATIENCE_SECONDS,
         },
         "nodePools": [
             {"name": "few", "nodes": 2, "gpu": "t4", "gpusPerNode": 4},
@@ -111,8 +111,21 @@ def fill(cluster: RealCluster) -> None:
     for name in NODES:  # which a new node has until it is ready
         with suppress(AssertionError):
             cluster.kubectl("taint", "node", name, "node.kubernetes.io/not-ready-")
-    cluster.kubectl("wait", "pods", "--selector", "app=plain", "--for", "condition=PodScheduled", "--timeout", "60s")
-    cluster.kubectl("wait", "pod", "trainer", "--for", "condition=PodScheduled", "--timeout", "60s")
+    for pods in (("pods", "--selector", "app=plain"), ("pod", "trainer")):
+        scheduled = ("--for", "condition=PodScheduled", "--timeout", f"{PATIENCE_SECONDS}s")
+        cluster.kubectl("wait", *pods, *scheduled)
+    wait_until(lambda: all(map(is_settled, cluster.get("nodes,deployments,replicasets"))))
+
+
+def is_settled(entry: Object) -> bool:
+    """Tell whether the controllers have done all that they do with a new object."""
+    if entry["kind"] == "Node":
+        return "beta.kubernetes.io/os" in entry["metadata"]["labels"] and not entry["spec"].get("taints")
+    status = entry["status"]
+    return (status.get("observedGeneration"), status.get("replicas")) == (
+        entry["metadata"]["generation"],
+        entry["spec"]["replicas"],
+    )
 
 
 def node(name: str, labels: dict[str, str]) -> Object:
@@ -138,6 +151,7 @@ def deployment(name: str, replicas: int, cpu: str = "1") -> Object:
         "metadata": {"name": name, "namespace": "default"},
         "spec": {
             "replicas": replicas,
+            "progressDeadlineSeconds": 2**31 - 1,  # no pod is ever ready, and nothing is to come of that
             "selector": {"matchLabels": {"app": name}},
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
         },

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.project import Project, kill, session, wait_until
+from tests.e2e.project import PATIENCE_SECONDS, Project, kill, session, wait_until
+from topology.progress import is_refused
 
 STACK = "oversubscribed"
 NO_PLACE = "nodes are available: 2 cannot allocate all claims."
@@ -25,8 +26,8 @@ def project(new_project: Callable[..., Project]) -> Project:
     return new_project(STACK)
 
 
-def workload(name: str, replicas: int, *, seconds: int = 5, **more: Any) -> dict[str, Any]:
-    """Return a workload whose pods want a GPU each."""
+def workload(name: str, replicas: int, *, seconds: int = PATIENCE_SECONDS, **more: Any) -> dict[str, Any]:
+    """Return a workload whose pods want a GPU each, with a time limit that it only reaches if it has to."""
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
     return {"name": name, "replicas": replicas, "claims": claims, "readyTimeoutSeconds": seconds, **more}
 
@@ -48,6 +49,11 @@ def states(project: Project) -> Counter[tuple[str, str]]:
     return Counter((claim["workload"], claim["state"]) for claim in project.outputs()["claims"])
 
 
+def standing(project: Project) -> Counter[str]:
+    """Return how many pods are in which phase; those that the scheduler found no place for have one of their own."""
+    return Counter("refused" if is_refused(pod) else pod["status"]["phase"] for pod in project.get("pods"))
+
+
 def settles(project: Project, expected: dict[tuple[str, str], int]) -> None:
     """Check that an update succeeds, with these claims in the end, and that there is nothing more to do."""
     project.up()
@@ -57,8 +63,10 @@ def settles(project: Project, expected: dict[tuple[str, str], int]) -> None:
 
 def test_workloads_that_want_more_than_there_is_together(project: Project) -> None:
     """Each alone would have enough, so nothing is refused before the run."""
-    configure(project, workload("one", 3), workload("two", 2, expect={"allocated": 2}))
-    said = project.fails()
+    configure(project, workload("one", 3, seconds=5), workload("two", 2, seconds=5, expect={"allocated": 2}))
+    project.fails()
+    wait_until(lambda: standing(project) == {"Running": 4, "refused": 1})
+    said = project.fails()  # now that all has come as far as it can
     errors = diagnostics(said)
     (late,) = re.findall(r"workload (one|two): (\d) of (\d) pods run after 5 s", errors)
     assert int(late[1]) == int(late[2]) - 1
@@ -78,10 +86,10 @@ def test_more_nodes_repair_it(project: Project) -> None:
 
 
 def test_more_is_allocated_than_expected(project: Project) -> None:
-    configure(project, workload("one", 3, expect={"pending": 1}), workload("two", 2), nodes=3)
+    configure(project, workload("one", 3, seconds=2, expect={"pending": 1}), workload("two", 2), nodes=3)
     errors = diagnostics(project.fails())
     assert (
-        "error: workload one: 3 of 3 claims are allocated and 0 pending after 5 s, but it expects 2 allocated and "
+        "error: workload one: 3 of 3 claims are allocated and 0 pending after 2 s, but it expects 2 allocated and "
         "1 pending (kwok-dra:workloads expect, readyTimeoutSeconds)\n"
     ) in errors
     assert errors.count("workload ") == 1
@@ -93,16 +101,20 @@ def test_a_better_expectation_repairs_it(project: Project) -> None:
 
 
 def test_what_comes_after_an_expectation_that_does_not_hold(project: Project) -> None:
+    expected = {"allocated": 3, "pending": 1}
+    settled = {("one", "allocated,reserved"): 3, ("two", "allocated,reserved"): 3, ("two", "pending"): 1}
+    configure(project, workload("one", 3), workload("two", 4, after=["one"], expect=expected), nodes=3)
+    settles(project, settled)
     configure(
         project,
         workload("one", 3),
-        workload("two", 4, after=["one"]),
+        workload("two", 4, seconds=2, after=["one"]),
         workload("three", 1, after=["two"]),
         nodes=3,
     )
     errors = diagnostics(project.fails())
     assert "command:local:Command (two):\n" in errors
-    assert "    workload two: 3 of 4 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)\n" in errors
+    assert "    workload two: 3 of 4 pods run after 2 s (kwok-dra:workloads readyTimeoutSeconds)\n" in errors
     assert re.search(r"      pod two-[a-z0-9-]+: 0/3 nodes are available: 3 cannot allocate all claims\.\n", errors)
     assert "what comes after it is not made\n" in errors
     assert errors.count("workload ") == errors.count("cannot allocate") == 1
@@ -139,18 +151,18 @@ def test_an_update_that_is_interrupted_while_it_waits(project: Project) -> None:
 
 def test_what_goes_leaves_its_devices_to_others_in_the_same_update(project: Project) -> None:
     """Pulumi itself deletes when everything has been waited for."""
-    configure(project, workload("one", 8, seconds=60), nodes=4)
+    configure(project, workload("one", 8), nodes=4)
     settles(project, {("one", "allocated,reserved"): 8})
-    configure(project, workload("one", 8, seconds=60, kind="Pod"), nodes=4)
+    configure(project, workload("one", 8, kind="Pod"), nodes=4)
     settles(project, {("one", "allocated,reserved"): 8})
-    configure(project, workload("one", 7, seconds=60, kind="Pod"), workload("two", 1, seconds=60), nodes=4)
+    configure(project, workload("one", 7, kind="Pod"), workload("two", 1), nodes=4)
     settles(project, {("one", "allocated,reserved"): 7, ("two", "allocated,reserved"): 1})
 
 
 def test_nodes_that_go_are_drained_first(project: Project) -> None:
-    configure(project, workload("one", 4, seconds=60), nodes=4)
+    configure(project, workload("one", 4), nodes=4)
     settles(project, {("one", "allocated,reserved"): 4})
-    configure(project, workload("one", 4, seconds=60), nodes=2)
+    configure(project, workload("one", 4), nodes=2)
     settles(project, {("one", "allocated,reserved"): 4})
     assert {claim["node"] for claim in project.outputs()["claims"]} == {"gpu-0", "gpu-1"}
 
@@ -158,10 +170,10 @@ def test_nodes_that_go_are_drained_first(project: Project) -> None:
 def test_pods_for_which_nodes_have_no_cpu(project: Project) -> None:
     """There are devices enough; the claims of the third pod wait with it."""
     containers = [{"name": "main", "claims": [{"name": "gpu"}], "resources": {"cpu": 60, "memory": "200Gi"}}]
-    configure(project, workload("one", 3, seconds=60, containers=containers))
+    configure(project, workload("one", 3, containers=containers))
     assert "is 3, but gpu can hold at most 2 such pods: ask for fewer" in project.fails()
     expected = {"allocated": 2, "pending": 1}
-    configure(project, workload("one", 3, seconds=60, containers=containers, expect=expected))
+    configure(project, workload("one", 3, containers=containers, expect=expected))
     settles(project, {("one", "allocated,reserved"): 2, ("one", "pending"): 1})
     assert "Insufficient cpu" in project.run("pulumi", "stack", "output", "claims").stdout
     project.destroy()

@@ -279,15 +279,16 @@ def test_a_removed_entry_takes_its_objects_with_it(manifests: Project) -> None:
 def test_pods_that_wait_are_an_error_with_the_reason(manifests: Project) -> None:
     edit(manifests, "demo", "replicas: 3", "replicas: 5")
     with manifests.configuration("own") as config:
+        config["manifests"][0]["expect"] = {"pending": 1}
+    manifests.up()
+    assert [state for _, state in claims(manifests, "demo")].count("pending") == 1
+    manifests.up("--expect-no-changes")
+    with manifests.configuration("own") as config:
+        del config["manifests"][0]["expect"]
         config["manifests"][0]["readyTimeoutSeconds"] = 2
     said = manifests.fails()
     assert "workload demo: 7 of 8 pods run after 2 s (kwok-dra:manifests readyTimeoutSeconds)" in said
     assert "1 cannot allocate all claims" in said
-    with manifests.configuration("own") as config:
-        config["manifests"][0] |= {"expect": {"pending": 1}}
-    manifests.up()
-    assert [state for _, state in claims(manifests, "demo")].count("pending") == 1
-    manifests.up("--expect-no-changes")
 
 
 def test_other_controllers_and_an_older_version(manifests: Project) -> None:

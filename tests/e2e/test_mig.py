@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.project import Project, wait_until
+from tests.e2e.project import PATIENCE_SECONDS, Project, wait_until
 from topology.catalogue import built_in
 
 SEED = 1
@@ -192,7 +192,7 @@ def status(pod: dict[str, Any]) -> str:
 
 def decisions(fleet: Project) -> dict[str, bool]:
     """Wait until the scheduler has decided about every pod, and return what."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         pods = fleet.get("pods")
         decided = {pod["metadata"]["name"]: answer for pod in pods if (answer := decision(pod)) is not None}
@@ -200,7 +200,7 @@ def decisions(fleet: Project) -> dict[str, bool]:
             return decided
         undecided = [status(pod) for pod in pods if pod["metadata"]["name"] not in decided]
         assert time.monotonic() < deadline, f"the scheduler does not decide: {undecided}"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def devices(fleet: Project) -> dict[str, dict[str, str]]:

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.project import Project, kill, listening, processes_of, wait_until
+from components.kwokctl import one_at_a_time
+from tests.e2e.project import PATIENCE_SECONDS, Project, kill, listening, processes_of, wait_until
 from topology import processes
 
 STACKS = [f"stack-{number}" for number in range(10)]
 COMPONENTS = 5
+
+pytestmark = pytest.mark.apart
 
 
 def pulumi(project: Project, *arguments: str) -> Callable[[str], str]:
@@ -76,8 +79,9 @@ def foreign(new_project: Callable[[], Project]) -> Iterator[Project]:
         "KWOK_ETCD_BINARY": str(kubernetes / "etcd"),
         "KWOK_CONTROLLER_BINARY": str(tools / "bin" / "kwok"),
     }
-    flags = ("--name", "kwok-dra-dev", "--config", str(made), "--runtime", "binary", "--wait", "60s")
-    project.run("kwokctl", "create", "cluster", *flags, environment=binaries)
+    flags = ("--name", "kwok-dra-dev", "--config", str(made), "--runtime", "binary", "--wait", f"{PATIENCE_SECONDS}s")
+    with one_at_a_time():  # another cluster that starts may get its ports
+        project.run("kwokctl", "create", "cluster", *flags, environment=binaries)
     yield project
     project.run("kwokctl", "delete", "cluster", "--name", "kwok-dra-dev")
 

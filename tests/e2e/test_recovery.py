@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.e2e.project import Project, kill, listening, processes_of, wait_until
-from topology import processes
+from topology import ports, processes
+from topology.progress import is_refused
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 LEASE_SECONDS = 20
@@ -26,9 +27,11 @@ def test_more_claims_than_devices(project: Project) -> None:
     """Each workload alone would have enough."""
     with project.configuration() as config:
         claims = [config["workloads"][0]["claims"][0] | {"template": "second"}]
-        config["workloads"].append({"name": "late", "after": ["fake-pod"], "claims": claims, "readyTimeoutSeconds": 5})
+        config["workloads"].append({"name": "late", "after": ["fake-pod"], "claims": claims, "readyTimeoutSeconds": 2})
+    assert "workload late: 0 of 1 pods run after 2 s" in project.fails()
+    wait_until(lambda: any(map(is_refused, project.get("pods"))))
     said = project.fails()
-    assert "workload late: 0 of 1 pods run after 5 s" in said
+    assert "workload late: 0 of 1 pods run after 2 s" in said
     assert "cannot allocate all claims" in said
     assert "request gpu wants 1 of kwok.x-k8s.io, but no node has more than 0 free of 1 that match" in said
 
@@ -213,12 +216,12 @@ def test_a_damaged_stack_can_be_destroyed(damaged: Project, damage: Callable[[Pr
     assert list(damaged.clusters.iterdir()) == []
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_create(new_project: Callable[[], Project], number: signal.Signals) -> None:
     project = new_project()
-    with socket.socket() as free, project.configuration() as config:
-        free.bind(("127.0.0.1", 0))
-        config["cluster"]["kubeApiserverPort"] = free.getsockname()[1]
+    with project.configuration() as config:
+        config["cluster"]["kubeApiserverPort"] = ports.choose({})["kubeApiserverPort"]
     with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
         wait_until(lambda: len(project.pids()) > 0)
         kill(update.pid, number)

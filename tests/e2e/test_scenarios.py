@@ -1,11 +1,12 @@
 """Each scenario on the real control plane: as expected, as an independent reader finds it, nothing to do again, gone.
 
-The scenarios of one Kubernetes version share a project, one after the other.
+On the older Kubernetes each comes in the place of the one before: in the same cluster, as long as it needs no other.
 """
 
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +14,25 @@ import pytest
 from tests.e2e.project import SCENARIOS, Project, processes_of, wait_until
 from tests.e2e.reader import Object, Reader
 
-VERSIONS = ("1.37.2", "1.36.3")
-SINCE = {
-    "compatibility-groups": "1.37",
-    "derived-attributes": "1.37",
-    "list-attributes": "1.37",
-    "node-allocatable-resources": "1.37",
-    "optional-node-operations": "1.37",
+OLDER = "1.36.3"
+NEWER_ONLY = {
+    "compatibility-groups",
+    "derived-attributes",
+    "list-attributes",
+    "node-allocatable-resources",
+    "optional-node-operations",
 }
-"""The Kubernetes version that had the feature of a scenario first, where not all of `VERSIONS` have it."""
-CASES = [(version, scenario) for version in VERSIONS for scenario in SCENARIOS if version >= SINCE.get(scenario, "1")]
+"""The scenarios of features that the older Kubernetes does not have."""
+OWN_CLUSTER = {
+    "binding-conditions",
+    "device-taint-rules",
+    "manifests",
+    "pod-group",
+    "pod-group-claim",
+    "resource-pool-status",
+}
+"""Those with gates, APIs or stages of their own: they come last, as they replace the cluster."""
+ON_THE_OLDER = sorted({*SCENARIOS} - NEWER_ONLY, key=lambda scenario: (scenario in OWN_CLUSTER, scenario))
 KINDS = "pods,resourceclaims,resourceslices,nodes"
 
 
@@ -61,32 +71,46 @@ def devices(*claims: Object) -> list[str]:
     return sorted(device["device"] for claim in claims for device in claim["devices"])
 
 
-@pytest.fixture(scope="module")
-def versioned(new_project: Callable[[], Project], request: pytest.FixtureRequest) -> tuple[Project, str]:
-    """Return one project for all scenarios of a Kubernetes version."""
-    return new_project(), request.param
-
-
-@pytest.mark.parametrize(("versioned", "scenario"), CASES, indirect=["versioned"])
-def test_scenario(versioned: tuple[Project, str], scenario: str) -> None:
-    project, version = versioned
-    project.select(scenario)
+@pytest.mark.apart
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(new_project: Callable[[str], Project], scenario: str) -> None:
+    project = new_project(scenario)
     with project.configuration(scenario) as config:
-        config.setdefault("cluster", {})["kubeVersion"] = version
-    try:
-        check_warnings(project.up())
-        assert project.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{version}"
-        seen = Seen(project)
-        check_expectations(seen, [*config.get("workloads", []), *config.get("manifests", [])])
-        check_outputs(seen)
-        FACTS[scenario](seen)
-        project.up("--expect-no-changes")
-        assert Seen(project).claims == seen.claims
-    finally:
-        project.destroy()
+        pass
+    check(project, scenario, config)
+    project.destroy()
     assert project.resources() == []
     assert processes_of(project.clusters) == []
     assert list(project.clusters.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def older(new_project: Callable[[], Project]) -> Iterator[Project]:
+    """Return a project for all scenarios on the older Kubernetes, in which a stack waits for its configuration."""
+    project = new_project()
+    project.select("older")
+    yield project
+    project.destroy()
+
+
+@pytest.mark.parametrize("scenario", ON_THE_OLDER)
+def test_scenario_on_the_older_kubernetes(older: Project, scenario: str) -> None:
+    shutil.copy(older.source / f"Pulumi.{scenario}.yaml", older.source / "Pulumi.older.yaml")
+    with older.configuration("older") as config:
+        config["cluster"] = {"kubeVersion": OLDER}
+    check(older, scenario, config)
+    assert older.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{OLDER}"
+
+
+def check(project: Project, scenario: str, config: dict[str, Any]) -> None:
+    """Bring a scenario up, look at what became of it, and do so again with nothing to do."""
+    check_warnings(project.up())
+    seen = Seen(project)
+    check_expectations(seen, [*config.get("workloads", []), *config.get("manifests", [])])
+    check_outputs(seen)
+    FACTS[scenario](seen)
+    project.up("--expect-no-changes")
+    assert project.outputs()["claims"] == seen.claims
 
 
 def check_warnings(said: str) -> None:
@@ -440,8 +464,12 @@ def binding_conditions(seen: Seen) -> None:
     assert rule["spec"]["deviceSelector"] == {"driver": "gpu.example.com", "pool": "fabric-0", "device": "gpu-0"}
     assert rule["spec"]["taint"]["key"] == "kwok-dra/attach-failed"
     assert rule["metadata"]["labels"] == {"kwok-dra/attach-fails": "fabric"}
-    said = [event["message"] for event in seen.project.get("events") if event["reason"] == "FailedScheduling"]
-    assert [message for message in said if "device binding failed" in message and "AttachFailed" in message]
+    wait_until(lambda: any("device binding failed" in message and "AttachFailed" in message for message in said(seen)))
+
+
+def said(seen: Seen) -> list[str]:
+    """Return what the scheduler has said of pods; events come when they come."""
+    return [event["message"] for event in seen.project.get("events") if event["reason"] == "FailedScheduling"]
 
 
 def taints(*claims: Object) -> list[tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ ON_THE_OLDER_KUBERNETES = ("a100-mig", "dev", "mixed")
 KINDS = ("nodes", "deviceclasses", "resourceslices", "resourceclaimtemplates", "deployments")
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize(
     ("stack", "version"),
     [(stack, "1.37.2") for stack in STACKS] + [(stack, "1.36.3") for stack in ON_THE_OLDER_KUBERNETES],

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.project import Project, wait_until
+from tests.e2e.project import PATIENCE_SECONDS, Project, wait_until
 
 Manifest = dict[str, Any]
 Container = list[str] | dict[str, int]
@@ -755,7 +755,7 @@ def resources(uses: Container) -> Manifest:
 def wait_for_pods(cluster: Project, namespace: str, case: Case) -> None:
     """Wait until each pod is what the case says: it runs, or it is pending and the scheduler has said why."""
     wanted = {name: case.pending.get(name, "Running") for name in case.pods}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         pods = objects(cluster, "pods", namespace)
         found = {pod["metadata"]["name"]: state(pod) for pod in pods}

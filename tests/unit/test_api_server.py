@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
-    together = threading.Barrier(CONNECTIONS, timeout=20)
+    together = threading.Barrier(CONNECTIONS, timeout=600)
 
     def answer(self) -> None:
         if self.path == "/together":

@@ -26,7 +26,7 @@ from topology.nodes import node
 from topology.slices import resource_slices
 
 SVG = "{http://www.w3.org/2000/svg}"
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_daemons_and_what_they_started_do_not_count() -> None:
 
 
 def test_the_peak_is_of_all_processes_together() -> None:
-    one = [sys.executable, "-c", "import time; held = bytearray(100_000_000); print(flush=True); time.sleep(60)"]
+    one = [sys.executable, "-c", "import time; held = bytearray(100_000_000); print(flush=True); time.sleep(3600)"]
     with PeakMemory() as memory:
         started = [subprocess.Popen(one, stdout=subprocess.PIPE) for _ in range(2)]
         wait_until(lambda: memory.peak > 200_000_000)

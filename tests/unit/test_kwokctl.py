@@ -51,7 +51,7 @@ def note(pid, file="processes"):
         print(pid, file=pids)
 
 def start(component, ended=False):
-    command = [str(cluster / "bin" / component), "-SEc", "import time; time.sleep(60)"]
+    command = [str(cluster / "bin" / component), "-SEc", "import time; time.sleep(3600)"]
     process = subprocess.Popen(command, executable=sys.executable, start_new_session=True)
     note(process.pid)
     if ended:
@@ -104,13 +104,13 @@ if scenario.startswith("dies"):
     errors = ["E1 cannot listen", "I2 fine", "F1 giving up"] if scenario == "dies" else []
     (cluster / "logs" / "kube-apiserver.log").write_text("\\n".join(["I1 fine", *errors, "goroutine 1:"]))
     start("kube-apiserver", ended=True)
-    time.sleep(60)
+    time.sleep(3600)
 (cluster / "kubeconfig.yaml").write_text("certificates of " + cluster.name)
 (cluster / "kubeconfig.yaml").chmod(0o644)
 shared.write_text((shared.read_text() if shared.exists() else "contexts:") + f" name: kwok-{{cluster.name}}")
 if scenario == "hangs":
     (record / "hanging").touch()
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 KUBECTL = """#!/bin/sh
@@ -147,7 +147,7 @@ class Machine:
             "KWOK_DRA_STAGES": "kind: Stage\n",
             "KWOK_DRA_KUBE_VERSION": "1.37.2",
             "KWOK_DRA_APISERVER_PORT": "",
-            "KWOK_DRA_READY_TIMEOUT": "30",
+            "KWOK_DRA_READY_TIMEOUT": "600",
         }
 
     def add_program(self, name: str, text: str) -> None:
@@ -167,7 +167,7 @@ class Machine:
         """Run the script."""
         process = self.start(verb, scenario, **variables)
         try:
-            stdout, stderr = process.communicate(timeout=30)
+            stdout, stderr = process.communicate(timeout=600)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -245,7 +245,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture
 def other_process() -> Iterator[subprocess.Popen[bytes]]:
     """Return a process that has nothing to do with a cluster, unless its command line says so."""
-    process = subprocess.Popen(["sleep", "60"])
+    process = subprocess.Popen(["sleep", "3600"])
     yield process
     process.kill()
     process.wait()
@@ -421,13 +421,13 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("scenario", "timeout", "message"),
     [
-        ("fails at once", "30", "kwokctl could not create cluster dev:\n  kwokctl says a lot\n  no such runtime"),
-        ("fails", "30", "kwokctl could not create cluster dev:\n  line 4\n  line 5\n  line 6\n  line 7\n  line 8"),
-        ("dies", "30", f"{ENDED}\n  E1 cannot listen\n  F1 giving up\n{CHECK}"),
-        ("dies without a word", "30", f"{ENDED}\n  I1 fine\n  goroutine 1:\n{CHECK}"),
+        ("fails at once", "600", "kwokctl could not create cluster dev:\n  kwokctl says a lot\n  no such runtime"),
+        ("fails", "600", "kwokctl could not create cluster dev:\n  line 4\n  line 5\n  line 6\n  line 7\n  line 8"),
+        ("dies", "600", f"{ENDED}\n  E1 cannot listen\n  F1 giving up\n{CHECK}"),
+        ("dies without a word", "600", f"{ENDED}\n  I1 fine\n  goroutine 1:\n{CHECK}"),
         ("hangs", "1", f"{NOT_READY} (now 1)"),
         ("never ready", "1", f"{NOT_READY} (now 1)"),
-        ("unreadable", "30", "the kubeconfig of cluster dev cannot be read:\n"),
+        ("unreadable", "600", "the kubeconfig of cluster dev cannot be read:\n"),
     ],
 )
 def test_a_failed_create_says_why_and_leaves_nothing(
@@ -720,7 +720,7 @@ def test_the_port_is_free_again_when_a_leftover_is_removed(machine: Machine, not
     """The kube-apiserver of an interrupted create may hold the very port that is wanted, and have no pid file yet."""
     machine.leave_behind()
     listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
-    command = [str(machine.cluster / "bin" / "kube-apiserver"), "-SEc", f"{listen}; time.sleep(60)"]
+    command = [str(machine.cluster / "bin" / "kube-apiserver"), "-SEc", f"{listen}; time.sleep(3600)"]
     with subprocess.Popen(command, executable=sys.executable, stdout=subprocess.PIPE, text=True) as left:
         assert left.stdout
         port = left.stdout.readline().strip()
@@ -768,7 +768,7 @@ def test_an_unreadable_previous_output(machine: Machine) -> None:
 
 def test_a_process_of_a_cluster_with_a_longer_name(machine: Machine) -> None:
     machine.create()
-    command = [f"{machine.cluster}2/bin/etcd", "-SEc", "import time; time.sleep(60)"]
+    command = [f"{machine.cluster}2/bin/etcd", "-SEc", "import time; time.sleep(3600)"]
     with subprocess.Popen(command, executable=sys.executable) as other:
         (machine.cluster / "pids" / "kwok-controller.pid").write_text(str(other.pid))
         machine.run("delete")
@@ -779,7 +779,7 @@ def test_a_process_of_a_cluster_with_a_longer_name(machine: Machine) -> None:
 
 def wait_for(file: Path) -> None:
     """Wait until a file is there."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

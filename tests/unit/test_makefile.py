@@ -168,3 +168,31 @@ def test_what_a_twin_is_made_of_is_no_piece_of_shell(checkout: Path) -> None:
     done = make(checkout, "twin", "FROM=$(touch x) a.json", "STACK=ours", "KEEP_NAMES=1")
     assert done.stdout == "$(touch x) a.json|ours|1|-m twin --stack ours read\n"
     assert not (checkout / "x").exists()
+
+
+GO, FAST, SLOW = "Part 1 of 3: Go", "Part 2 of 3: unit and graph tests", "Part 3 of 3: end-to-end tests"
+
+
+@pytest.mark.parametrize(
+    ("failing", "arguments", "said"),
+    [
+        ("", [], [GO, "<>", FAST, "<tests/unit><tests/graph>", SLOW, "<tests/e2e>"]),
+        ("bin/go", [], [GO]),
+        ("tests/unit", [], [GO, "<>", FAST]),
+        ("", ["ARGS=-k 'a and b'"], ["Part 1 of 2: Go", "<>", "Part 2 of 2: what ARGS names", "<-k><a and b>"]),
+    ],
+)
+def test_the_tests_run_in_parts_until_one_fails(
+    checkout: Path, tmp_path: Path, failing: str, arguments: list[str], said: list[str]
+) -> None:
+    """What takes a minute comes before what takes a quarter of an hour."""
+    install(checkout)
+    (checkout / "requirements-dev.txt").write_text("")
+    (checkout / ".venv/installed-dev").write_text("")
+    fails = f'case "$0 $*" in *{failing}*) exit 1 ;; esac' if failing else ":"
+    add_program(tmp_path / "bin/go", f"{fails}; echo '<>'")
+    tell = "shift 6; printf '<%s>' \"$@\"; echo"
+    add_program(checkout / ".venv/bin/python", f'test "$1 $2" = "-m pytest" || exit 0; {fails}; {tell}')
+    done = make(checkout, "test", *arguments, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert done.stdout.splitlines() == said
+    assert (done.returncode != 0) is bool(failing)

@@ -32,7 +32,7 @@ def pods(*phases: str) -> str:
     return json.dumps({"items": items})
 
 
-def expected(count: int = 1, seconds: float = 60, workload: str = "job") -> list[Any]:
+def expected(count: int = 1, seconds: float = 600, workload: str = "job") -> list[Any]:
     """Return what is expected of so many bare pods, as the environment has it."""
     return ["workloads", workload, [["Pod", "", str(place)] for place in range(count)], count, 0, seconds, count]
 
@@ -42,9 +42,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
     """Return a function that waits in a cluster with answers to its readings, the last one again and again.
 
     As a program it waits for what is `expected`; given the kinds that are `wanted`, as what reads the status. It
-    returns which kinds were read.
+    returns which kinds were read. Time passes only while it reads and sleeps.
     """
-    monkeypatch.setattr(waiting, "FEWEST_SECONDS_BETWEEN_READS", 0)
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
 
     def run(
         answers: list[str],
@@ -59,6 +65,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
 
         def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
             asked.append(tuple(kinds))
+            sleep(0.01)
             answer = left.pop(0) if len(left) > 1 else left[0]
             return None if answer == DOWN else json.loads(answer)["items"]
 
