@@ -14,7 +14,7 @@ unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
-PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist loadgroup
+PYTEST := .venv/bin/python -m pytest --numprocesses auto
 
 .PHONY: help up down preview status picture twin dump tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
 

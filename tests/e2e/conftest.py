@@ -8,29 +8,6 @@ import pytest
 from tests.e2e.page import KUBERNETES
 from tests.e2e.project import TOOLS, Project
 
-LONGEST_FIRST = (
-    *("interruptions", "twin", "recovery", "changes", "churn", "scenarios", "bulk", "long_life", "expectations"),
-    *("existing", "faults", "mig", "vendor_manifests"),
-)
-"""The files that take longest: so that no worker has one of them when all others are done."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together and in order, but for those that are `apart`; these come last."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("apart"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=_place)
-
-
-def _place(item: pytest.Item) -> tuple[bool, bool, int]:
-    """Return what the order of tests is by: those without a cluster come first."""
-    name = item.path.stem.removeprefix("test_")
-    place = LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
-    ours = item.path.parent == Path(__file__).parent
-    return ours, ours and item.get_closest_marker("apart") is not None, place if ours else 0
-
 
 @pytest.fixture(scope="session", autouse=True)
 def toolchain() -> None:

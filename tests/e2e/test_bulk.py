@@ -91,7 +91,6 @@ def ready(project: Project) -> Callable[[], bool]:
     return all_told
 
 
-@pytest.mark.apart
 def test_the_same_objects_and_answers_as_one_by_one(new_project: Callable[[str], Project]) -> None:
     found, outputs = {}, {}
     for provisioning in ("objects", "bulk"):
@@ -313,7 +312,6 @@ def test_bare_pods(fleet: Project) -> None:
     fleet.destroy()
 
 
-@pytest.mark.apart
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_update_that_is_interrupted_is_completed_by_the_next(
     new_project: Callable[[str], Project], number: signal.Signals
@@ -336,7 +334,6 @@ def test_an_update_that_is_interrupted_is_completed_by_the_next(
     project.destroy()
 
 
-@pytest.mark.apart
 def test_more_than_one_batch(new_project: Callable[[str], Project]) -> None:
     """A claim on the last node; the second batch shrinks to nothing."""
     project = new_project(STACK)

@@ -16,8 +16,6 @@ from topology import processes
 STACKS = [f"stack-{number}" for number in range(10)]
 COMPONENTS = 5
 
-pytestmark = pytest.mark.apart
-
 
 def pulumi(project: Project, *arguments: str) -> Callable[[str], str]:
     """Return a function that runs `pulumi` on a stack and returns what it printed."""

@@ -216,7 +216,6 @@ def test_a_damaged_stack_can_be_destroyed(damaged: Project, damage: Callable[[Pr
     assert list(damaged.clusters.iterdir()) == []
 
 
-@pytest.mark.apart
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_create(new_project: Callable[[], Project], number: signal.Signals) -> None:
     project = new_project()

@@ -71,7 +71,6 @@ def devices(*claims: Object) -> list[str]:
     return sorted(device["device"] for claim in claims for device in claim["devices"])
 
 
-@pytest.mark.apart
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(new_project: Callable[[str], Project], scenario: str) -> None:
     project = new_project(scenario)

@@ -8,11 +8,10 @@ import pytest
 
 from tests.e2e.project import STACKS, Project, processes_of
 
-ON_THE_OLDER_KUBERNETES = ("a100-mig", "dev", "mixed")
+ON_THE_OLDER_KUBERNETES = ("a100-mig", "dev")
 KINDS = ("nodes", "deviceclasses", "resourceslices", "resourceclaimtemplates", "deployments")
 
 
-@pytest.mark.apart
 @pytest.mark.parametrize(
     ("stack", "version"),
     [(stack, "1.37.2") for stack in STACKS] + [(stack, "1.36.3") for stack in ON_THE_OLDER_KUBERNETES],

@@ -191,7 +191,7 @@ def test_the_tests_run_in_parts_until_one_fails(
     (checkout / ".venv/installed-dev").write_text("")
     fails = f'case "$0 $*" in *{failing}*) exit 1 ;; esac' if failing else ":"
     add_program(tmp_path / "bin/go", f"{fails}; echo '<>'")
-    tell = "shift 6; printf '<%s>' \"$@\"; echo"
+    tell = "shift 4; printf '<%s>' \"$@\"; echo"
     add_program(checkout / ".venv/bin/python", f'test "$1 $2" = "-m pytest" || exit 0; {fails}; {tell}')
     done = make(checkout, "test", *arguments, PATH=f"{tmp_path / 'bin'}:/usr/bin:/bin")
     assert done.stdout.splitlines() == said
