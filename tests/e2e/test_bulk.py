@@ -6,11 +6,13 @@ The tests of `fleet` build on each other, in their order.
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.project import Project, kill, session, wait_until
+from topology.api_server import NODES, ApiServer
 
 Object = dict[str, Any]
 
@@ -320,11 +322,13 @@ def test_an_update_that_is_interrupted_is_completed_by_the_next(
     configure(project)
     project.up()
     configure(project, pool(600))
+    api = ApiServer(Path(project.outputs()["kubeconfigPath"]))
     with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
-        wait_until(lambda: len(names(project, "nodes")) > 50)
+        wait_until(lambda: len(api.get(f"{NODES}?limit=51").checked().object["items"]) > 50)
         kill(update.pid, number)
         update.wait()
         wait_until(lambda: number == signal.SIGKILL or session(update.pid) == [])
+    api.close()
     assert 50 < len(names(project, "nodes")) < 600
     project.run("pulumi", "cancel", "--yes", check=False)
     project.up()

@@ -110,6 +110,10 @@ class History:
             kill(process.pid)
             process.wait()
 
+    def reaches(self, version: int) -> bool:
+        """Tell whether nothing is missing until some version of the store, neither of pods nor of claims."""
+        return all(any(event.version > version for event in _events(file.read_text())) for file in self.files)
+
     def events(self) -> list[Event]:
         """Return what has happened until now, in order."""
         events = [event for file in self.files for event in _events(file.read_text())]
@@ -142,6 +146,13 @@ def version(project: Project) -> int:
     return int(project.kubectl("get", "--raw", "/api/v1/pods?limit=1")["metadata"]["resourceVersion"])
 
 
+def mark(project: Project, kind: str) -> bool:
+    """Change one object, of which a watch tells when it has told of all before; False if it is just gone."""
+    lasting = [entry for entry in project.get(kind) if "deletionTimestamp" not in entry["metadata"]]
+    command = ("kubectl", "annotate", kind, lasting[-1]["metadata"]["name"], "marked=yes")
+    return project.run(*command, check=False).returncode == 0
+
+
 @contextmanager
 def deletions(project: Project, batches: int) -> Iterator[threading.Thread]:
     """Delete pods in batches meanwhile, of all workloads and some without mercy."""
@@ -168,7 +179,9 @@ def test_each_reading_is_how_it_was_at_one_moment(project: Project, topology: To
                 objects = read()
                 found = Reading(begin, version(project), details(topology, objects).claims, report(topology, objects))
                 readings.append(found)
-        wait_until(lambda: history.events()[-1].version >= readings[-1].end or not thread.is_alive())
+        for kind in ("pods", "resourceclaims"):
+            wait_until(lambda kind=kind: mark(project, kind))  # type: ignore[misc]
+        wait_until(lambda: history.reaches(readings[-1].end))
         events = history.events()
     finally:
         history.close()
