@@ -39,6 +39,7 @@ def test_ten_stacks_of_one_checkout_at_once(new_project: Callable[[], Project]) 
     for number, stack in enumerate(STACKS):
         configuration = yaml.safe_load((project.source / "Pulumi.dev.yaml").read_text())
         configuration["config"]["kwok-dra:nodePools"][0] |= {"name": f"{stack}-node", "nodes": number + 1}
+        configuration["config"]["kwok-dra:workloads"][0]["readyTimeoutSeconds"] = PATIENCE_SECONDS
         (project.source / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(configuration))
         project.run("pulumi", "stack", "init", stack)
     for stack, said in zip(STACKS, at_once(pulumi(project, "up", "--yes", "--skip-preview")), strict=True):

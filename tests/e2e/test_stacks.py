@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.project import STACKS, Project, processes_of
+from tests.e2e.project import PATIENCE_SECONDS, STACKS, Project, processes_of
 
 ON_THE_OLDER_KUBERNETES = ("a100-mig", "dev")
 KINDS = ("nodes", "deviceclasses", "resourceslices", "resourceclaimtemplates", "deployments")
@@ -20,6 +20,8 @@ def test_stack(new_project: Callable[[str], Project], stack: str, version: str) 
     project = new_project(stack)
     with project.configuration(stack) as config:
         config.setdefault("cluster", {})["kubeVersion"] = version
+        for workload in config["workloads"]:
+            workload["readyTimeoutSeconds"] = PATIENCE_SECONDS
     said = project.up()
     assert "warning" not in said
     assert project.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{version}"
