@@ -16,7 +16,7 @@ ACTIVATE := . toolchain/activate
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
 PYTEST := .venv/bin/python -m pytest --numprocesses auto
 
-.PHONY: help up down preview status picture twin dump tools tools-1.36 test lint audit lock bench clean venv venv-dev stack
+.PHONY: help up down preview status picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -62,6 +62,9 @@ else
 	@echo "Part 3 of 3: end-to-end tests"
 	@$(PYTEST) tests/e2e
 endif
+
+soak: tools venv-dev ## kill stacks for hours, and go on where it was stopped: KILLS=1000 SEED=1 CYCLES=100 TWINS=all JOBS=2 MINUTES=
+	@.venv/bin/python -m tests.soak
 
 lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check

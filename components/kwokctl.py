@@ -230,12 +230,14 @@ class _Cluster:
         self.kubeconfig = kubeconfig(folder, name)
         self.shared = shared_kubeconfig(folder)
         self.marker = self.folder / "kwok-dra.json"
+        self.removal = folder / f"{name}.removing.json"
 
     def claim_name(self, new_id: str) -> None:
         """Make the cluster's folder, or raise if somebody else's cluster has it.
 
         What an interrupted create of the same stack left behind is removed: a cluster that Pulumi never got to know of.
         """
+        self._forget_unclaimed()
         if self.folder.exists():
             left = self.note()
             mine = (left.get("owner"), left.get("project")) == (self.owner, str(PROJECT))
@@ -257,15 +259,32 @@ class _Cluster:
         self.folder.mkdir(mode=0o700, parents=True)
         self.mark(state="creating", owner=self.owner, project=str(PROJECT), id=new_id)
 
+    def _forget_unclaimed(self) -> None:
+        """Remove the empty folder of a create that was killed before it could note whose it is."""
+        self.marker.with_suffix(".new").unlink(missing_ok=True)
+        with suppress(OSError):  # there is none, or it is not empty
+            self.folder.rmdir()
+
     def note(self) -> dict[str, Any]:
-        """Return what is noted about the cluster in its folder; empty if this script did not make it."""
-        return _parse(self.marker.read_text()) if self.marker.exists() else {}
+        """Return what is noted about the cluster in its folder; empty if this script did not make it.
+
+        Of one that is half removed, the note is beside its folder.
+        """
+        file = self.removal if self._is_half_removed() else self.marker
+        return _parse(file.read_text()) if file.exists() else {}
+
+    def _is_half_removed(self) -> bool:
+        """Tell whether a removal was killed, and nobody has made another cluster of this name since."""
+        document = self.folder / "kwok.yaml"
+        return (
+            not self.marker.exists()
+            and self.removal.exists()
+            and not (document.exists() and document.stat().st_mtime > self.removal.stat().st_mtime)
+        )
 
     def mark(self, **values: object) -> None:
         """Note whose cluster this is, how far it is and which kwokctl is at work on it; never half a note."""
-        new = self.marker.with_suffix(".new")
-        new.write_text(json.dumps({**self.note(), **values}))
-        new.replace(self.marker)
+        _write_whole(self.marker, json.dumps({**self.note(), **values}))
 
     def start(self, configuration: str, stages: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
@@ -318,8 +337,7 @@ class _Cluster:
     def repair(self, kubeconfig: str, deadline: float) -> None:
         """Put the kubeconfig back if it is gone, start the components that have ended and wait until all is ready."""
         if not self.kubeconfig.exists():
-            self.kubeconfig.touch(mode=0o600)
-            self.kubeconfig.write_text(kubeconfig)
+            _write_whole(self.kubeconfig, kubeconfig)
         pids = self._components()
         strays = {f"process {pid}": pid for pid in set(self._strays()).difference(pids.values())}
         for pid in strays.values():
@@ -376,7 +394,13 @@ class _Cluster:
         print(json.dumps({"id": self.note().get("id"), "kubeconfig": viewed.stdout, **paths}))
 
     def remove(self) -> None:
-        """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves."""
+        """Delete the cluster, wait until its processes have ended and remove what kwokctl leaves.
+
+        kwokctl removes the files in any order, so that it is noted beside them first whose they are.
+        """
+        if self.marker.exists():
+            self.mark(state="removing")
+            _write_whole(self.removal, self.marker.read_text())
         pids = self._components()
         with one_at_a_time():
             if (self.folder / "kwok.yaml").exists():
@@ -388,12 +412,20 @@ class _Cluster:
             pids[f"process {pid}"] = pid
         self._wait_for_end(pids)
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.removal.unlink(missing_ok=True)
 
     def _forget_if_last(self) -> None:
         """Remove what clusters share, if there is no other."""
         if self.shared.exists() and "contexts: null" in self.shared.read_text():
             self.shared.unlink()
             shutil.rmtree(self.workdir / "kubectl-cache", ignore_errors=True)
+
+    def _restore_shared(self) -> None:
+        """Write the kubeconfig that clusters share anew if a kwokctl was killed when it had emptied it to write it."""
+        if self.shared.exists() and not self.shared.stat().st_size:
+            files = map(str, self.workdir.glob("clusters/*/kubeconfig.yaml"))
+            viewed = self._kubectl("config", "view", "--raw", "--flatten", kubeconfig=":".join(sorted(files)))
+            _write_whole(self.shared, viewed.stdout)
 
     @contextmanager
     def _kwokctl(
@@ -402,6 +434,7 @@ class _Cluster:
         """Run kwokctl; at the end of the block it has ended, or is ended, and a failure raises its last words."""
         # That of a kwokctl that was killed: with it there, the kubeconfig cannot be written any more.
         self.shared.with_name(f"{self.shared.name}.lock").unlink(missing_ok=True)
+        self._restore_shared()
         command = ["kwokctl", "--name", self.name, verb, "cluster", *flags]
         # What the user set, such as KWOK_KUBE_APISERVER_BINARY, goes before what we know.
         variables = {**(environment or {}), **os.environ, "KWOK_WORKDIR": str(self.workdir)}
@@ -417,8 +450,8 @@ class _Cluster:
                 log.seek(0)
                 raise ClusterError(f"kwokctl could not {verb} cluster {self.name}:\n{_tail(log.read())}")
 
-    def _kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **kubectl_environment(self.workdir, self.kubeconfig)}
+    def _kubectl(self, *arguments: str, kubeconfig: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **kubectl_environment(self.workdir, Path(kubeconfig or self.kubeconfig))}
         return subprocess.run(["kubectl", *arguments], env=environment, capture_output=True, text=True)
 
     def _pids(self) -> dict[str, int]:
@@ -532,9 +565,17 @@ def _parse(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file that only we can read; whoever is killed meanwhile leaves all of it, or the one before."""
+    new = file.with_suffix(".new")
+    with open(new, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+        opened.write(text)
+    new.replace(file)
+
+
 def _is_interrupted(note: dict[str, Any]) -> bool:
-    """Tell whether a create did not come to its end, or the update that ran it did not."""
-    return note.get("state") == "creating" or ("id" in note and not note.get("known"))
+    """Tell whether a create or a removal did not come to its end, or the update that ran the create did not."""
+    return note.get("state") in ("creating", "removing") or ("id" in note and not note.get("known"))
 
 
 def _end_kwokctl(pid: int | None) -> None:

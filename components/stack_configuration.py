@@ -4,7 +4,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from topology.configuration import Topology
-from topology.stack import raw_configuration
+from topology.stack import raw_configuration, unconfigured
 from topology.validation import ConfigurationError, load
 
 
@@ -14,9 +14,12 @@ def load_topology() -> Topology:
     `pulumi.Config` can only look keys up, and unknown ones matter.
 
     Raises:
-        pulumi.RunError: the configuration is not valid; the message lists every problem.
+        pulumi.RunError: the configuration is not valid, or not there; the message lists every problem.
     """
+    stack = (get_config_env() | CONFIG.get(), pulumi.get_project(), pulumi.get_stack())
+    if message := unconfigured(*stack):
+        raise pulumi.RunError(message)
     try:
-        return load(raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), pulumi.get_stack()))
+        return load(raw_configuration(*stack))
     except ConfigurationError as error:
         raise pulumi.RunError(str(error)) from None

@@ -122,13 +122,13 @@ class Project:
         return done
 
     @contextmanager
-    def started(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, *command: str, environment: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
         """Start a command in a session of its own; what it prints goes to `log`, and in the end no process is left."""
         with self.log.open("w") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self.source,
-                env=self.environment,
+                env={**self.environment, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -59,10 +59,15 @@ def test_an_invalid_configuration_registers_nothing() -> None:
     assert recording.outputs == {"Stack kwok-dra-dev": {}}
 
 
-@pytest.mark.parametrize("configuration", [{}, {"kwok-dra:cluster": {}}])
-def test_a_cluster_is_named_after_the_stack(configuration: dict[str, object]) -> None:
+def test_a_cluster_is_named_after_the_stack() -> None:
     """And nothing else has to be configured."""
+    configuration = {"kwok-dra:cluster": {"readyTimeoutSeconds": 60}}
     assert run(configuration).outputs["Stack kwok-dra-dev"]["clusterName"] == "kwok-dra-dev"
+
+
+@pytest.mark.parametrize("configuration", [{}, {"kwok-dra:cluster": {}, "kwok-dra:nodePools": []}])
+def test_an_emptied_stack_file_empties_no_stack(configuration: dict[str, object]) -> None:
+    assert "bring it back with `git checkout Pulumi.dev.yaml`" in failure(configuration)
 
 
 @pytest.mark.parametrize("missing", [["kwokctl"], ["kubectl"], ["kwokctl", "kubectl"]])

@@ -190,13 +190,18 @@ def test_unbuilt_tools_are_one_line(shell: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_what_a_kill_can_leave_empty_is_removed(shell: str, checkout: Path) -> None:
-    """A sidecar of the local backend goes, whole or torn; the state itself is not touched."""
+    """A sidecar of the local backend goes, whole or torn, and an empty lock; the state itself is not touched."""
     stacks = checkout / ".state/.pulumi/stacks/kwok-dra"
     stacks.mkdir(parents=True)
     for name, content in {"dev.json": "{}", "dev.json.attrs": "", "dev.json.bak.attrs": "{}"}.items():
         (stacks / name).write_text(content)
+    locks = checkout / ".state/.pulumi/locks/organization/kwok-dra/dev"
+    locks.mkdir(parents=True)
+    for name, content in {"1.json.18ec.tmp": "", "2.json": "{}", "3.json.18ed.tmp": "{}"}.items():
+        (locks / name).write_text(content)
     activated(shell, f". '{checkout}/toolchain/activate'")
     assert {file.name: file.read_text() for file in stacks.iterdir()} == {"dev.json": "{}"}
+    assert sorted(file.name for file in locks.iterdir()) == ["2.json", "3.json.18ed.tmp"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

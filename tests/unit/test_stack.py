@@ -2,7 +2,7 @@
 
 import pytest
 
-from topology.stack import raw_configuration
+from topology.stack import raw_configuration, unconfigured
 
 
 def test_keys_of_the_project_are_taken_and_read() -> None:
@@ -27,3 +27,11 @@ def test_keys_of_the_project_are_taken_and_read() -> None:
 def test_the_cluster_has_a_name_unless_it_is_no_mapping(cluster: str | None, expected: object) -> None:
     settings = {} if cluster is None else {"p:cluster": cluster}
     assert raw_configuration(settings, "p", "s")["cluster"] == expected
+
+
+def test_a_stack_file_that_a_killed_pulumi_has_emptied() -> None:
+    """All that is left are the defaults of Pulumi.yaml."""
+    defaults = {"p:cluster": "{}", "p:nodePools": "[]", "pulumi:disable-default-providers": '["kubernetes"]'}
+    said = unconfigured(defaults, "p", "s")
+    assert "bring it back with `git checkout Pulumi.s.yaml`" in said
+    assert not unconfigured(defaults | {"p:cluster": '{"name": "empty"}'}, "p", "s")
