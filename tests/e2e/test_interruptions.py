@@ -1,122 +1,118 @@
-"""Kills at random moments: whatever is interrupted, the same command again brings the stack to where it should be."""
+"""Kills at events: whatever is interrupted, the same command again brings the stack to where it should be.
 
-import random
-import signal
-import time
+Each event is met once, as the tracer holds the program when it comes to it. `make soak` kills everywhere else.
+"""
+
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.project import Project, kill, processes_of, session
+from tests.e2e.project import Project
+from tests.soak.killing import DESTROY, NODES, UP, Kills, assert_gone, assert_up, configure
+from tests.soak.phases import damage
 
-ROUNDS = 17
-"""Of three kills each: in an update that creates, in one that changes and in a destroy."""
+CREATE = "python components/kwokctl.py create"
+UPDATE = "python components/kwokctl.py update"
+DELETE = "python components/kwokctl.py delete"
+PROGRAM = "python *pulumi-language-python-exec *"
+PULUMI = "pulumi"
+APPLYING = "python components/applying.py"
+MAKING = "kwokctl * create *"
+DELETING = "kwokctl * delete *"
+WRITE = "^write$"
+SOCKET = "^socket:"
+NOTE = r"/kwok-dra\.new$"
+COMMAND_IS_THERE = r'"id": "[^"]+",\s+"type": "command:local:Command"'
 
-COMPONENTS = 5
-NODES = 12
-LOCKED = "the stack is currently locked"
-CANCEL = "pulumi cancel"
-UP = ("pulumi", "up", "--yes", "--skip-preview")
-DESTROY = ("pulumi", "destroy", "--yes", "--skip-preview")
+Events = dict[str, dict[str, Any]]
+"""What is killed, and where: the fields of `Point`. No event hangs on how far something else has come by then."""
 
+CREATE_EVENTS: Events = {
+    "the lock is created, not written": {"killed": PULUMI, "operation": WRITE, "path": r"/locks/.*\.tmp$"},
+    "the state is created, not written": {"killed": PULUMI, "operation": WRITE, "path": r"/stacks/.*\.tmp$"},
+    "the cluster has a folder, not a note": {"killed": CREATE, "path": NOTE},
+    "kwokctl's document is emptied": {"killed": MAKING, "operation": WRITE, "path": r"/kwok\.yaml$", "nth": 2},
+    "a component runs and is not noted": {
+        "killed": MAKING,
+        "path": r"/pids/kube-apiserver\.pid$",
+        "whole_session": True,
+    },
+    "the shared kubeconfig is emptied": {"killed": MAKING, "operation": WRITE, "path": "/kwok/kubeconfig$", "nth": 2},
+    "the cluster is there, which is not noted": {"killed": CREATE, "path": NOTE, "content": '"created"'},
+    "the cluster is there, but not in the state": {"killed": PULUMI, "path": "/stacks/", "content": COMMAND_IS_THERE},
+    "the cluster is in the state, which is not noted": {"killed": PROGRAM, "path": NOTE, "whole_session": True},
+    "some nodes are made": {"killed": f"{APPLYING} create", "operation": WRITE, "path": SOCKET, "nth": 12},
+    "a workload is announced": {"killed": PULUMI, "path": "/log$", "content": "Deployment fake-pod created"},
+    "the history is created, not written": {"killed": PULUMI, "operation": WRITE, "path": r"/history/.*\.tmp$"},
+}
 
-def interrupt_cli(leader: int, _: random.Random) -> None:
-    """Interrupt the CLI, as ^C does."""
-    kill(leader, signal.SIGINT)
+CHANGE_EVENTS: Events = {
+    "a copy of the state is created, not written": {
+        "killed": PULUMI,
+        "operation": "copy_file_range",
+        "path": "/stacks/",
+    },
+    "the state is written, not in its place": {"killed": PULUMI, "operation": "^rename", "path": r"/dev\.json$"},
+    "what is gone is about to be deleted": {"killed": "python components/removing.py", "path": "", "nth": 0},
+    "some nodes are made": {"killed": f"{APPLYING} update", "operation": WRITE, "path": SOCKET, "nth": 5},
+    "all is done, and the lock is there": {"killed": PULUMI, "operation": "^unlink", "path": r"/locks/.*\.json$"},
+}
 
+REPAIR_EVENTS: Events = {
+    "the kubeconfig is not written": {"killed": UPDATE, "operation": WRITE, "path": r"/kubeconfig\.new$"},
+    "a component runs and is not noted": {"killed": "kwokctl * start *", "path": r"/pids/kube-apiserver\.pid$"},
+    "it is repaired, which is not noted": {"killed": UPDATE, "path": NOTE, "content": '"broken": false'},
+}
 
-def kill_cli(leader: int, _: random.Random) -> None:
-    """Kill the CLI."""
-    kill(leader)
+REPLACE_EVENTS: Events = {
+    "the removal is not noted": {"killed": DELETE, "operation": WRITE, "path": r"\.removing\.new$"},
+    "the shared kubeconfig is emptied": {"killed": DELETING, "operation": WRITE, "path": "/kwok/kubeconfig$"},
+    "all files are deleted": {"killed": DELETING, "path": "/clusters/kwok-dra-dev$", "nth": 3},
+    "the removal is done, which is not noted": {"killed": DELETE, "path": r"\.removing\.json$", "operation": "^unlink"},
+}
 
+DESTROY_EVENTS: Events = {
+    "some files are deleted": {"killed": DELETING, "path": "/clusters/kwok-dra-dev/", "nth": 15, "whole_session": True},
+    "the end is announced": {"killed": PULUMI, "path": "/log$", "content": "Command kwok-dra-dev deleted"},
+}
 
-def kill_one(leader: int, chance: random.Random) -> None:
-    """Kill the CLI or one of its plugins, the program, a command of it or kwokctl."""
-    kill(chance.choice(session(leader) or [leader]))
-
-
-def kill_all(leader: int, _: random.Random) -> None:
-    """Kill them all at once, as a container that is stopped does."""
-    for pid in session(leader):
-        kill(pid)
-
-
-WAYS = (interrupt_cli, kill_cli, kill_one, kill_one, kill_all)
-
-
-class Kills:
-    """Runs commands of a project and kills them."""
-
-    def __init__(self, project: Project, chance: random.Random) -> None:
-        self.project = project
-        self.chance = chance
-        self.count = 0
-        self.seconds: dict[tuple[str, ...], float] = {}
-
-    def run(self, command: tuple[str, ...], phase: str) -> None:
-        """Start the command, kill it at some moment and run it again as a user would; it has to succeed."""
-        way = self.chance.choice(WAYS)
-        moment = self.chance.uniform(0, self.seconds.get((*command, phase), 6))
-        with self.project.started(*command) as process:
-            time.sleep(moment)
-            way(process.pid, self.chance)
-            process.wait()
-        self.count += 1
-        print(f"kill {self.count}: {phase}, {way.__name__} after {moment:.1f} s", flush=True)
-        self._again(command, phase)
-
-    def _again(self, command: tuple[str, ...], phase: str) -> None:
-        began = time.monotonic()
-        done = self.project.run(*command, check=False)
-        if LOCKED in done.stdout + done.stderr:
-            assert CANCEL in done.stdout + done.stderr
-            self.project.run("pulumi", "cancel", "--yes")
-            began = time.monotonic()
-            done = self.project.run(*command, check=False)
-        said = done.stdout + done.stderr
-        first = self.project.log.read_text()
-        assert done.returncode == 0, f"after this:\n{first}\nthe same command says:\n{said}"
-        self.seconds[(*command, phase)] = time.monotonic() - began
-
-
-def configure(project: Project, nodes: int, old_api: bool) -> None:
-    """Set the size of a pool made in bulk, beside one that is not, and whether the cluster serves an old API."""
-    with project.configuration() as config:
-        pool = {"name": "many", "nodes": nodes, "gpu": "kwok-l4", "provisioning": "bulk"}
-        config["nodePools"] = [*(entry for entry in config["nodePools"] if entry["name"] != "many"), pool]
-        config["cluster"]["kubeRuntimeConfig"] = {"resource.k8s.io/v1beta1": old_api}
+WRITTEN_IN_PLACE = {"killed": PULUMI, "operation": WRITE, "path": r"/stacks/.*/dev\.json(\.attrs)?$"}
+"""The state, or what the backend keeps beside it, is created and not yet written: with metadata=skip that never is."""
 
 
-def assert_up(project: Project, nodes: int) -> None:
-    """Check that all of the stack is there, in one cluster, and nothing else."""
-    outputs: dict[str, Any] = project.outputs()
-    assert [claim["state"] for claim in outputs["claims"]] == ["allocated,reserved"]
-    assert {pool["name"]: pool["nodes"] for pool in outputs["pools"]} == {"kwok-node": 1, "many": nodes}
-    assert len(project.get("nodes")) == len(project.get("resourceslices")) == nodes + 1
-    assert len(processes_of(project.clusters)) == COMPONENTS
-    assert len(list(project.clusters.iterdir())) == 1
-    project.up("--expect-no-changes")
+@pytest.fixture(scope="module")
+def kills(new_project: Callable[[], Project]) -> Kills:
+    """Return a project whose commands are killed."""
+    return Kills(new_project())
 
 
-def assert_gone(project: Project) -> None:
-    """Check that nothing of the stack is left."""
-    assert not processes_of(project.clusters)
-    assert not list(project.clusters.iterdir())
-    assert not project.resources()
+def interrupt(kills: Kills, command: tuple[str, ...], events: Events) -> None:
+    """Run the command, which is killed at each event, and in the end is not."""
+    for name, event in events.items():
+        hit = kills.at(command, **event)
+        assert hit, f"it does not come so far: {name}\n{kills.project.log.read_text()}"
+        print(f"{name}: {hit.name} {hit.path}", flush=True)
+    kills.again(command)
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_kills_at_random_moments(new_project: Callable[[], Project], seed: int) -> None:
-    project = new_project()
-    kills = Kills(project, random.Random(seed))
-    for number in range(ROUNDS):
-        configure(project, NODES, old_api=True)
-        kills.run(UP, "create")
-        assert_up(project, NODES)
-        configure(project, NODES + 3, old_api=bool(number % 4))  # where it changes, the cluster is replaced
-        kills.run(UP, "change" if number % 4 else "replace")
-        assert_up(project, NODES + 3)
-        kills.run(DESTROY, "destroy")
-        assert_gone(project)
-    assert kills.count >= 50
+def test_kills_at_events(kills: Kills) -> None:
+    project = kills.project
+    configure(project, NODES, old_api=True)
+    interrupt(kills, UP, CREATE_EVENTS)
+    assert_up(project, NODES)
+    for number, (name, event) in enumerate(CHANGE_EVENTS.items(), NODES + 1):
+        configure(project, number, old_api=True)
+        interrupt(kills, UP, {name: event})
+    assert_up(project, NODES + len(CHANGE_EVENTS))
+    damage(project)
+    interrupt(kills, UP, REPAIR_EVENTS)
+    assert_up(project, NODES + len(CHANGE_EVENTS))
+    configure(project, NODES, old_api=False)
+    interrupt(kills, UP, REPLACE_EVENTS)
+    assert_up(project, NODES)
+    hit = kills.at(UP, **WRITTEN_IN_PLACE)
+    kills.again(UP)
+    assert not hit
+    interrupt(kills, DESTROY, DESTROY_EVENTS)
+    assert_gone(project)

@@ -66,14 +66,18 @@ class Plan:
                 yield AtRandom(self.seed, number)
 
     def _at_operations(self, phase: Phase) -> Iterator[Strike]:
-        for program in PROGRAMS:
-            wanted = {"part": OPERATIONS, "program": program, "phase": phase.name}
-            known = self.results.survived(**wanted)
-            for number in count(1):
-                if self.results.survived(**wanted, times=0):
-                    break
-                if number not in known:
+        """Yield the first operation of each program, then the second, until each has come to its end."""
+        left = list(PROGRAMS)
+        for number in count(1):
+            left = [program for program in left if not self._survived(phase, program, times=0)]
+            if not left:
+                return
+            for program in left:
+                if number not in self._survived(phase, program):
                     yield AtOperation(program, number)
+
+    def _survived(self, phase: Phase, program: str, **wanted: object) -> set[int]:
+        return self.results.survived(part=OPERATIONS, program=program, phase=phase.name, **wanted)
 
 
 class Lane:

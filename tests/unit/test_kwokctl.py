@@ -386,6 +386,65 @@ def test_a_create_that_never_got_to_kwokctl_is_no_obstacle(machine: Machine) -> 
     machine.create()
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_create_that_was_killed_before_it_noted_whose_the_folder_is(machine: Machine, noted: bool) -> None:
+    machine.cluster.mkdir(parents=True)
+    if noted:
+        machine.marker.with_suffix(".new").write_text("half")
+    machine.create()
+
+
+def test_a_kubeconfig_that_a_kwokctl_was_killed_at(machine: Machine) -> None:
+    """It had emptied what clusters share: the others are in it again, and in the end it goes."""
+    machine.create()
+    other = machine.workdir / "clusters" / "other"
+    other.mkdir()
+    (other / "kubeconfig.yaml").write_text("contexts: name: kwok-other")
+    (machine.cluster / "kubeconfig.yaml").unlink()
+    machine.shared.write_text("")
+    machine.run("delete")
+    assert machine.shared.read_text() == "contexts: name: kwok-other"
+
+
+def half_removed(machine: Machine) -> None:
+    """Leave what a kwokctl leaves that is killed when it has deleted the cluster's note, and not yet all else."""
+    machine.create()
+    removal = json.loads(machine.marker.read_text()) | {"state": "removing"}
+    (machine.workdir / "dev.removing.json").write_text(json.dumps(removal))
+    machine.marker.unlink()
+    machine.end_all()
+
+
+def test_a_removal_that_was_killed_is_completed(machine: Machine) -> None:
+    half_removed(machine)
+    machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps({"id": ID, "workdir": str(machine.workdir)}))
+    machine.assert_nothing_left()
+    assert not list(machine.workdir.glob("*.removing.*"))
+
+
+def test_a_create_goes_before_what_a_killed_removal_left(machine: Machine) -> None:
+    half_removed(machine)
+    machine.create()
+    assert not list(machine.workdir.glob("*.removing.*"))
+
+
+def test_a_killed_removal_is_no_reason_to_remove_what_somebody_made_since(machine: Machine) -> None:
+    half_removed(machine)
+    later = time.time() + 1
+    os.utime(machine.cluster / "kwok.yaml", (later, later))
+    assert "there is a cluster 'dev' already" in machine.error("create")
+    machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps({"id": ID, "workdir": str(machine.workdir)}))
+    assert (machine.cluster / "kwok.yaml").exists()
+
+
+def test_a_cluster_whose_removal_was_killed_has_another_id(
+    machine: Machine, conditions: Callable[[], kwokctl.Condition]
+) -> None:
+    machine.create()
+    machine.marker.write_text(json.dumps(json.loads(machine.marker.read_text()) | {"state": "removing"}))
+    assert conditions().id != ID
+
+
 def test_a_kwokctl_that_is_still_at_work_is_ended(machine: Machine) -> None:
     """Its script was killed too hard to do that."""
     interrupted = machine.start("create", "hangs")

@@ -65,6 +65,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "tools",
         "tools-1.36",
         "test",
+        "soak",
         "lint",
         "audit",
         "lock",
