@@ -70,7 +70,7 @@ lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check
 	@.venv/bin/python -m ruff format --check
 	@.venv/bin/python -m mypy
-	@$(GO) vet -trimpath ./pulumi-resource-command/... ./pulumi-resource-kubernetes
+	@$(GO) vet -trimpath ./pulumi-resource-command/... ./pulumi-resource-kubernetes github.com/pulumi/pulumi-kubernetes/sdk/v4/...
 	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
 	@sh -n toolchain/activate
 

@@ -85,7 +85,7 @@ class Compiler:
         """Build a package and return the modules that went into the program."""
         flags = ["-trimpath", "-ldflags", program.ldflags, "-o", str(output)]
         self.run(program, ["build", *flags, program.package], label)
-        return parse_build_info(self.ask("version", "-m", str(output)))
+        return parse_build_info(self.ask("version", "-m", str(output)), program.pins)
 
     def copy(self, program: Program, output: Path, label: str) -> dict[str, str]:
         """Copy a script out of a module, made executable, and return that module."""

@@ -114,8 +114,11 @@ def read_table(root: Path) -> dict[str, Any]:
 
 
 def go_pins(root: Path, folder: str) -> dict[str, str]:
-    """Return the pins of a Go module set."""
-    return parse_go_mod((root / "toolchain" / folder / "go.mod").read_text())
+    """Return the pins of a Go module set; a module that lies in the toolchain is pinned by its files."""
+    home = root / "toolchain" / folder
+    pins = parse_go_mod((home / "go.mod").read_text())
+    own = {path: f"{pin} {hash_sources(home / pin)}" for path, pin in pins.items() if pin.startswith("./")}
+    return pins | own
 
 
 def parse_go_mod(text: str) -> dict[str, str]:
@@ -149,8 +152,8 @@ def go_mod_statements(text: str) -> Iterator[list[str]]:
             yield block + words
 
 
-def parse_build_info(text: str) -> dict[str, str]:
-    """Return the modules in a program, from the output of `go version -m`, as go.mod has them."""
+def parse_build_info(text: str, pins: dict[str, str]) -> dict[str, str]:
+    """Return the modules in a program, from the output of `go version -m`, as the pins have them."""
     modules: dict[str, str] = {}
     latest = ""
     for line in text.splitlines():
@@ -158,7 +161,7 @@ def parse_build_info(text: str) -> dict[str, str]:
             case ["mod" | "dep", path, version, *_] if version != "(devel)":
                 modules[path], latest = version, path
             case ["=>", path, version, *_]:
-                modules[latest] = f"{path} {version}"
+                modules[latest] = pins[latest] if version == "(devel)" else f"{path} {version}"
     return modules
 
 

@@ -29,7 +29,9 @@ MODULES = {
     "kubectl": "k8s.io/kubernetes k8s.io/client-go",
     "pulumi-language-python": "github.com/pulumi/pulumi/sdk/v3",
     "pulumi-resource-command": "github.com/pulumi/pulumi-go-provider",
-    "pulumi-resource-kubernetes": "github.com/pulumi/pulumi-kubernetes/provider/v4",
+    "pulumi-resource-kubernetes": (
+        "github.com/pulumi/pulumi-kubernetes/provider/v4 github.com/pulumi/pulumi-kubernetes/sdk/v4"
+    ),
     "pulumi": "github.com/pulumi/pulumi/pkg/v3 github.com/pulumi/pulumi/sdk/v3",
 }
 """What the pretended compiler puts into each program."""
@@ -72,8 +74,8 @@ elif arguments[0] == "build":
     lines = ["#!/bin/sh", 'echo "$PULUMI_HOME" "$@" >> "$0.calls"']
     for module in modules[name].split():
         lines.append("#dep " + re.search("(?m)^(?:require )?\\\\s*(%s v\\\\S+)" % module, text)[1])
-        if new := re.search("(?m)^\\\\s*%s => (.*)" % module, text):
-            lines.append("#=> " + new[1])
+        if new := re.search("(?m)^(?:replace )?\\\\s*%s => (.*)" % module, text):
+            lines.append("#=> " + new[1] + " (devel)" * new[1].startswith("./"))
     output.write_text("\\n".join(lines) + "\\n")
     output.chmod(0o755)
 '''
@@ -280,6 +282,14 @@ def test_own_sources_count_and_their_tests_do_not(built: Checkout) -> None:
     assert built.make_tools() == {"pulumi-resource-command"}
 
 
+def test_a_module_of_our_own_counts_for_the_programs_it_is_in(built: Checkout) -> None:
+    """What replaces a module in go.mod may lie in the toolchain: then its files are its version."""
+    package = built.root / "toolchain/pulumi/kubernetes-sdk/go/kubernetes"
+    (package / "untyped.go").write_text("package kubernetes")
+    assert built.make_tools() == {"pulumi-resource-kubernetes"}
+    assert built.make_tools() == set()
+
+
 def test_plugin_follows_its_python_package(built: Checkout) -> None:
     """A new version in requirements.txt gives a plugin of that version."""
     built.replace("requirements.txt", "pulumi-kubernetes==", "pulumi-kubernetes==1")
@@ -311,17 +321,18 @@ def test_go_mod_and_build_info_agree() -> None:
     go_mod = (
         "module m\n\ngo 1.26.0\n\nrequire a.b/c v1.0.0\n\nrequire (\n\td.e/f v2.0.0 // indirect\n"
         "\tg.h/i v0.1.0 // indirect\n)\n\nreplace (\n\td.e/f => x.y/z v3.0.0\n)\n\n"
-        "replace g.h/i v0.1.0 => g.h/i v0.2.0\n\ntool a.b/c/cmd\n"
+        "replace g.h/i v0.1.0 => g.h/i v0.2.0\n\nreplace j.k/l => ./l\n\ntool a.b/c/cmd\n"
     )
-    expected = {"a.b/c": "v1.0.0", "d.e/f": "x.y/z v3.0.0", "g.h/i": "g.h/i v0.2.0"}
+    expected = {"a.b/c": "v1.0.0", "d.e/f": "x.y/z v3.0.0", "g.h/i": "g.h/i v0.2.0", "j.k/l": "./l"}
     info = (
         "x: go1.26.8\n\tpath\ta.b/c/cmd\n\tmod\ta.b/c\tv1.0.0\th1:1=\n\tdep\td.e/f\tv2.0.0\n"
         "\t=>\tx.y/z\tv3.0.0\th1:2=\n\tdep\tg.h/i\tv0.1.0\n\t=>\tg.h/i\tv0.2.0\th1:3=\n"
+        "\tdep\tj.k/l\tv1.0.0\n\t=>\t./l\t(devel)\t\n"
         "\tbuild\t-trimpath=true\n"
     )
     assert parse_go_mod(go_mod) == expected | {"go": "1.26.0"}
-    assert parse_build_info(info) == expected
-    assert parse_build_info("\tmod\ttoolchain/pulumi\t(devel)\t\n") == {}
+    assert parse_build_info(info, parse_go_mod(go_mod)) == expected
+    assert parse_build_info("\tmod\ttoolchain/pulumi\t(devel)\t\n", {}) == {}
 
 
 @pytest.mark.parametrize(("version", "found"), [("", "none is on PATH"), ("1.25.9", "1.25.9 is on")])
