@@ -13,7 +13,8 @@ export STACK STACKS FILE FROM KEEP_NAMES KEEP_PLACEMENT
 unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
-GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local GOWORK=off go
+# The flags of toolchain/compiler.py, so that what the build compiled is not compiled again.
+GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS='-buildvcs=false -trimpath -gcflags=all=-dwarf=false' GOTOOLCHAIN=local GOWORK=off go
 PYTEST := .venv/bin/python -m pytest --numprocesses auto
 
 .PHONY: help up down preview status picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
@@ -52,7 +53,7 @@ tools-1.36: tools ## build the control plane of Kubernetes 1.36 too, for tests a
 
 test: tools tools-1.36 venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
 	@echo "Part 1 of $(if $(ARGS),2,3): Go"
-	@$(GO) test -trimpath ./pulumi-resource-command/...
+	@$(GO) test ./pulumi-resource-command/...
 ifdef ARGS
 	@echo "Part 2 of 2: what ARGS names"
 	@$(PYTEST) $(ARGS)
@@ -70,7 +71,7 @@ lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check
 	@.venv/bin/python -m ruff format --check
 	@.venv/bin/python -m mypy
-	@$(GO) vet -trimpath ./pulumi-resource-command/... ./pulumi-resource-kubernetes github.com/pulumi/pulumi-kubernetes/sdk/v4/...
+	@$(GO) vet ./pulumi-resource-command/... ./pulumi-resource-kubernetes github.com/pulumi/pulumi-kubernetes/sdk/v4/...
 	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
 	@sh -n toolchain/activate
 

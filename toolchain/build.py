@@ -13,14 +13,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import system
-from compiler import Compiler
-from pins import MAIN_SET, ROOT, Program, ToolchainError, load_programs
+from compiler import Compiler, install, numbers, workspace
+from pins import MAIN_SET, ROOT, Program, ToolchainError, link_flags, load_programs
+from progress import Progress, counted, in_words
 from rich.console import Console
 
 NEEDED_GIB = 8
@@ -60,10 +61,10 @@ def run(root: Path, chosen: str, tools: str) -> None:
         raise ToolchainError(f"TOOLS={tools} is unknown: leave it out, or say TOOLS=system.")
     programs = load_programs(root, chosen)
     if all(program.is_current() for program in programs):
-        console.print(f"The tools are up to date ({len(programs)} programs in .tools).")
+        console.print(f"The tools are up to date ({counted(len(programs))} in .tools).")
     else:
         with only_one(root):
-            build_all(root, [program for program in programs if not program.is_current()])
+            make_all(root, programs, take_own=tools != "built")
     install_plugins(programs, root / ".tools")
 
 
@@ -80,27 +81,40 @@ def only_one(root: Path) -> Iterator[None]:
         yield
 
 
-def build_all(root: Path, programs: list[Program]) -> None:
-    """Build programs one after the other, with all that a person wants to know on the way."""
-    if not programs:
+def make_all(root: Path, programs: list[Program], take_own: bool) -> None:
+    """Take what the user has in exactly the pinned version, if that is wanted, and build the rest."""
+    missing = [program for program in programs if not program.is_current()]
+    if not missing:
         return
+    with workspace(root / ".tools/partial") as folder:
+        own = system.take(missing, folder / "own") if take_own else {}
+        if own:
+            names = [f"{program.name} {program.version}" for program in missing if program.name in own]
+            console.print(f"Taken from what you have installed, in the pinned version: {', '.join(names)}.")
+        rest = [program for program in missing if program.name not in own]
+        with closing(Progress(console, rest)) as progress:
+            compiler = Compiler(root / ".tools", progress)
+            if rest:
+                announce(root, compiler, rest)
+            for _, group in groupby(programs, key=lambda program: program.folder):
+                together = list(group)
+                compiler.build([program for program in together if program in rest], link_flags(together))
+                for program in together:
+                    if program.name in own:
+                        modules = {program.pin: program.version} if program.pin in program.pins else {}
+                        install(program, own[program.name], program.recipe(), modules)
+        if rest:
+            console.print(progress.summary())
+
+
+def announce(root: Path, compiler: Compiler, programs: list[Program]) -> None:
+    """Say before a build what it needs and how long it may take, or refuse it."""
     expected = in_words(sum(program.seconds for program in programs))
     if found := system.hint(root):
         console.print(f"Found {found} on PATH: `make up TOOLS=system` would skip {expected}.")
-    compiler = Compiler(root / ".tools", console)
-    compiler.check_version(programs[0].pins["go"])
+    compiler.check_version(max((program.pins["go"] for program in programs), key=numbers))
     warn_if_disk_is_full([root, *compiler.caches()])
-    amount = f"{len(programs)} program" + "s" * (len(programs) > 1)
-    console.print(f"Building {amount}: {expected} on 2 cores from empty caches, once.")
-    start = time.monotonic()
-    for number, program in enumerate(programs, 1):
-        compiler.build(program, f"{number} of {len(programs)} {program.name}")
-    console.print(f"Built {amount} in {time.monotonic() - start:.0f} s.")
-
-
-def in_words(seconds: int) -> str:
-    """Write an expected time the way people say it."""
-    return f"about {seconds / 60:.0f} minutes" if seconds >= 90 else f"about {seconds} s"
+    console.print(f"Building {counted(len(programs))}: {expected} on 2 cores from empty caches, once.")
 
 
 def warn_if_disk_is_full(folders: list[Path]) -> None:

@@ -1,21 +1,22 @@
-"""Runs Go: builds one program, tells how far it is, and explains a failure."""
+"""Runs Go: builds the programs of a module set, tells how far it is, and explains a failure."""
 
 import os
 import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pins import Program, ToolchainError, parse_build_info
-from rich.console import Console
-from rich.text import Text
+from progress import Progress
 
-HEARTBEAT = 30.0
-"""Seconds between two signs of life where no terminal shows them live."""
+GOFLAGS = "-buildvcs=false -trimpath -gcflags=all=-dwarf=false"
+"""What every go command is given, the checks in the Makefile too: other flags would compile everything once more.
+
+The linker leaves debug information out (pins.py), so there is no use in compiling it.
+"""
 
 NO_GO = (
     "Go {needed} or newer is needed to build the tools, {found}:"
@@ -34,13 +35,15 @@ ADVICE = {
 class Compiler:
     """The `go` command on PATH, used the same way whatever the user's own Go settings are."""
 
-    def __init__(self, tools: Path, console: Console) -> None:
-        """Build into the folder `tools` and report to the console."""
+    def __init__(self, tools: Path, progress: Progress) -> None:
+        """Build into the folder `tools`."""
         self.tools = tools
-        self.console = console
+        self.progress = progress
         self.environment = os.environ | {
             "CGO_ENABLED": "0",
-            "GOFLAGS": "-buildvcs=false",
+            "GOFLAGS": GOFLAGS,
+            "GOGC": "off",
+            "GOMEMLIMIT": str(memory_limit()),
             "GOTMPDIR": str(tools / "partial"),
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
@@ -69,40 +72,49 @@ class Compiler:
         """Return the folders that Go fills while it builds."""
         return [Path(line) for line in self.ask("env", "GOCACHE", "GOMODCACHE").splitlines()]
 
-    def build(self, program: Program, label: str) -> None:
-        """Make one program and its record; an interruption leaves neither of them half-made."""
-        start = time.monotonic()
-        recipe = program.recipe()
-        with workspace(Path(self.environment["GOTMPDIR"])) as folder:
-            make = self.copy if program.copy else self.compile
-            modules = make(program, folder / program.name, label)
-            program.target.parent.mkdir(parents=True, exist_ok=True)
-            (folder / program.name).replace(program.target)
-        program.remember(recipe, modules)
-        self.console.print(f"{label} {time.monotonic() - start:.0f} s")
+    def build(self, programs: list[Program], flags: str) -> None:
+        """Make programs of one module set; an interruption leaves none of them half-made."""
+        recipes = [program.recipe() for program in programs]
+        with workspace(self.tools / "partial/built") as folder:
+            try:
+                self.compile([program for program in programs if not program.copy], flags, folder)
+                for program in programs:
+                    if program.copy:
+                        self.copy(program, folder)
+            finally:
+                for program, recipe in zip(programs, recipes, strict=True):
+                    if (output := folder / program.executable).exists():
+                        install(program, output, recipe, self.modules(program, output))
+                        self.progress.built(program.name)
 
-    def compile(self, program: Program, output: Path, label: str) -> dict[str, str]:
-        """Build a package and return the modules that went into the program."""
-        flags = ["-trimpath", "-ldflags", program.ldflags, "-o", str(output)]
-        self.run(program, ["build", *flags, program.package], label)
+    def compile(self, programs: list[Program], flags: str, folder: Path) -> None:
+        """Build packages with one command: what they share is compiled once, and links overlap with it."""
+        if programs:
+            packages = [program.package for program in programs]
+            self.run(["build", "-ldflags", flags, "-o", f"{folder}/", *packages], programs, folder)
+
+    def copy(self, program: Program, folder: Path) -> None:
+        """Copy a script out of a module, made executable."""
+        log = self.run(["mod", "download", "-json", program.package], [program], folder)
+        module = re.findall(r'"Dir": "(.*)"', log.read_text())[0]
+        script = Path(shutil.copyfile(Path(module) / program.copy, folder / "copied"))
+        script.chmod(0o755)
+        script.rename(folder / program.executable)
+
+    def modules(self, program: Program, output: Path) -> dict[str, str]:
+        """Return the modules that went into a program."""
+        if program.copy:
+            return {program.package: program.pins[program.package]}
         return parse_build_info(self.ask("version", "-m", str(output)), program.pins)
 
-    def copy(self, program: Program, output: Path, label: str) -> dict[str, str]:
-        """Copy a script out of a module, made executable, and return that module."""
-        log = self.run(program, ["mod", "download", "-json", program.package], label)
-        folder = re.findall(r'"Dir": "(.*)"', log.read_text())[0]
-        shutil.copyfile(Path(folder) / program.copy, output)
-        output.chmod(0o755)
-        return {program.package: program.pins[program.package]}
-
-    def run(self, program: Program, arguments: list[str], label: str) -> Path:
+    def run(self, arguments: list[str], programs: list[Program], folder: Path) -> Path:
         """Run go to its end, its output in a log, and raise an explanation if it fails."""
-        log = self.tools / "logs" / f"{program.name}.log"
+        log = self.tools / "logs" / f"{programs[0].folder.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
             process = subprocess.Popen(
                 ["go", *arguments],
-                cwd=program.folder,
+                cwd=programs[0].folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -110,22 +122,28 @@ class Compiler:
                 start_new_session=True,
             )
             with stopped_at_the_end(process):
-                self.follow(process, program, label, log)
+                self.follow(process, programs, folder, log)
         if process.returncode:
-            raise ToolchainError(explain(program.name, log))
+            missing = [program.name for program in programs if not (folder / program.executable).exists()]
+            raise ToolchainError(explain(missing, log))
         return log
 
-    def follow(self, process: subprocess.Popen[bytes], program: Program, label: str, log: Path) -> None:
-        """Wait for a process and say how it goes on: live on a terminal, else now and then."""
-        start = time.monotonic()
-        if self.console.is_interactive:
-            with self.console.status(label) as status:
-                while is_running(process, 0.2):
-                    status.update(progress(label, start, program.seconds, log))
-        else:
-            self.console.print(f"{label} …")
-            while is_running(process, HEARTBEAT):
-                self.console.print(progress(label, start, program.seconds, log))
+    def follow(self, process: subprocess.Popen[bytes], programs: list[Program], folder: Path, log: Path) -> None:
+        """Wait for a process and say how it goes on."""
+        while is_running(process, 0.2):
+            for program in programs:
+                if (folder / program.executable).exists():
+                    self.progress.built(program.name)
+            self.progress.show(log.read_text(errors="replace").count("go: downloading "))
+
+
+def memory_limit() -> int:
+    """Return the bytes up to which a compiler collects no garbage, which takes a fifth of its time.
+
+    The compilers of all cores together have half of the machine's memory.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(2**30, memory // 2 // (os.cpu_count() or 1))
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -147,6 +165,7 @@ def workspace(folder: Path) -> Iterator[Path]:
     """Provide an empty folder that is gone afterwards, also where Go is killed and cannot tidy up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    folder.chmod(0o700)  # without a sticky group, which would make Go copy programs into place, not rename them
     try:
         yield folder
     finally:
@@ -165,25 +184,23 @@ def stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
                 is_running(process, 5)
 
 
-def progress(label: str, start: float, expected: int, log: Path) -> Text:
-    """Say how long it has taken, how long it may take while that holds, and how much has been downloaded."""
-    elapsed = time.monotonic() - start
-    text = f"{label} … {elapsed:.0f} s" + (f" of about {expected} s" if elapsed <= expected else "")
-    if modules := log.read_text(errors="replace").count("go: downloading "):
-        text += f", {modules} modules downloaded"
-    return Text(text, no_wrap=True, overflow="ellipsis")
+def install(program: Program, output: Path, recipe: dict[str, str], modules: dict[str, str]) -> None:
+    """Put a finished program in its place, and its record beside."""
+    program.target.parent.mkdir(parents=True, exist_ok=True)
+    output.replace(program.target)
+    program.remember(recipe, modules)
 
 
-def explain(name: str, log: Path) -> str:
-    """Say which program failed, with the end of Go's output, what to do, and where all of it is."""
+def explain(names: list[str], log: Path) -> str:
+    """Say which programs failed, with the end of Go's output, what to do, and where all of it is."""
     output = log.read_text(errors="replace")
     lines = [line for line in output.splitlines() if not line.startswith("go: downloading")]
     hints = [hint for pattern, hint in ADVICE.items() if re.search(pattern, output)]
     return "\n".join(
         [
-            f"{name} could not be built. Go said at the end:",
+            f"{', '.join(names)} could not be built. Go said at the end:",
             *(f"    {line}" for line in lines[-20:]),
             *hints,
-            f"All of its output: {log}. The same command tries this program again.",
+            f"All of its output: {log}. The same command goes on from there.",
         ]
     )

@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,19 +30,29 @@ class Program:
     """One program of programs.toml with its versions filled in."""
 
     name: str
+    version: str
     folder: Path
     package: str
     copy: str
+    ask: tuple[str, ...]
+    beside: str
     stamps: tuple[str, ...]
     seconds: int
+    path: str
     target: Path
     record: Path
+    pin: str
     pins: dict[str, str]
 
     @property
+    def executable(self) -> str:
+        """The name under which Go, or a copy, makes the program."""
+        return self.name if self.copy else re.sub(r"/v\d+$", "", self.package).rpartition("/")[2]
+
+    @property
     def ldflags(self) -> str:
-        """Linker flags: no debug information, and the version that the program reports."""
-        return " ".join(["-s", "-w", *(f"-X={stamp}" for stamp in self.stamps)])
+        """Linker flags of the program alone."""
+        return link_flags([self])
 
     def recipe(self) -> dict[str, str]:
         """Everything but the module versions that decides what comes out of a build."""
@@ -71,7 +81,15 @@ class Program:
         """Write down what the program was built from."""
         self.record.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"recipe": recipe, "modules": modules}, indent=1)
-        self.record.write_text(text + "\n")
+        partial = self.record.with_suffix(".partial")
+        partial.write_text(text + "\n")
+        partial.replace(self.record)
+
+
+def link_flags(programs: Iterable[Program]) -> str:
+    """Linker flags: no debug information, and the versions that programs report; stamps of others do nothing."""
+    stamps = dict.fromkeys(stamp for program in programs for stamp in program.stamps)
+    return " ".join(["-s", "-w", *(f"-X={stamp}" for stamp in stamps)])
 
 
 def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
@@ -88,7 +106,7 @@ def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
     return [fill_in(entry, table["stamps"], root, pins[entry["folder"]]) for entry in entries]
 
 
-def fill_in(entry: dict[str, str], stamps: dict[str, list[str]], root: Path, pins: dict[str, str]) -> Program:
+def fill_in(entry: dict[str, Any], stamps: dict[str, list[str]], root: Path, pins: dict[str, str]) -> Program:
     """Make a Program of an entry of the table by looking its versions up."""
     version = (pins | python_pins(root))[entry["pin"]]
     major, minor = version.removeprefix("v").split(".")[:2]
@@ -97,13 +115,18 @@ def fill_in(entry: dict[str, str], stamps: dict[str, list[str]], root: Path, pin
     path = entry["path"].format(**words)
     return Program(
         name=entry["name"],
+        version=version,
         folder=root / "toolchain" / entry["folder"],
         package=entry["package"],
         copy=entry.get("copy", ""),
+        ask=tuple(entry.get("ask", ())),
+        beside=entry.get("beside", ""),
         stamps=tuple(stamp.format(**words) for stamp in stamps.get(entry.get("stamps", ""), [])),
         seconds=int(entry["seconds"]),
+        path=path,
         target=root / ".tools" / path,
         record=root / ".tools/records" / f"{path}.json",
+        pin=entry["pin"],
         pins=pins,
     )
 

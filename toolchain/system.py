@@ -2,12 +2,20 @@
 
 import os
 import re
+import select
 import shutil
-import subprocess
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 
-from pins import ToolchainError, go_pins, read_table
+from pins import Program, ToolchainError, go_pins, read_table
+
+PATIENCE = 10.0
+"""Seconds in which a program has to say its version."""
 
 OPTIONAL = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
@@ -24,14 +32,16 @@ class Requirement:
 
 def requirements(root: Path) -> list[Requirement]:
     """Return what programs.toml asks for; without a minimum there it is the pinned version."""
+    table = read_table(root)
+    asked = {entry["name"]: tuple(entry.get("ask", ())) for entry in table["program"]}
     return [
         Requirement(
             name=entry["name"],
-            arguments=tuple(entry["arguments"]),
+            arguments=asked[entry["name"]],
             minimum=parse_version(entry.get("minimum") or pinned(root, entry)),
             remedy=entry["remedy"],
         )
-        for entry in read_table(root)["system"]
+        for entry in table["system"]
     ]
 
 
@@ -53,22 +63,88 @@ def show(version: tuple[int, ...]) -> str:
 
 def own_path() -> str:
     """Return PATH without the programs that were built here or in another checkout."""
-    ours = os.environ.get("KWOK_DRA_TOOLS", "") + "/bin"
     folders = os.environ.get("PATH", "").split(os.pathsep)
-    return os.pathsep.join(folder for folder in folders if folder != ours)
+    return os.pathsep.join(folder for folder in folders if not is_ours(Path(folder)))
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file or folder belongs to a checkout's tools, and goes away with them."""
+    return ".tools" in path.resolve().parts
+
+
+def answer(command: Sequence[str | Path]) -> str:
+    """Return the beginning of what a program prints; nothing if it fails or does not come to an end in time."""
+    deadline = time.monotonic() + PATIENCE
+    output = b""
+    try:
+        process = Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, start_new_session=True)
+    except OSError:
+        return ""
+    with process:
+        assert process.stdout
+        while select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))[0] and len(output) < 2**16:
+            if not (chunk := os.read(process.stdout.fileno(), 2**16)):
+                with suppress(TimeoutExpired):
+                    process.wait(max(0, deadline - time.monotonic()))
+                break
+            output += chunk
+        ended = process.poll()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return output.decode(errors="replace") if ended == 0 else ""
 
 
 def installed_version(wanted: Requirement) -> tuple[int, ...] | None:
     """Return the version of a program on PATH; empty when it says none, None without a program."""
     program = shutil.which(wanted.name, path=own_path())
-    if program is None:
+    return parse_version(answer([program, *wanted.arguments])) if program else None
+
+
+def take(programs: list[Program], folder: Path) -> dict[str, Path]:
+    """Copy what the user has in exactly the pinned version into a folder; return the copies by name.
+
+    A copy outlives its original, so it is the copy that has to say its version.
+    """
+    copies: dict[str, Path] = {}
+    folder.mkdir()
+    for program in sorted(programs, key=lambda program: program.beside):
+        if origin := own(program, copies):
+            copy = Path(shutil.copy(origin, folder / program.name))
+            if not program.ask or says(answer([copy, *program.ask]), program.version):
+                copies[program.name] = copy
+    return copies
+
+
+def own(program: Program, copies: Iterable[str]) -> Path | None:
+    """Return where the user has a program that can be copied."""
+    found = place(program, copies)
+    if found is None or is_ours(found) or not found.is_file() or not os.access(found, os.R_OK | os.X_OK):
         return None
-    command = [program, *wanted.arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return parse_version(done.stdout)
+    return None if program.ask and is_launcher(found) else found
+
+
+def is_launcher(path: Path) -> bool:
+    """Whether a file is a script: in place of a program, it is there to start the real one."""
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
+def place(program: Program, copies: Iterable[str]) -> Path | None:
+    """Return where a program would be: on PATH, beside one that has been copied, or among Pulumi's plugins."""
+    named = shutil.which(program.beside or program.name, path=own_path())
+    if program.ask:
+        return Path(named) if named else None
+    if program.beside:
+        return Path(named).resolve().parent / program.name if named and program.beside in copies else None
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    plugin = home / program.path.removeprefix("pulumi/")
+    return plugin if not plugin.parent.with_name(f"{plugin.parent.name}.partial").exists() else None
+
+
+def says(text: str, version: str) -> bool:
+    """Whether a text has exactly this version in it, and not one that only begins or ends so."""
+    number = re.escape(version.removeprefix("v"))
+    return bool(re.search(rf"(?<![\w.+-])v?{number}(?![\w.+-])", text))
 
 
 def problem(wanted: Requirement, found: tuple[int, ...] | None) -> str:

@@ -78,7 +78,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
 @pytest.mark.parametrize("target", ["up", "preview", "status", "picture", "dump"])
 @pytest.mark.parametrize("name", ["h200", "", "../dev", "dev.yaml", "-h"])
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
-    """It takes no eleven-minute build to say so."""
+    """It takes no build to say so."""
     message = first_error(make(checkout, target, f"STACK={name}"))
     assert message == f"There is no Pulumi.{name}.yaml. The stacks: a100 dev"
 

@@ -1,23 +1,28 @@
 """The toolchain's build, with a `go` that only pretends to compile."""
 
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "toolchain"))
 
 import build  # noqa: E402
 import compiler  # noqa: E402
+import progress  # noqa: E402
 import system  # noqa: E402
-from pins import ToolchainError, load_programs, parse_build_info, parse_go_mod  # noqa: E402
+from pins import Program, ToolchainError, load_programs, parse_build_info, parse_go_mod  # noqa: E402
 
 MODULES = {
     "kwokctl": "sigs.k8s.io/kwok k8s.io/api",
@@ -42,11 +47,35 @@ KUBERNETES = CONTROL_PLANE - {"etcd"} | {"kubectl", "kwok", "kwokctl"}
 """The programs that are stamped with the version of Kubernetes, kwok's default included."""
 
 FAKE_GO = '''#!{python} -S
-"""Pretends to be Go: `build` writes a script with the modules of go.mod that MODULES names."""
+"""Pretends to be Go: `build` writes scripts with the modules of go.mod that MODULES names."""
 import os, pathlib, re, sys, time
 
 here, arguments = pathlib.Path(__file__).parent, sys.argv[1:]
 modules = {modules}
+
+def build(package, folder):
+    """Make one program, as Go does: elsewhere, then moved into the folder."""
+    executable = re.sub("/v[0-9]+$", "", package).split("/")[-1]
+    name = "etcd" if executable == "server" else executable
+    output = pathlib.Path(os.environ["GOTMPDIR"]) / name
+    if (here / f"slow-{{name}}").exists():
+        output.write_text("half a program")
+        time.sleep(float((here / f"slow-{{name}}").read_text()))
+    if (here / f"fail-{{name}}").exists():
+        print((here / f"fail-{{name}}").read_text(), flush=True)
+        return False
+    (here / "built").open("a").write(name + "\\n")
+    text = pathlib.Path("go.mod").read_text()
+    lines = ["#!/bin/sh", 'echo "$PULUMI_HOME" "$@" >> "$0.calls"']
+    for module in modules[name].split():
+        lines.append("#dep " + re.search("(?m)^(?:require )?\\s*(%s v\\S+)" % module, text)[1])
+        if new := re.search("(?m)^(?:replace )?\\s*%s => (.*)" % module, text):
+            lines.append("#=> " + new[1] + " (devel)" * new[1].startswith("./"))
+    output.write_text("\\n".join(lines) + "\\n")
+    output.chmod(0o755)
+    output.rename(folder / executable)
+    return True
+
 if arguments[:2] == ["version", "-m"]:
     print(re.sub("(?m)^#", "", pathlib.Path(arguments[2]).read_text()))
 elif arguments == ["version"]:
@@ -59,25 +88,11 @@ elif arguments[0] == "mod":
     (here / "python/cmd/{exec}").write_text("script")
     print('{{"Dir": "%s"}}' % here)
 elif arguments[0] == "build":
-    output = pathlib.Path(arguments[arguments.index("-o") + 1])
-    name = output.name
     (here / "pid").write_text(str(os.getpid()))
     (here / "arguments").write_text(" ".join(arguments))
-    if (here / f"slow-{{name}}").exists():
-        output.write_text("half a program")
-        time.sleep(float((here / f"slow-{{name}}").read_text()))
-    if (here / f"fail-{{name}}").exists():
-        print((here / f"fail-{{name}}").read_text())
-        sys.exit(1)
-    (here / "built").open("a").write(name + "\\n")
-    text = pathlib.Path("go.mod").read_text()
-    lines = ["#!/bin/sh", 'echo "$PULUMI_HOME" "$@" >> "$0.calls"']
-    for module in modules[name].split():
-        lines.append("#dep " + re.search("(?m)^(?:require )?\\\\s*(%s v\\\\S+)" % module, text)[1])
-        if new := re.search("(?m)^(?:replace )?\\\\s*%s => (.*)" % module, text):
-            lines.append("#=> " + new[1] + " (devel)" * new[1].startswith("./"))
-    output.write_text("\\n".join(lines) + "\\n")
-    output.chmod(0o755)
+    position = arguments.index("-o") + 1
+    failed = [package for package in arguments[position + 1 :] if not build(package, pathlib.Path(arguments[position]))]
+    sys.exit(bool(failed))
 '''
 
 
@@ -242,6 +257,7 @@ def test_second_build_does_nothing(
         ("cluster", "github.com/spf13/cobra", set()),
         ("cluster-1.36", "k8s.io/kubernetes", set()),
         ("pulumi", "github.com/pulumi/pulumi/sdk/v3", {"pulumi"}),
+        ("pulumi", "github.com/pulumi/pulumi-go-provider", {"pulumi-resource-command"}),
         ("language", "github.com/pulumi/pulumi/sdk/v3", {"pulumi-language-python", EXEC}),
     ],
 )
@@ -337,7 +353,7 @@ def test_go_mod_and_build_info_agree() -> None:
 
 @pytest.mark.parametrize(("version", "found"), [("", "none is on PATH"), ("1.25.9", "1.25.9 is on")])
 def test_missing_or_old_go_is_one_line(checkout: Checkout, version: str, found: str) -> None:
-    """The line says what is needed, what there is and where to get it."""
+    """The line says what is needed by the most demanding set, what there is and where to get it."""
     if version:
         checkout.add_go(version)
     else:
@@ -360,10 +376,20 @@ def test_failed_build_explains_itself(checkout: Checkout) -> None:
     first, *shown, last = str(caught.value).splitlines()
     assert first.startswith("kubectl could not be built")
     assert shown == [*(f"    line {number}" for number in range(11, 30)), "    last line"]
-    assert str(checkout.root / ".tools/logs/kubectl.log") in last
+    assert str(checkout.root / ".tools/logs/cluster.log") in last
 
     (checkout.bin / "fail-kubectl").unlink()
     assert checkout.make_tools() == {*MODULES, EXEC} - {"kwokctl", "kwok", *CONTROL_PLANE}
+
+
+def test_all_that_failed_is_named(checkout: Checkout) -> None:
+    """One error may concern several programs of a set; those after it are built all the same."""
+    for name in ("kwok", "kube-scheduler"):
+        (checkout.bin / f"fail-{name}").write_text("error")
+    with pytest.raises(ToolchainError, match=r"^kwok, kube-scheduler could not be built\."):
+        checkout.make_tools()
+    assert checkout.built() == {"kwokctl", "etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
+    assert {path.split("/")[-1] for path in checkout.files()} == checkout.built()
 
 
 @pytest.mark.parametrize(
@@ -379,7 +405,7 @@ def test_failed_build_says_what_to_do(tmp_path: Path, output: str, advice: str) 
     """Causes outside the code are recognised."""
     log = tmp_path / "x.log"
     log.write_text(output)
-    assert advice in compiler.explain("x", log).splitlines()[-2]
+    assert advice in compiler.explain(["x"], log).splitlines()[-2]
 
 
 def start_build(checkout: Checkout) -> subprocess.Popen[str]:
@@ -415,6 +441,7 @@ def test_interrupted_build_continues(checkout: Checkout, number: signal.Signals)
     with pytest.raises(ProcessLookupError):
         os.kill(int((checkout.bin / "pid").read_text()), 0)
     assert checkout.files() == {"bin/kwok", "bin/kwokctl"}
+    assert not (checkout.root / ".tools/partial").exists()
 
     (checkout.bin / "slow-etcd").unlink()
     assert checkout.make_tools() == {*MODULES, EXEC} - {"kwok", "kwokctl"}
@@ -435,17 +462,49 @@ def test_two_builds_do_not_meet(checkout: Checkout) -> None:
 def test_progress_without_a_terminal(
     checkout: Checkout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line at the start and the end of each program, and a sign of life in between."""
-    monkeypatch.setattr(compiler, "HEARTBEAT", 0.1)
-    (checkout.bin / "slow-etcd").write_text("0.5")
+    """A line at the start and the end, and a sign of life now and then."""
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.3)
+    (checkout.bin / "slow-etcd").write_text("1")
     checkout.make_tools()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == ("Building 12 programs: about 11 minutes on 2 cores from empty caches, once.")
-    etcd = [line for line in lines if line.startswith("3 of 12 etcd")]
-    assert etcd[0] == "3 of 12 etcd …"
-    assert etcd[1] == "3 of 12 etcd … 0 s of about 15 s"
-    assert etcd[-1] in ("3 of 12 etcd 1 s", "3 of 12 etcd 0 s")
-    assert lines[-1].startswith("Built 12 programs in ")
+    first, *lines, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"Building 12 programs: about \d+ min on 2 cores from empty caches, once\.", first)
+    assert any(re.fullmatch(r"2 of 12 programs built, \d+ s so far, about \d+ s to go", line) for line in lines)
+    assert len(lines) < 10
+    assert re.fullmatch(r"Built 12 programs in \d+ s\.", last)
+
+
+def sized(name: str, seconds: int) -> Program:
+    """Return a program that is expected to take some seconds."""
+    return replace(load_programs(ROOT)[0], name=name, seconds=seconds)
+
+
+def test_what_remains_follows_the_pace_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time to go shrinks while a program is built, and is corrected when it is there."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    told = progress.Progress(Console(), [sized("a", 100), sized("b", 200), sized("c", 60)])
+    assert told.text(0) == "0 of 3 programs built, 0 s so far, about 6 min to go"
+    now += 40
+    assert told.text(7) == "0 of 3 programs built, 40 s so far, about 5 min to go, 7 modules downloaded"
+    now += 10
+    told.built("a")
+    told.built("a")
+    assert told.text(0) == "1 of 3 programs built, 50 s so far, about 2 min to go"
+    now += 130
+    assert told.text(0) == "1 of 3 programs built, 180 s so far"
+    told.built("b")
+    assert told.text(0) == "2 of 3 programs built, 180 s so far, about 36 s to go"
+
+
+def test_progress_on_a_terminal() -> None:
+    """One line that changes in place, and is gone at the end."""
+    screen = io.StringIO()
+    told = progress.Progress(Console(file=screen, force_terminal=True, width=40), [sized("a", 100)])
+    told.show(0)
+    told.show(0)
+    told.close()
+    assert "0 of 1 program built, 0 s so far" in screen.getvalue()
+    assert screen.getvalue().count("\x1b[?25l") == screen.getvalue().count("\x1b[?25h") == 1
 
 
 def test_short_disk_is_announced(
@@ -465,9 +524,143 @@ def add_own_programs(checkout: Checkout, **versions: str) -> None:
         "pulumi": "{}",
         "kubectl": '{{"clientVersion": {{"major": "1", "minor": "3", "gitVersion": "{}"}}}}',
         "kwokctl": "kwokctl version {} go1.26.8 (linux/amd64)",
+        "etcd": "etcd Version: {}\nGit SHA: abc\nGo Version: go1.26.8",
     }
     for name, version in versions.items():
         checkout.add_program(name, f"#!/bin/sh\necho '{output[name].format(version)}'\n")
+
+
+@pytest.fixture
+def no_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scripts of the tests stand for programs."""
+    monkeypatch.setattr(system, "is_launcher", lambda _: False)
+
+
+@pytest.fixture
+def own(checkout: Checkout, no_launchers: None) -> Checkout:
+    """Return a fresh checkout whose user has some programs in exactly the pinned version, and some others."""
+    pulumi, etcd = checkout.pin("pulumi", PKG), checkout.pin("cluster", "go.etcd.io/etcd/server/v3")
+    add_own_programs(checkout, pulumi=pulumi, etcd=etcd.removeprefix("v"), kubectl="v1.37.2-eks", kwokctl="v0.8.01")
+    for name in ("pulumi-language-python", EXEC):
+        checkout.add_program(name, f"#!/bin/sh\n# the user's {name}\n")
+    return checkout
+
+
+def test_own_programs_of_the_pinned_version_are_taken(own: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are copied and count as built, whatever becomes of them; what only resembles the version is not."""
+    taken = {"pulumi", "etcd", "pulumi-language-python", EXEC}
+    assert own.make_tools() == {*MODULES, EXEC} - taken
+    pulumi, etcd = own.pin("pulumi", PKG), own.pin("cluster", "go.etcd.io/etcd/server/v3")
+    language = own.pin("language", "github.com/pulumi/pulumi/sdk/v3")
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"Taken from what you have installed, in the pinned version: etcd {etcd},"
+        f" pulumi-language-python {language}, {EXEC} {language}, pulumi {pulumi}."
+    )
+    for name in taken:
+        (own.bin / name).unlink()
+    assert own.make_tools() == set()
+    assert "the user's" in (own.root / f".tools/bin/{EXEC}").read_text()
+    assert (own.root / ".tools/bin/pulumi").is_file()
+    assert not (own.root / ".tools/bin/pulumi").is_symlink()
+
+
+def test_nothing_of_the_users_is_taken_if_so_wanted(own: Checkout) -> None:
+    """TOOLS=built builds all of them."""
+    (own.bin / "built").write_text("")
+    build.run(own.root, "cluster", "built")
+    assert own.built() == {*MODULES, EXEC}
+
+
+def test_a_new_pin_replaces_what_was_taken(own: Checkout) -> None:
+    """Etcd has no stamp and no folder of its version: its record says of which it is."""
+    own.make_tools()
+    etcd = own.pin("cluster", "go.etcd.io/etcd/server/v3")
+    own.replace("toolchain/cluster/go.mod", f"etcd/server/v3 {etcd}", f"etcd/server/v3 {etcd}9")
+    assert own.make_tools() == {"etcd"}
+
+
+def test_no_go_is_needed_where_all_is_there(own: Checkout) -> None:
+    """What is taken is not compiled."""
+    assert own.make_tools() >= {"kubectl"}
+    (own.bin / "go").unlink()
+    (own.root / ".tools/bin/pulumi").unlink()
+    build.run(own.root, "cluster", "")
+    assert (own.root / ".tools/bin/pulumi").is_file()
+
+
+@pytest.mark.parametrize("kept", ["PULUMI_HOME", "HOME"])
+def test_own_plugins_are_taken(own: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    """Pulumi keeps them in folders that carry the version; one that is still coming has a mark beside it."""
+    monkeypatch.setenv(kept, str(tmp_path / "own"))
+    home = tmp_path / "own" / ("" if kept == "PULUMI_HOME" else ".pulumi")
+    for path in checkout_paths(own):
+        if "/plugins/" in path:
+            plugin = home / path.removeprefix("pulumi/")
+            plugin.parent.mkdir(parents=True)
+            plugin.write_text("#!/bin/sh\n")
+            plugin.chmod(0o755)
+            mark = plugin.parent.with_name(f"{plugin.parent.name}.partial")
+            mark.write_text("") if "kubernetes" in path else None
+    built = own.make_tools()
+    assert "pulumi-resource-command" not in built
+    assert "pulumi-resource-kubernetes" in built
+
+
+@pytest.mark.parametrize("place", ["a folder on PATH", "a link on PATH"])
+def test_programs_of_a_checkout_are_nobodys_own(own: Checkout, place: str) -> None:
+    """Neither this checkout's nor another one's: they may be built from other sources, and go away."""
+    other = own.bin.parent / "other/.tools/bin"
+    other.mkdir(parents=True)
+    (own.bin / "pulumi").rename(other / "pulumi")
+    if place == "a folder on PATH":
+        os.environ["PATH"] += f":{other}"
+    else:
+        (own.bin / "pulumi").symlink_to(other / "pulumi")
+    assert "pulumi" in own.make_tools()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 1",
+        "echo v0.0.1",
+        "echo {version}; exit 1",
+        "echo {version}-rc.1",
+        "echo 1{version}",
+        "sleep 60",
+        "trap '' TERM; while :; do echo {version}; done",
+        "printf '\\377\\376'",
+        "exec cat",
+    ],
+)
+def test_a_program_that_does_not_answer_is_not_taken(
+    own: Checkout, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """It breaks and hangs nothing, and the build goes on without it."""
+    monkeypatch.setattr(system, "PATIENCE", 0.5)
+    own.add_program("pulumi", "#!/bin/sh\n" + script.format(version=own.pin("pulumi", PKG).removeprefix("v")))
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    start = time.monotonic()
+    assert system.take([load_programs(own.root)[-1]], own.root / "own") == {}
+    assert time.monotonic() - start < 10
+
+
+def test_an_answer_does_not_wait_for_what_a_program_leaves_behind(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that holds the output open is given up, and ended."""
+    monkeypatch.setattr(system, "PATIENCE", 0.5)
+    checkout.add_program("daemon", "#!/bin/sh\nsleep 60 & echo $!\n")
+    os.environ["PATH"] += ":/usr/bin:/bin"
+    child = int(system.answer([checkout.bin / "daemon"]))
+    time.sleep(0.1)
+    assert not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text()
+
+
+def test_a_launcher_is_not_taken(checkout: Checkout) -> None:
+    """A script in place of a program starts the real one, wherever that is now."""
+    add_own_programs(checkout, pulumi=checkout.pin("pulumi", PKG))
+    assert "pulumi" in checkout.make_tools()
 
 
 def test_system_tools_are_used_and_nothing_is_built(checkout: Checkout, capsys: pytest.CaptureFixture[str]) -> None:
@@ -495,7 +688,7 @@ def test_system_tools_that_will_not_do(checkout: Checkout) -> None:
 
 
 def test_unknown_value_of_tools(checkout: Checkout) -> None:
-    """A mistyped TOOLS does not start an eleven-minute build."""
+    """A mistyped TOOLS does not start a build of minutes."""
     with pytest.raises(ToolchainError, match="TOOLS=sytem is unknown"):
         build.run(checkout.root, "cluster", "sytem")
 
@@ -508,10 +701,12 @@ def test_fitting_programs_are_pointed_out_before_a_build(
     shutil.rmtree(built.root / ".tools/pulumi")
     built.make_tools()
     assert capsys.readouterr().out.splitlines()[0] == (
-        "Found pulumi 3.300.1, kubectl 1.34.0 and kwokctl 0.8.0 on PATH:"
-        " `make up TOOLS=system` would skip about 6 minutes."
+        "Found pulumi 3.300.1, kubectl 1.34.0 and kwokctl 0.8.0 on PATH: `make up TOOLS=system` would skip about 6 min."
     )
-    monkeypatch.setenv("KWOK_DRA_TOOLS", str(built.bin.parent))
+    other = built.bin.parent / "other/.tools/bin"
+    other.parent.mkdir(parents=True)
+    built.bin.rename(other)
+    monkeypatch.setenv("PATH", str(other))
     assert system.hint(built.root) == ""
 
 
@@ -554,3 +749,16 @@ def test_activated_home_is_no_home_of_the_user(
     monkeypatch.setenv("PULUMI_HOME", str(root / ".tools/pulumi"))
     built.make_tools()
     assert not (built.root / ".tools/bin/pulumi.calls").exists()
+
+
+def test_checks_compile_as_the_build_does() -> None:
+    """With the flags of the build, the Makefile's vet and tests find everything in Go's cache."""
+    assert f"GOFLAGS='{compiler.GOFLAGS}'" in (ROOT / "Makefile").read_text()
+
+
+def test_compilers_share_half_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with many cores and little memory they collect their garbage earlier."""
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 2**21, "SC_PAGE_SIZE": 2**12}.get)
+    for cores, limit in ((2, 2**30), (8, 2**29), (16, 2**28), (None, 2**30)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert compiler.memory_limit() == limit
