@@ -6,7 +6,8 @@ TWINS=all   the round trip of each stack through its dump; none with TWINS=
 JOBS=2      stacks that are killed at the same time
 MINUTES=    it stops after that many
 
-Besides, each program is killed at each of its operations on files. Results: .state/soak.jsonl.
+Besides, each program is killed at each of its operations on files. Results: .state/soak.jsonl; what was not survived
+leaves its logs in .state/soak-failed.
 """
 
 import os
@@ -118,11 +119,21 @@ class Lane:
             self.seconds[phase.name] = time.monotonic() - repeated
             phase.check(kills.project)
         except Exception as error:
-            result |= {"survived": False, "said": str(error)[-SAID_MAX:] or repr(error)}
+            result |= {"survived": False, "said": str(error)[-SAID_MAX:] or repr(error), "kept": keep(kills.project)}
         if strike or not result["survived"]:
             named = strike.named(phase) if strike else {"part": "none", "program": "", "phase": phase.name, "number": 0}
             self.results.add({**named, **result, "seconds": round(time.monotonic() - began, 1)})
         return bool(result["survived"])
+
+
+def keep(project: Project) -> str:
+    """Keep the logs of a stack that did not survive, and return where."""
+    kept = RESULTS.parent / "soak-failed" / str(time.time_ns())
+    kept.mkdir(parents=True)
+    for logs in project.clusters.glob("*/logs"):
+        shutil.copytree(logs, kept / logs.parent.name)
+    shutil.copy(project.log, kept / "killed.log")
+    return str(kept)
 
 
 def run_tests(results: Results, names: Mapping[str, object], test: str, **environment: str) -> None:

@@ -37,6 +37,7 @@ class Kills:
     def __init__(self, project: Project) -> None:
         self.project = project
         self.hit = project.folder / "killed.json"
+        project.log.touch()
         shims = project.folder / "shims"
         shims.mkdir()
         for name, program in {"python": sys.executable, "kwokctl": TOOLS / "bin" / "kwokctl"}.items():
