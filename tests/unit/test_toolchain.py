@@ -323,6 +323,21 @@ def test_lost_files_are_made_again(built: Checkout, spoil: str) -> None:
     assert built.make_tools() == {"kubectl"}
 
 
+def test_a_record_is_never_half_written(built: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it writes, a build leaves the record before."""
+
+    def torn(path: Path, text: str) -> None:
+        path.write_bytes(text[:9].encode())
+        raise KeyboardInterrupt
+
+    kubectl = next(item for item in load_programs(built.root) if item.name == "kubectl")
+    before = kubectl.record.read_text()
+    monkeypatch.setattr(Path, "write_text", torn)
+    with pytest.raises(KeyboardInterrupt):
+        kubectl.remember({}, {})
+    assert kubectl.record.read_text() == before
+
+
 def test_tools_can_be_copied_to_another_checkout(built: Checkout, tmp_path: Path) -> None:
     """Neither the place nor the time of a build is part of its record."""
     copy = tmp_path / "copy"
