@@ -23,7 +23,7 @@ DELETING = "kwokctl * delete *"
 WRITE = "^write$"
 SOCKET = "^socket:"
 NOTE = r"/kwok-dra\.new$"
-COMMAND_IS_THERE = r'"id": "[^"]+",\s+"type": "command:local:Command"'
+COMMAND_IS_THERE = r'"id":\s*"[^"]+",\s*"type":\s*"command:local:Command"'
 
 Events = dict[str, dict[str, Any]]
 """What is killed, and where: the fields of `Point`. No event hangs on how far something else has come by then."""
