@@ -11,8 +11,8 @@ from typing import NamedTuple
 from tests.e2e.project import Project, processes_of
 
 CYCLES = int(os.environ.get("CYCLES", "3"))
-KEPT_BY_PULUMI = ("history", "backups")
-"""What its local backend keeps of each update: https://www.pulumi.com/docs/iac/concepts/state-and-backends/"""
+KEPT_BY_PULUMI = ("history", "backups", "logs")
+"""What it keeps of each update: https://www.pulumi.com/docs/iac/concepts/state-and-backends/, and logs for a week."""
 
 
 class Size(NamedTuple):
