@@ -1,10 +1,12 @@
 """The configuration of the running stack."""
 
+from pathlib import Path
+
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from topology.configuration import Topology
-from topology.stack import raw_configuration, unconfigured
+from topology.stack import emptied, raw_configuration
 from topology.validation import ConfigurationError, load
 
 
@@ -17,7 +19,7 @@ def load_topology() -> Topology:
         pulumi.RunError: the configuration is not valid, or not there; the message lists every problem.
     """
     stack = (get_config_env() | CONFIG.get(), pulumi.get_project(), pulumi.get_stack())
-    if message := unconfigured(*stack):
+    if message := emptied(Path(f"Pulumi.{pulumi.get_stack()}.yaml")):
         raise pulumi.RunError(message)
     try:
         return load(raw_configuration(*stack))

@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> dict[str, Any]:
@@ -20,18 +23,18 @@ def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> 
     return raw
 
 
-def unconfigured(settings: Mapping[str, str], project: str, stack: str) -> str:
-    """Say what to do if nothing at all is configured; empty if something is.
+def emptied(file: Path) -> str:
+    """Say what to do if the file of a stack is there and configures nothing; empty if all is well.
 
-    Pulumi empties a stack's file before it writes it, so a kill leaves nothing of it, and the stack would follow.
+    Pulumi empties the file before it writes it, so a kill leaves nothing of it, and the stack would follow. The next
+    command of Pulumi adds its salt.
     """
-    if any(_parse(value) for key, value in settings.items() if key.startswith(f"{project}:")):
+    if not file.exists() or "config" in (yaml.safe_load(file.read_text()) or {}):
         return ""
-    file = f"Pulumi.{stack}.yaml"
     return (
-        f"{file} configures nothing, so that all of the stack would be deleted; nothing was created or changed. A "
-        f"Pulumi that is killed while it writes the file leaves it so: bring it back with `git checkout {file}`. To "
-        "delete the stack, run `pulumi destroy`"
+        f"{file.name} configures nothing, so that all of the stack would be deleted; nothing was created or changed. A "
+        f"Pulumi that is killed while it writes the file leaves it so: bring it back with `git checkout {file.name}`. "
+        "To delete the stack, run `pulumi destroy`"
     )
 
 

@@ -14,7 +14,7 @@ from topology import snapshot
 from topology.api_server import ApiServer
 from topology.configuration import Reached, Topology
 from topology.progress import Object
-from topology.stack import raw_configuration, unconfigured
+from topology.stack import emptied, raw_configuration
 from topology.status import kinds
 from topology.validation import ConfigurationError, load
 
@@ -51,10 +51,10 @@ def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -
 
 
 def _topology(stack: str) -> Topology:
+    if message := emptied(Path(f"Pulumi.{stack}.yaml")):
+        raise NothingToShowError(message)
     settings = {name: entry["value"] for name, entry in _pulumi(stack, "config", "--json", "--show-secrets").items()}
     project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
-    if message := unconfigured(settings, project, stack):
-        raise NothingToShowError(message)
     try:
         return load(raw_configuration(settings, project, stack))
     except ConfigurationError as error:

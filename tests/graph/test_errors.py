@@ -59,15 +59,16 @@ def test_an_invalid_configuration_registers_nothing() -> None:
     assert recording.outputs == {"Stack kwok-dra-dev": {}}
 
 
-def test_a_cluster_is_named_after_the_stack() -> None:
+@pytest.mark.parametrize("configuration", [{}, {"kwok-dra:cluster": {}}])
+def test_a_cluster_is_named_after_the_stack(configuration: dict[str, object]) -> None:
     """And nothing else has to be configured."""
-    configuration = {"kwok-dra:cluster": {"readyTimeoutSeconds": 60}}
     assert run(configuration).outputs["Stack kwok-dra-dev"]["clusterName"] == "kwok-dra-dev"
 
 
-@pytest.mark.parametrize("configuration", [{}, {"kwok-dra:cluster": {}, "kwok-dra:nodePools": []}])
-def test_an_emptied_stack_file_empties_no_stack(configuration: dict[str, object]) -> None:
-    assert "bring it back with `git checkout Pulumi.dev.yaml`" in failure(configuration)
+def test_an_emptied_stack_file_empties_no_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Pulumi.dev.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert "bring it back with `git checkout Pulumi.dev.yaml`" in failure({})
 
 
 @pytest.mark.parametrize("missing", [["kwokctl"], ["kubectl"], ["kwokctl", "kubectl"]])

@@ -1,8 +1,10 @@
 """From the settings that Pulumi holds to the raw configuration."""
 
+from pathlib import Path
+
 import pytest
 
-from topology.stack import raw_configuration, unconfigured
+from topology.stack import emptied, raw_configuration
 
 
 def test_keys_of_the_project_are_taken_and_read() -> None:
@@ -29,9 +31,16 @@ def test_the_cluster_has_a_name_unless_it_is_no_mapping(cluster: str | None, exp
     assert raw_configuration(settings, "p", "s")["cluster"] == expected
 
 
-def test_a_stack_file_that_a_killed_pulumi_has_emptied() -> None:
-    """All that is left are the defaults of Pulumi.yaml."""
-    defaults = {"p:cluster": "{}", "p:nodePools": "[]", "pulumi:disable-default-providers": '["kubernetes"]'}
-    said = unconfigured(defaults, "p", "s")
-    assert "bring it back with `git checkout Pulumi.s.yaml`" in said
-    assert not unconfigured(defaults | {"p:cluster": '{"name": "empty"}'}, "p", "s")
+@pytest.mark.parametrize("text", ["", "encryptionsalt: v1:x\n"])
+def test_a_stack_file_that_a_killed_pulumi_has_emptied(tmp_path: Path, text: str) -> None:
+    """The next command of Pulumi adds its salt."""
+    file = tmp_path / "Pulumi.s.yaml"
+    file.write_text(text)
+    assert "bring it back with `git checkout Pulumi.s.yaml`" in emptied(file)
+
+
+def test_a_stack_file_that_configures_an_empty_cluster(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.s.yaml"
+    assert not emptied(file)
+    file.write_text("config:\n  p:nodePools: []\n")
+    assert not emptied(file)
