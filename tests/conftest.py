@@ -80,8 +80,8 @@ class Progress:
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Count tests without a letter for each."""
         if report.failed:
-            return ("failed" if report.when == "call" else "error", "", "")
-        return ("passed", "", "") if report.passed and report.when == "call" else None
+            return ("failed", "", "FAILED") if report.when == "call" else ("error", "", "ERROR")
+        return ("passed", "", "PASSED") if report.passed and report.when == "call" else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of each failure, and of what is over now and then."""
