@@ -18,10 +18,10 @@ def load_topology() -> Topology:
     Raises:
         pulumi.RunError: the configuration is not valid, or not there; the message lists every problem.
     """
-    stack = (get_config_env() | CONFIG.get(), pulumi.get_project(), pulumi.get_stack())
-    if message := emptied(Path(f"Pulumi.{pulumi.get_stack()}.yaml")):
+    stack = pulumi.get_stack()
+    if message := emptied(Path(f"Pulumi.{stack}.yaml")):
         raise pulumi.RunError(message)
     try:
-        return load(raw_configuration(*stack))
+        return load(raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack))
     except ConfigurationError as error:
         raise pulumi.RunError(str(error)) from None
