@@ -24,6 +24,7 @@ it returns from `delete` before the processes have ended; and a create that fail
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -36,7 +37,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
@@ -143,9 +144,10 @@ def create() -> None:
     for tries_left in (2, 1, 0):
         cluster.claim_name(os.environ["KWOK_DRA_ID"])
         try:
-            _check_port(os.environ.get("KWOK_DRA_APISERVER_PORT", ""))
-            with one_at_a_time():
-                cluster.start(os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"], _deadline())
+            with _reserved_ports() as options:
+                cluster.start(
+                    os.environ["KWOK_DRA_KWOKCTL_CONFIG"], options, os.environ["KWOK_DRA_STAGES"], _deadline()
+                )
             cluster.describe()
             cluster.mark(state="created")
             return
@@ -156,20 +158,34 @@ def create() -> None:
 
 
 @contextmanager
-def one_at_a_time(patience: float = 600) -> Iterator[None]:
-    """Let one kwokctl of this machine work at a time.
+def _reserved_ports() -> Iterator[dict[str, int]]:
+    """Provide the ports of the components, the configured one among them."""
+    port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
+    with ExitStack() as until_the_end:
+        try:
+            options = until_the_end.enter_context(ports.reserved({"kubeApiserverPort": int(port)} if port else {}))
+        except ports.PortTakenError as error:
+            raise ClusterError(
+                f"kwok-dra:cluster.kubeApiserverPort: {error}. Choose another one, or leave the key out to get a free one"
+            ) from None
+        yield options
 
-    Which ports are free is looked at first, and only then are they taken; and kwokctl writes a kubeconfig that clusters
-    share, for which it does not wait if another one does so. The lock is a name among Linux' abstract sockets, which is
-    free again when its process ends, however that comes. Who has waited `patience` seconds goes on without it.
+
+@contextmanager
+def one_at_a_time(folder: Path, patience: float = 600) -> Iterator[None]:
+    """Let one kwokctl at a time work in a folder: it writes the kubeconfig that clusters share, waiting for no other.
+
+    The lock is a name among Linux' abstract sockets, which is free again when its process ends, however that comes. Who
+    has waited `patience` seconds goes on without it.
     """
+    name = hashlib.sha256(str(folder).encode()).hexdigest()
     end = time.monotonic() + patience
     with socket.socket(socket.AF_UNIX) as lock:
         while time.monotonic() < end:
             with suppress(OSError):
-                lock.bind("\0kwok-dra-start")
+                lock.bind(f"\0kwok-dra-{name}")
                 break
-            time.sleep(0.1)
+            time.sleep(POLL_SECONDS)
         yield
 
 
@@ -191,7 +207,7 @@ def update() -> None:
     if cluster.is_broken():
         cluster.mark(broken=True)  # until it is repaired, whatever comes between
         kubeconfig = _parse(os.environ.get("PULUMI_COMMAND_STDOUT", "")).get("kubeconfig", "")
-        with one_at_a_time():
+        with one_at_a_time(cluster.workdir):
             cluster.repair(kubeconfig, _deadline())
     cluster.mark(repairs=int(os.environ["KWOK_DRA_REPAIRS"]), broken=False)
     cluster.describe()
@@ -286,14 +302,15 @@ class _Cluster:
         """Note whose cluster this is, how far it is and which kwokctl is at work on it; never half a note."""
         _write_whole(self.marker, json.dumps({**self.note(), **values}))
 
-    def start(self, configuration: str, stages: str, deadline: float) -> None:
+    def start(self, configuration: str, options: dict[str, int], stages: str, deadline: float) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
-        documents = self._write_documents(configuration)
+        documents = self._write_documents(configuration, options)
         (self.folder / STAGES_FILE).write_text(stages)
         flags = [part for document in documents for part in ("--config", str(document))]
         flags += ["--kubeconfig", str(self.shared)]
         version = os.environ.get("KWOK_DRA_KUBE_VERSION", "")
-        with self._kwokctl("create", *flags, environment=programs.of_control_plane(version)) as process:
+        environment = programs.of_control_plane(version)
+        with one_at_a_time(self.workdir), self._kwokctl("create", *flags, environment=environment) as process:
             self.mark(kwokctl=process.pid)
             while process.poll() is None:
                 self._check_alive(CHECK)
@@ -303,7 +320,7 @@ class _Cluster:
         Thread(target=self._warm_up, daemon=True).start()
         self._wait_until_ready(deadline, CHECK)
 
-    def _write_documents(self, configuration: str) -> list[Path]:
+    def _write_documents(self, configuration: str, options: dict[str, int]) -> list[Path]:
         """Write what kwokctl makes the cluster of: what is configured, and what is this cluster's own.
 
         kwokctl merges them. Only on this machine itself do components share its ports and have an etcd that everybody
@@ -313,8 +330,6 @@ class _Cluster:
         configured.write_text(configuration)
         if "runtime: binary\n" not in configuration:
             return [configured]
-        port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
-        options = ports.choose({"kubeApiserverPort": int(port)} if port else {})
         own = self.folder / OWN_OPTIONS_FILE
         header = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration"}
         own.write_text(json.dumps({**header, "options": {**options, "etcdPrefix": f"/registry/{self.note()['id']}"}}))
@@ -402,7 +417,7 @@ class _Cluster:
             self.mark(state="removing")
             _write_whole(self.removal, self.marker.read_text())
         pids = self._components()
-        with one_at_a_time():
+        with one_at_a_time(self.workdir):
             if (self.folder / "kwok.yaml").exists():
                 with self._kwokctl("delete", "--kubeconfig", str(self.shared)) as process:
                     process.wait()
@@ -545,14 +560,6 @@ def _check_time(cluster: str, deadline: float) -> None:
         raise ClusterError(
             f"cluster {cluster} was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds "
             f"(now {os.environ['KWOK_DRA_READY_TIMEOUT']})"
-        )
-
-
-def _check_port(port: str) -> None:
-    if port and (reason := ports.taken(int(port))):
-        raise ClusterError(
-            f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used ({reason}). Choose another one, or leave "
-            "the key out to get a free one"
         )
 
 

@@ -1,7 +1,11 @@
 """The ports of a cluster's components on this machine: each cluster keeps its own, also while it does not run."""
 
+import errno
+import os
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 OF_COMPONENTS = {
@@ -20,17 +24,42 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 """Which ports Linux gives to connections: https://docs.kernel.org/networking/ip-sysctl.html."""
 
 
-def choose(fixed: dict[str, int]) -> dict[str, int]:
-    """Return a port for each option of kwokctl, those that are `fixed` and else free ones, at random.
+class PortTakenError(Exception):
+    """Nothing can listen on a port that is fixed."""
 
+    def __init__(self, port: int, reason: str) -> None:
+        """Remember which port it is, and the reason in the system's words."""
+        super().__init__(f"port {port} cannot be used ({reason})")
+
+
+@contextmanager
+def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
+    """Provide a port for each option of kwokctl, those that are `fixed` and else free ones, at random.
+
+    No other cluster gets one of them within the block, in which the components come to listen on them.
     kwokctl's own choice would be the ports of the last cluster whose processes have ended. That one could not start
     again; or its API server, if only etcd has ended, would go on with the etcd of the other cluster.
+    Raises PortTakenError if a fixed port is not free.
     """
-    options = [option for component in OF_COMPONENTS.values() for option in component if option not in fixed]
-    candidates = _without_ephemeral(RANGE)
-    random.shuffle(candidates)
-    free = (port for port in candidates if port not in fixed.values() and not taken(port))
-    return {**fixed, **dict(zip(options, free, strict=False))}
+    with ExitStack() as marks:
+        for port in fixed.values():
+            if reason := taken(port) or (not _marked(port, marks) and os.strerror(errno.EADDRINUSE)):
+                raise PortTakenError(port, reason)
+        options = [option for component in OF_COMPONENTS.values() for option in component if option not in fixed]
+        candidates = _without_ephemeral(RANGE)
+        random.shuffle(candidates)
+        free = (port for port in candidates if not taken(port) and _marked(port, marks))
+        yield {**fixed, **dict(zip(options, free, strict=False))}
+
+
+def _marked(port: int, marks: ExitStack) -> bool:
+    """Mark a port as chosen, unless it is: with a name among Linux' abstract sockets, free again when its process ends."""
+    mark = marks.enter_context(socket.socket(socket.AF_UNIX))
+    try:
+        mark.bind(f"\0kwok-dra-port-{port}")
+    except OSError:
+        return False
+    return True
 
 
 def _without_ephemeral(ports: range) -> list[int]:

@@ -1,12 +1,13 @@
 """Fixtures of the end-to-end tests. They need the built toolchain: without it the run fails, it never skips."""
 
+import compileall
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.page import KUBERNETES
-from tests.e2e.project import TOOLS, Project
+from tests.e2e.project import PACKAGES, ROOT, TOOLS, Project
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,6 +17,8 @@ def toolchain() -> None:
     needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in (KUBERNETES, "v1.36.3")]
     missing = [str(program) for program in needed if not program.exists()]
     assert not missing, f"not built: {missing}; run `make tools tools-1.36`, or the tests with `make test`"
+    for package in PACKAGES:  # once for all copies of the program, whatever PYTHONDONTWRITEBYTECODE says
+        compileall.compile_dir(ROOT / package, quiet=1)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.kwokctl import one_at_a_time
 from tests import seed_page
-from tests.e2e.project import PATIENCE_SECONDS, TOOLS
+from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, TOOLS
 from topology.configuration import DEFAULT_KUBERNETES_VERSION
 
 KUBERNETES = f"v{DEFAULT_KUBERNETES_VERSION}"
@@ -32,8 +32,8 @@ class Page:
         }
 
     def create(self) -> None:
-        """Run the page's commands and wait until its pod runs, while no other cluster starts: it may get its ports."""
-        with one_at_a_time():
+        """Run the page's commands and wait until its pod runs, while no other cluster is made by hand."""
+        with one_at_a_time(BY_HAND):
             for block in seed_page.shell_blocks():
                 if "kubectl get" not in block:
                     self._run("bash", "-c", block)

@@ -19,6 +19,9 @@ TOOLS = ROOT / ".tools"
 PATIENCE_SECONDS = 600
 """How long something may take that takes no time but on a machine with too much to do."""
 
+BY_HAND = Path("clusters made by hand")
+"""What kwokctl itself chooses ports for: two that start at once get the same, so that these wait for one another."""
+
 SCENARIOS = (
     "admin-access",
     "all-devices",
@@ -50,15 +53,13 @@ SCENARIOS = (
 """The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""
 
 STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}.difference(SCENARIOS))
+PACKAGES = ("components", "topology", "twin", "views")
 PROGRAM = (
     "Pulumi.yaml",
     *(f"Pulumi.{stack}.yaml" for stack in (*STACKS, *SCENARIOS)),
     "__main__.py",
-    "components",
     "manifests",
-    "topology",
-    "twin",
-    "views",
+    *PACKAGES,
 )
 
 

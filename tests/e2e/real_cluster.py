@@ -12,7 +12,7 @@ import yaml
 
 from components.kwokctl import one_at_a_time
 from tests.e2e.page import KUBERNETES
-from tests.e2e.project import PATIENCE_SECONDS, TOOLS, kill, processes_of, wait_until
+from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, TOOLS, kill, processes_of, wait_until
 
 Object = dict[str, Any]
 
@@ -62,7 +62,7 @@ class RealCluster:
         document = self.folder / "kwokctl.yaml"
         document.write_text(yaml.safe_dump(CONFIGURATION))
         create = ("kwokctl", "--name", "real", "--config", str(document), "create", "cluster")
-        with one_at_a_time():  # another cluster that starts may get its ports
+        with one_at_a_time(BY_HAND):
             self.run(*create, "--kubeconfig", str(self.folder / "shared.yaml"), "--wait", f"{PATIENCE_SECONDS}s")
         self.kubectl("wait", "--for", "create", "serviceaccount/default", "--timeout", f"{PATIENCE_SECONDS}s")
         self.kubectl("create", "serviceaccount", "fleet-owner", "--namespace", "kube-system")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from components.kwokctl import one_at_a_time
-from tests.e2e.project import PATIENCE_SECONDS, Project, kill, listening, processes_of, wait_until
+from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, Project, kill, listening, processes_of, wait_until
 from topology import processes
 
 STACKS = [f"stack-{number}" for number in range(10)]
@@ -79,7 +79,7 @@ def foreign(new_project: Callable[[], Project]) -> Iterator[Project]:
         "KWOK_CONTROLLER_BINARY": str(tools / "bin" / "kwok"),
     }
     flags = ("--name", "kwok-dra-dev", "--config", str(made), "--runtime", "binary", "--wait", f"{PATIENCE_SECONDS}s")
-    with one_at_a_time():  # another cluster that starts may get its ports
+    with one_at_a_time(BY_HAND):
         project.run("kwokctl", "create", "cluster", *flags, environment=binaries)
     yield project
     project.run("kwokctl", "delete", "cluster", "--name", "kwok-dra-dev")

@@ -219,8 +219,8 @@ def test_a_damaged_stack_can_be_destroyed(damaged: Project, damage: Callable[[Pr
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_create(new_project: Callable[[], Project], number: signal.Signals) -> None:
     project = new_project()
-    with project.configuration() as config:
-        config["cluster"]["kubeApiserverPort"] = ports.choose({})["kubeApiserverPort"]
+    with project.configuration() as config, ports.reserved({}) as free:
+        config["cluster"]["kubeApiserverPort"] = free["kubeApiserverPort"]
     with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
         wait_until(lambda: len(project.pids()) > 0)
         kill(update.pid, number)

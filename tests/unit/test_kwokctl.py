@@ -844,21 +844,22 @@ def wait_for(file: Path) -> None:
         time.sleep(0.01)
 
 
-def test_one_cluster_starts_at_a_time() -> None:
-    started = threading.Event()
+def test_one_kwokctl_works_in_a_folder_at_a_time(tmp_path: Path) -> None:
+    works = threading.Event()
 
-    def start_another() -> None:
-        with kwokctl.one_at_a_time():
-            started.set()
+    def work_too() -> None:
+        with kwokctl.one_at_a_time(tmp_path):
+            works.set()
 
-    another = threading.Thread(target=start_another)
-    with kwokctl.one_at_a_time():
-        another.start()
-        assert not started.wait(0.5)
+    another = threading.Thread(target=work_too)
+    with kwokctl.one_at_a_time(tmp_path):
+        with kwokctl.one_at_a_time(tmp_path / "another"):
+            another.start()
+        assert not works.wait(0.5)
     another.join()
-    assert started.is_set()
+    assert works.is_set()
 
 
-def test_who_has_waited_long_enough_starts_too() -> None:
-    with kwokctl.one_at_a_time(), kwokctl.one_at_a_time(patience=0.2):
+def test_who_has_waited_long_enough_works_too(tmp_path: Path) -> None:
+    with kwokctl.one_at_a_time(tmp_path), kwokctl.one_at_a_time(tmp_path, patience=0.2):
         pass

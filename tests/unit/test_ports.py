@@ -10,28 +10,53 @@ from topology import ports
 OPTIONS = {option for options in ports.OF_COMPONENTS.values() for option in options}
 
 
+def choose(fixed: dict[str, int]) -> dict[str, int]:
+    """Choose ports for a cluster that is never made."""
+    with ports.reserved(fixed) as chosen:
+        return chosen
+
+
 def test_each_option_gets_a_port_of_its_own() -> None:
-    chosen = ports.choose({})
+    chosen = choose({})
     assert chosen.keys() == OPTIONS
     assert len(set(chosen.values())) == len(OPTIONS)
 
 
 def test_a_port_that_is_fixed_stays() -> None:
-    assert ports.choose({"kubeApiserverPort": 6443})["kubeApiserverPort"] == 6443
+    assert choose({"kubeApiserverPort": 6443})["kubeApiserverPort"] == 6443
 
 
 def test_clusters_that_do_not_run_keep_theirs() -> None:
     """Nothing else tells that these ports are somebody's: a second choice has hardly ever one of the first."""
-    first, second = (set(ports.choose({}).values()) for _ in range(2))
+    first, second = (set(choose({}).values()) for _ in range(2))
     assert len(first & second) < 2
 
 
+def test_clusters_that_start_at_once_choose_different_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them listens yet; and when they do, the ports are nobody's for lack of a mark."""
+    lowest = min(choose({}).values())
+    monkeypatch.setattr(ports, "RANGE", range(lowest, lowest + 3 * len(OPTIONS)))
+    with ports.reserved({}) as first, ports.reserved({}) as second:
+        assert not set(first.values()) & set(second.values())
+        fixed = {"kubeApiserverPort": first["kubeApiserverPort"]}
+        with pytest.raises(ports.PortTakenError, match=r"port \d+ cannot be used \(Address already in use\)"):
+            choose(fixed)
+    assert choose(fixed).keys() == OPTIONS
+
+
+def test_a_fixed_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ports.PortTakenError, match=rf"port {port} cannot be used \(Address already in use\)"):
+            choose({"kubeApiserverPort": port})
+
+
 def test_ports_that_are_taken_or_fixed_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    lowest = min(ports.choose({}).values())
+    lowest = min(choose({}).values())
     monkeypatch.setattr(ports, "RANGE", range(lowest, lowest + 12))
     fixed = lowest + 1
     with socket.create_server(("127.0.0.1", lowest)):
-        chosen = ports.choose({"kubeApiserverPort": fixed})
+        chosen = choose({"kubeApiserverPort": fixed})
     assert lowest not in chosen.values()
     assert list(chosen.values()).count(fixed) == 1
 
@@ -43,12 +68,12 @@ def test_ports_of_connections_are_left_to_them(
     """Unless there are no others."""
     (tmp_path / "range").write_text(ephemeral.replace(" ", "\t") + "\n")
     monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
-    assert set(ports.choose({}).values()) <= set(usable)
+    assert set(choose({}).values()) <= set(usable)
 
 
 def test_a_machine_that_does_not_tell_of_ports_of_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
-    assert ports.choose({}).keys() == OPTIONS
+    assert choose({}).keys() == OPTIONS
 
 
 def test_why_a_port_cannot_be_used() -> None:
