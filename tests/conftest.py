@@ -13,9 +13,11 @@ APART = (
     *(f"{E2E}bulk.py::test_{name}" for name in ("an_update_that_is_interrupted", "more_than_one", "the_same_objects")),
     f"{E2E}faults.py::test_a_device_that_cannot_be_attached",
     f"{E2E}recovery.py::test_interrupted_create",
-    f"{E2E}scenarios.py::test_scenario[",
 )
 """How the names of those end-to-end tests begin that need nothing of the other tests of their file."""
+
+BY_VERSION = f"{E2E}scenarios.py"
+"""The file in which only the cases of each test need one another."""
 
 LONGEST_FIRST = [
     f"{E2E}{name}.py"
@@ -36,6 +38,8 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
 
 def group(nodeid: str) -> str:
     """Return what tests that one worker is to run, in their order, have in common."""
+    if nodeid.startswith(BY_VERSION):
+        return nodeid.partition("[")[0]
     return nodeid.partition("::")[0] if nodeid.startswith(E2E) and not nodeid.startswith(APART) else nodeid
 
 
@@ -50,7 +54,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> tuple[bool, bool, int]:
         is_apart = item.nodeid.startswith(APART)
-        return item.nodeid.startswith(E2E), is_apart, 0 if is_apart else places.get(group(item.nodeid), len(places))
+        return (
+            item.nodeid.startswith(E2E),
+            is_apart,
+            0 if is_apart else places.get(item.nodeid.partition("::")[0], len(places)),
+        )
 
     items.sort(key=place)
 

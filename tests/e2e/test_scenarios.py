@@ -1,6 +1,6 @@
-"""Each scenario on the real control plane: as expected, as an independent reader finds it, nothing to do again, gone.
+"""Each scenario on the real control plane: as expected, as an independent reader finds it, nothing to do again.
 
-On the older Kubernetes each comes in the place of the one before: in the same cluster, as long as it needs no other.
+Each comes in the place of the one before: in the same cluster, as long as it needs no other.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.project import SCENARIOS, Project, processes_of, wait_until
 from tests.e2e.reader import Object, Reader
 
-OLDER = "1.36.3"
+NEWER, OLDER = "1.37.2", "1.36.3"
 NEWER_ONLY = {
     "compatibility-groups",
     "derived-attributes",
@@ -23,7 +23,7 @@ NEWER_ONLY = {
     "optional-node-operations",
 }
 """The scenarios of features that the older Kubernetes does not have."""
-OWN_CLUSTER = {
+OWN_CLUSTER = NEWER_ONLY | {
     "binding-conditions",
     "device-taint-rules",
     "manifests",
@@ -32,7 +32,6 @@ OWN_CLUSTER = {
     "resource-pool-status",
 }
 """Those with gates, APIs or stages of their own: they come last, as they replace the cluster."""
-ON_THE_OLDER = sorted({*SCENARIOS} - NEWER_ONLY, key=lambda scenario: (scenario in OWN_CLUSTER, scenario))
 KINDS = "pods,resourceclaims,resourceslices,nodes"
 
 
@@ -71,39 +70,40 @@ def devices(*claims: Object) -> list[str]:
     return sorted(device["device"] for claim in claims for device in claim["devices"])
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_scenario(new_project: Callable[[str], Project], scenario: str) -> None:
-    project = new_project(scenario)
-    with project.configuration(scenario) as config:
-        pass
-    check(project, scenario, config)
+def in_order(scenarios: set[str]) -> list[str]:
+    """Return scenarios in an order in which few replace the cluster."""
+    return sorted(scenarios, key=lambda scenario: (scenario in OWN_CLUSTER, scenario))
+
+
+@pytest.fixture(scope="module")
+def chain(new_project: Callable[[], Project]) -> Iterator[Project]:
+    """Return a project for one scenario after the other, in which a stack waits for its configuration."""
+    project = new_project()
+    project.select("chain")
+    yield project
     project.destroy()
     assert project.resources() == []
     assert processes_of(project.clusters) == []
     assert list(project.clusters.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def older(new_project: Callable[[], Project]) -> Iterator[Project]:
-    """Return a project for all scenarios on the older Kubernetes, in which a stack waits for its configuration."""
-    project = new_project()
-    project.select("older")
-    yield project
-    project.destroy()
+@pytest.mark.parametrize("scenario", in_order({*SCENARIOS}))
+def test_scenario(chain: Project, scenario: str) -> None:
+    check(chain, scenario, NEWER)
 
 
-@pytest.mark.parametrize("scenario", ON_THE_OLDER)
-def test_scenario_on_the_older_kubernetes(older: Project, scenario: str) -> None:
-    shutil.copy(older.source / f"Pulumi.{scenario}.yaml", older.source / "Pulumi.older.yaml")
-    with older.configuration("older") as config:
-        config["cluster"] = {"kubeVersion": OLDER}
-    check(older, scenario, config)
-    assert older.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{OLDER}"
+@pytest.mark.parametrize("scenario", in_order({*SCENARIOS} - NEWER_ONLY))
+def test_scenario_on_the_older_kubernetes(chain: Project, scenario: str) -> None:
+    check(chain, scenario, OLDER)
 
 
-def check(project: Project, scenario: str, config: dict[str, Any]) -> None:
+def check(project: Project, scenario: str, version: str) -> None:
     """Bring a scenario up, look at what became of it, and do so again with nothing to do."""
+    shutil.copy(project.source / f"Pulumi.{scenario}.yaml", project.source / "Pulumi.chain.yaml")
+    with project.configuration("chain") as config:
+        config["cluster"] = config.get("cluster", {}) | {"kubeVersion": version}
     check_warnings(project.up())
+    assert project.kubectl("get", "--raw", "/version")["gitVersion"] == f"v{version}"
     seen = Seen(project)
     check_expectations(seen, [*config.get("workloads", []), *config.get("manifests", [])])
     check_outputs(seen)
