@@ -166,7 +166,8 @@ def _reserved_ports() -> Iterator[dict[str, int]]:
             options = until_the_end.enter_context(ports.reserved({"kubeApiserverPort": int(port)} if port else {}))
         except ports.PortTakenError as error:
             raise ClusterError(
-                f"kwok-dra:cluster.kubeApiserverPort: {error}. Choose another one, or leave the key out to get a free one"
+                f"kwok-dra:cluster.kubeApiserverPort: {error}. Choose another one, or leave the key out to get a "
+                "free one"
             ) from None
         yield options
 

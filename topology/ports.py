@@ -53,7 +53,7 @@ def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
 
 
 def _marked(port: int, marks: ExitStack) -> bool:
-    """Mark a port as chosen, unless it is: with a name among Linux' abstract sockets, free again when its process ends."""
+    """Mark a port as chosen unless it is: with one of Linux' abstract sockets, which ends with its process."""
     mark = marks.enter_context(socket.socket(socket.AF_UNIX))
     try:
         mark.bind(f"\0kwok-dra-port-{port}")

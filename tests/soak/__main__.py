@@ -104,7 +104,7 @@ class Lane:
                 shutil.rmtree(folder)
 
     def _round(self, kills: Kills, strikes: Sequence[Strike | None]) -> bool:
-        """Go through the phases that are to be interrupted, from the first to the last; tell whether all was survived."""
+        """Go from create to destroy, through what is to be interrupted; tell whether every kill was survived."""
         ends = (PHASES[0], PHASES[-1])
         chosen = [(phase, strike) for phase, strike in zip(PHASES, strikes, strict=True) if strike or phase in ends]
         return all(self._phase(kills, phase, strike) for phase, strike in chosen)
