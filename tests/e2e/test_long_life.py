@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tests.e2e.project import Project, processes_of
 
-CYCLES = int(os.environ.get("CYCLES", "3"))
+CYCLES = int(os.environ.get("CYCLES", "2"))
 KEPT_BY_PULUMI = ("history", "backups", "logs")
 """What it keeps of each update: https://www.pulumi.com/docs/iac/concepts/state-and-backends/, and logs for a week."""
 

@@ -2,7 +2,7 @@
 
 KILLS=1000  kills at random moments; SEED=1 says which
 CYCLES=100  cycles of up, change, refresh and destroy
-TWINS=all   the round trip of each stack through its dump; none with TWINS=
+TWINS=all   the round trip of each stack through its dump; none with TWINS=, nor the scenarios on Kubernetes 1.36
 JOBS=2      stacks that are killed at the same time
 MINUTES=    it stops after that many
 
@@ -30,6 +30,7 @@ from tests.soak.strikes import PROGRAMS, AtOperation, AtRandom, Strike
 
 RESULTS = ROOT / ".state" / "soak.jsonl"
 SAID_MAX = 4000
+ON_THE_OLDER = "test_scenario_on_the_older_kubernetes"
 USUAL_SECONDS = 6.0
 """Of a phase that has not been timed yet."""
 
@@ -175,7 +176,11 @@ def tests(results: Results) -> None:
     if cycles:
         names = {"part": "cycles", "program": "", "phase": "", "number": cycles, "times": cycles}
         run_tests(results, names, "tests/e2e/test_long_life.py", CYCLES=str(cycles))
-    for number, stack in enumerate(sorted({*STACKS, *SCENARIOS}) if os.environ.get("TWINS", "all") == "all" else []):
+    if os.environ.get("TWINS", "all") != "all":
+        return
+    names = {"part": "scenarios", "program": "", "phase": "", "number": 0, "times": 1}
+    run_tests(results, names, f"tests/e2e/test_scenarios.py::{ON_THE_OLDER}", SCENARIOS="all")
+    for number, stack in enumerate(sorted({*STACKS, *SCENARIOS})):
         names = {"part": "twins", "program": stack, "phase": "", "number": number, "times": 1}
         run_tests(results, names, f"tests/e2e/test_twin.py::test_round_trip[{stack}]", TWINS="all")
 
