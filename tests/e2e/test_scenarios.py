@@ -35,7 +35,7 @@ THE_SAME_ON_BOTH = {
     "oversubscribed",
     "shared-claim",
 }
-"""Those that neither our code nor Kubernetes' features make a difference for: on 1.36 they are a part of `make soak`."""
+"""Neither our code nor Kubernetes' features make a difference for these: on 1.36 they are a part of `make soak`."""
 OWN_CLUSTER = NEWER_ONLY | {
     "binding-conditions",
     "device-taint-rules",
