@@ -64,6 +64,10 @@ PROGRAM = (
 
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+SECRET = "4dabf18193072939515e22adb298388d"
+"""The key that marks a secret in the state:
+https://github.com/pulumi/pulumi/blob/v3.276.0/sdk/go/common/resource/sig/sig.go.
+"""
 
 
 class Project:
@@ -182,9 +186,11 @@ class Project:
         return self.run("pulumi", "destroy", "--yes", "--skip-preview").stdout
 
     def outputs(self) -> dict[str, Any]:
-        """Return the stack's outputs; secrets are as the state has them."""
+        """Return the stack's outputs; secrets stay hidden, as `pulumi stack output` has them."""
         found: dict[str, Any] = next((entry["outputs"] for entry in self._state() if entry["type"] == STACK_TYPE), {})
-        return found
+        return {
+            name: "[secret]" if isinstance(value, dict) and SECRET in value else value for name, value in found.items()
+        }
 
     def resources(self) -> list[str]:
         """Return the types of the resources in the state: what was really created, no components, no providers."""
