@@ -43,12 +43,12 @@ def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
     """
     with ExitStack() as marks:
         for port in fixed.values():
-            if reason := taken(port) or (not _marked(port, marks) and os.strerror(errno.EADDRINUSE)):
+            if reason := taken(port) if _marked(port, marks) else os.strerror(errno.EADDRINUSE):
                 raise PortTakenError(port, reason)
         options = [option for component in OF_COMPONENTS.values() for option in component if option not in fixed]
         candidates = _without_ephemeral(RANGE)
         random.shuffle(candidates)
-        free = (port for port in candidates if not taken(port) and _marked(port, marks))
+        free = (port for port in candidates if _marked(port, marks) and not taken(port))
         yield {**fixed, **dict(zip(options, free, strict=False))}
 
 
