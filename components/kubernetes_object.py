@@ -100,15 +100,9 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def uid(self) -> pulumi.Output[str | None]:
-        """The UID that the API server gave the object; None in a preview that comes before it.
-
-        Who uses it has to say that it depends on the object. An output that knew so by itself would break previews in
-        which the cluster is replaced: the engine (3.215) then asks the provider, which it cannot configure yet, whether
-        the user has to be replaced with the object.
-        """
+        """The UID that the API server gave the object; None in a preview that comes before it."""
         metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
-        uid = metadata.apply(lambda made: made.get("uid"))
-        return pulumi.Output(set(), uid.future(), uid.is_known(), uid.is_secret())
+        return metadata.apply(lambda made: made.get("uid"))
 
 
 def _replaced_on(kind: str, as_written: bool) -> list[str] | None:

@@ -10,6 +10,9 @@ from rich.text import Text
 HEARTBEAT = 30.0
 """Seconds between two signs of life where no terminal shows them live."""
 
+REFRESHES_PER_SECOND = 2
+"""On a terminal: twelve, as rich has it, would take a thirtieth of the build's own CPU time."""
+
 
 class Progress:
     """The programs still to be built, each with the seconds that it takes from empty caches on 2 cores."""
@@ -35,7 +38,7 @@ class Progress:
     def show(self, modules: int) -> None:
         """Say it: live on a terminal, else now and then."""
         if self.console.is_interactive:
-            self.live = self.live or self.console.status("")
+            self.live = self.live or self.console.status("", refresh_per_second=REFRESHES_PER_SECOND)
             self.live.start()
             self.live.update(Text(self.text(modules), no_wrap=True, overflow="ellipsis"))
         elif time.monotonic() - self.said >= HEARTBEAT:
