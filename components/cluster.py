@@ -47,7 +47,13 @@ class ClusterComponent(pulumi.ComponentResource):
         )
 
     def _create_provider(self, name: str) -> pulumi.ProviderResource:
-        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else."""
+        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else.
+
+        It is not `deleted_with` the cluster: the engine (3.276) would replace it, and objects that are still to be made
+        when it is killed would name a provider that is not in the state any more, which neither `up` nor `destroy`
+        gets over: `EnsureProvider` in
+        https://github.com/pulumi/pulumi/blob/v3.276.0/pkg/resource/deploy/step_generator.go.
+        """
         return pulumi.ProviderResource(
             "kubernetes",
             name,
@@ -60,7 +66,6 @@ class ClusterComponent(pulumi.ComponentResource):
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[self.command],
-                deleted_with=self.deleted_with,
                 version=version("pulumi-kubernetes"),
             ),
         )

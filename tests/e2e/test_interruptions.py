@@ -70,6 +70,8 @@ REPLACE_EVENTS: Events = {
     "the shared kubeconfig is emptied": {"killed": DELETING, "operation": WRITE, "path": "/kwok/kubeconfig$"},
     "all files are deleted": {"killed": DELETING, "path": "/clusters/kwok-dra-dev$", "nth": 3},
     "the removal is done, which is not noted": {"killed": DELETE, "path": r"\.removing\.json$", "operation": "^unlink"},
+    "the first object is to be made": {"killed": PULUMI, "path": "/log$", "content": "DeviceClass kwok.x-k8s.io creat"},
+    "the last object is to be made": {"killed": PULUMI, "path": "/log$", "content": "Deployment fake-pod creat"},
 }
 
 DESTROY_EVENTS: Events = {
