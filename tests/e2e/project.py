@@ -166,7 +166,7 @@ class Project:
         done = self.run("pulumi", "up", "--yes", "--skip-preview", check=False, environment=environment)
         said = done.stdout + done.stderr
         assert done.returncode != 0, f"pulumi up did not fail:\n{said}"
-        assert "Traceback" not in said
+        assert "Traceback" not in said, said
         return said
 
     def planned(self) -> dict[str, str]:
