@@ -2,9 +2,19 @@
 
 import pulumi
 
-from components import ClaimStatus, DeviceClasses, GpuNodePool, Removals, SharedObjects, apply_all, cluster_for
+from components import (
+    ClaimStatus,
+    DeviceClasses,
+    GpuNodePool,
+    Removals,
+    SharedObjects,
+    apply_all,
+    cluster_for,
+    end_with_the_engine,
+)
 from components.stack_configuration import load_topology
 
+end_with_the_engine()
 topology = load_topology()
 
 cluster = cluster_for(topology)

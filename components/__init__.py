@@ -6,6 +6,7 @@ from components.claim_status import ClaimStatus
 from components.claim_workload import ClaimWorkload
 from components.clusters import cluster_for
 from components.device_classes import DeviceClasses
+from components.ending import end_with_the_engine
 from components.gpu_node_pool import GpuNodePool
 from components.removals import Removals
 from components.shared_objects import SharedObjects
@@ -20,4 +21,5 @@ __all__ = [
     "SharedObjects",
     "apply_all",
     "cluster_for",
+    "end_with_the_engine",
 ]

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from cel_expr_python import cel  # type: ignore[import-untyped]
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from semver import Version
 
 from topology.quantities import number

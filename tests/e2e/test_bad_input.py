@@ -1,15 +1,19 @@
 """What a user can get wrong: one clear message that names the key and the remedy, and nothing created."""
 
+import json
 import os
 import shutil
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.project import TOOLS, Project
+from tests.e2e.fake_engine import ending_engine
+from tests.e2e.project import TOOLS, Project, kill, processes_of
 
 Config = dict[str, Any]
 
@@ -139,3 +143,29 @@ def test_cluster_name_of_another_stack(project: Project, new_project: Callable[[
     assert owner.outputs()["claims"][0]["state"] == "allocated,reserved"
     owner.run("pulumi", "up", "--yes", "--expect-no-changes")
     owner.destroy()
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGINT])
+def test_the_engine_ends_while_the_program_registers_a_resource(
+    project: Project, number: signal.Signals | None
+) -> None:
+    """What is wrong has been said by then; that the program is interrupted, or cannot report an error, is not shown."""
+    with project.configuration() as config:
+        text = {
+            f"kwok-dra:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+        }
+    flags = ["--project=kwok-dra", "--stack=dev", "--organization=organization", "--parallel=4", "--dry_run=false"]
+    program = str(project.source)
+
+    def interrupt() -> None:
+        for pid in processes_of(project.folder) if number else []:
+            kill(pid, signal.SIGINT)
+
+    with ending_engine(interrupt) as address:
+        done = project.run(
+            *(sys.executable, str(TOOLS / "bin" / "pulumi-language-python-exec"), *flags),
+            *(f"--monitor={address}", f"--engine={address}", program),
+            check=False,
+            environment={"PULUMI_CONFIG": json.dumps(text)},
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (-number if number else 1, "", "")
