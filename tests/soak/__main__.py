@@ -2,6 +2,7 @@
 
 KILLS=1000  kills at random moments; SEED=1 says which
 CYCLES=100  cycles of up, change, refresh and destroy
+PHASES=     kills in these only: "create change destroy" for instance; usually in all five
 TWINS=all   the round trip of each stack through its dump; none with TWINS=, nor the scenarios on Kubernetes 1.36
 JOBS=2      stacks that are killed at the same time
 MINUTES=    it stops after that many
@@ -38,14 +39,15 @@ USUAL_SECONDS = 6.0
 class Plan:
     """Hands out the strikes that are still to be made, each once."""
 
-    def __init__(self, results: Results, seed: int, kills: int, minutes: float) -> None:
+    def __init__(self, results: Results, seed: int, kills: int, minutes: float, phases: Sequence[str]) -> None:
         self.results = results
         self.seed = seed
         self.kills = kills
         self.end = time.monotonic() + 60 * minutes
         self.lock = Lock()
         self.strikes = [
-            chain(self._at_random(number), self._at_operations(phase)) for number, phase in enumerate(PHASES)
+            chain(self._at_random(number), self._at_operations(phase)) if phase.name in phases else iter(())
+            for number, phase in enumerate(PHASES)
         ]
 
     def next(self) -> list[Strike | None]:
@@ -153,9 +155,11 @@ def run_tests(results: Results, names: Mapping[str, object], test: str, **enviro
 
 def main() -> int:
     """Do all of it, and show what it has come to."""
-    given = {name: os.environ.get(name) or usual for name, usual in {"KILLS": "1000", "SEED": "1", "JOBS": "2"}.items()}
+    usual = {"KILLS": "1000", "SEED": "1", "JOBS": "2", "PHASES": " ".join(phase.name for phase in PHASES)}
+    given = {name: os.environ.get(name) or value for name, value in usual.items()}
     results = Results(RESULTS)
-    plan = Plan(results, int(given["SEED"]), int(given["KILLS"]), float(os.environ.get("MINUTES") or "inf"))
+    minutes = float(os.environ.get("MINUTES") or "inf")
+    plan = Plan(results, int(given["SEED"]), int(given["KILLS"]), minutes, given["PHASES"].split())
     print(f"{given}, {len(results.found)} results so far in {RESULTS}", flush=True)
     with ThreadPoolExecutor() as lanes:
         try:
