@@ -57,6 +57,7 @@ READY = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in NOT_WA
 # What the Kubernetes client of Pulumi's provider accepts.
 OPENAPI = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 KWOK = "kwok-controller"
+MANAGER = "kube-controller-manager"
 NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 OWN_OPTIONS_FILE = "own-options.json"
 STAGES_FILE = "stages.yaml"  # as in topology/stages.py, which takes longer to import than all of this
@@ -69,6 +70,15 @@ CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above al
 REPLACE = "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`"
 UNREADABLE = "failed to load config"
 """What kwokctl says of a cluster whose document it did not come to write whole, because it was killed."""
+GAVE_UP = "failed to wait for apiserver being healthy"
+"""What kube-controller-manager says when it ends because the API server was not healthy within ten seconds:
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go.
+"""
+CONTROLS = ' controller="'
+"""What is in its log once it waits no longer."""
+YOUNG_SECONDS, OLD_SECONDS = 4, 60
+"""A younger one has more than half of the ten seconds left, of which it needs one where the API server was as quick; an
+older one has a log of another kind."""
 PORT_TAKEN = "bind: address already in use"
 """What a component says of a port that somebody else has."""
 
@@ -510,11 +520,23 @@ class _Cluster:
             time.sleep(POLL_SECONDS)
 
     def _wait_until_ready(self, deadline: float, advice: str) -> None:
-        while not self._ready():
+        while not self._ready() or self._may_give_up():
             self._check_alive(advice)
             _check_time(self.name, deadline)
             time.sleep(POLL_SECONDS)
         self._check_alive(advice)
+        if self.ended():  # as the machine is slow: what gave up finds the API server healthy now
+            _check_time(self.name, deadline)
+            self._components()
+            self._start_again(deadline)
+
+    def _may_give_up(self) -> bool:
+        """Tell whether kube-controller-manager waits for the API server on a machine where that may take too long."""
+        pid, log = self.folder / "pids" / f"{MANAGER}.pid", self.folder / "logs" / f"{MANAGER}.log"
+        if not pid.exists() or not log.exists() or str(log) in self.ended():
+            return False
+        is_late = YOUNG_SECONDS < time.time() - pid.stat().st_mtime < OLD_SECONDS
+        return is_late and CONTROLS not in log.read_text()
 
     def _ready(self) -> bool:
         """Ask the API server, where that is possible without a kubectl: one takes from it what it needs to start."""
@@ -547,13 +569,15 @@ class _Cluster:
             self._ask("GET", "/openapi/v2", OPENAPI)
 
     def _check_alive(self, advice: str) -> None:
+        """Raise if a component has ended, unless it only gave up waiting for the API server."""
         for component, pid in self._pids().items():
             if not processes.running(pid):
                 log = self.folder / "logs" / f"{component}.log"
-                text = log.read_text() if log.exists() else ""
-                raise ClusterError(
-                    f"{component} of cluster {self.name} ended while it was starting:\n{_errors(text)}\n{advice}"
-                )
+                errors = _errors(log.read_text() if log.exists() else "")
+                if GAVE_UP not in errors:
+                    raise ClusterError(
+                        f"{component} of cluster {self.name} ended while it was starting:\n{errors}\n{advice}"
+                    )
 
 
 def _check_time(cluster: str, deadline: float) -> None:

@@ -85,9 +85,12 @@ if verb == "delete":
 if verb == "start":
     if scenario == "cannot start":
         sys.exit("no such file")
-    for component in ("etcd", "kwok-controller"):
+    for component in ("etcd", "kwok-controller", *(["kube-controller-manager"] if "gives up" in scenario else [])):
         if not (cluster / "pids" / f"{{component}}.pid").exists():
             start(component, ended=scenario == "dies again")
+    if scenario == "gives up twice" and not (record / "gave up").exists():
+        (record / "gave up").touch()
+        os.kill(int((cluster / "pids" / "kube-controller-manager.pid").read_text()), signal.SIGKILL)
     if scenario == "dies again":
         (cluster / "logs" / "etcd.log").write_text("no space left")
     sys.exit()
@@ -105,6 +108,10 @@ if scenario.startswith("dies"):
     (cluster / "logs" / "kube-apiserver.log").write_text("\\n".join(["I1 fine", *errors, "goroutine 1:"]))
     start("kube-apiserver", ended=True)
     time.sleep(3600)
+if "gives up" in scenario:
+    gave_up = "failed to wait for apiserver being healthy: timed out waiting for the condition"
+    (cluster / "logs" / "kube-controller-manager.log").write_text(f'E1 "command failed" err="{{gave_up}}"')
+    start("kube-controller-manager", ended=True)
 (cluster / "kubeconfig.yaml").write_text("certificates of " + cluster.name)
 (cluster / "kubeconfig.yaml").chmod(0o644)
 shared.write_text((shared.read_text() if shared.exists() else "contexts:") + f" name: kwok-{{cluster.name}}")
@@ -633,6 +640,16 @@ def test_a_sound_cluster_is_not_started_again(machine: Machine) -> None:
     machine.create()
     assert machine.run("update").returncode == 0
     assert not machine.calls("start")
+
+
+@pytest.mark.parametrize(("scenario", "starts"), [("gives up", 1), ("gives up twice", 2)])
+def test_a_controller_manager_that_gives_up_on_a_slow_machine(machine: Machine, scenario: str, starts: int) -> None:
+    """It does not wait longer than ten seconds for the API server: it is started again."""
+    assert machine.run("create", scenario).returncode == 0
+    assert len(machine.calls("start")) == starts
+    assert running(int((machine.cluster / "pids" / "kube-controller-manager.pid").read_text()))
+    assert machine.run("delete").returncode == 0
+    machine.assert_nothing_left()
 
 
 def test_a_port_that_another_program_got_since(machine: Machine) -> None:
