@@ -76,8 +76,8 @@ https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manage
 """
 CONTROLS = ' controller="'
 """What is in its log once it waits no longer."""
-YOUNG_SECONDS, OLD_SECONDS = 4, 60
-"""A younger one has more than half of the ten seconds left, of which it needs one where the API server was as quick; an
+YOUNG_SECONDS, OLD_SECONDS = 2, 60
+"""A younger one has most of its ten seconds left, of which it needs one where the API server was as quick; an
 older one has a log of another kind."""
 PORT_TAKEN = "bind: address already in use"
 """What a component says of a port that somebody else has."""
