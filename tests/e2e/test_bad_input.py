@@ -155,16 +155,16 @@ def test_the_engine_ends_while_the_program_registers_a_resource(
             f"kwok-dra:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
         }
     flags = ["--project=kwok-dra", "--stack=dev", "--organization=organization", "--parallel=4", "--dry_run=false"]
-    program = str(project.source)
 
     def interrupt() -> None:
-        for pid in processes_of(project.folder) if number else []:
-            kill(pid, signal.SIGINT)
+        if number:
+            for pid in processes_of(project.folder):
+                kill(pid, number)
 
     with ending_engine(interrupt) as address:
         done = project.run(
             *(sys.executable, str(TOOLS / "bin" / "pulumi-language-python-exec"), *flags),
-            *(f"--monitor={address}", f"--engine={address}", program),
+            *(f"--monitor={address}", f"--engine={address}", str(project.source)),
             check=False,
             environment={"PULUMI_CONFIG": json.dumps(text)},
         )
