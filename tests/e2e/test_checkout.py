@@ -1,7 +1,6 @@
 """A clone of this checkout with an empty HOME, the commands of the README, and what they leave."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ import pytest
 from tests.e2e.project import ROOT, TOOLS, kill, processes_of
 
 PLAIN = ". toolchain/activate && pulumi up --yes --skip-preview --stack dev --expect-no-changes"
+WITHOUT_SALT = "filter.pulumi-salt.clean=sed '/^encryptionsalt: /d'"
+"""As in toolchain/activate: a clone has no salt, but a checkout in which a stack has been up has."""
 NOISE = ("warning", "error", "retry", "traceback")
 
 
@@ -22,13 +23,11 @@ class Checkout:
         self.folder = folder / "kwok-dra"
         self.home = folder / "home"
         self.home.mkdir(parents=True)
-        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT)
-        for name in filter(None, listed.split("\0")):
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, self.folder / name)
+        self.folder.mkdir()
         self._git("init", "--quiet")
-        self._git("add", "--all")
+        self._git(f"--git-dir={self.folder / '.git'}", f"--work-tree={ROOT}", "-c", WITHOUT_SALT, "add", "--all")
         self._git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "--message", "Copy")
+        self._git("reset", "--quiet", "--hard")
         self._use_what_is_built()
 
     def _use_what_is_built(self) -> None:
@@ -40,9 +39,9 @@ class Checkout:
         for file in self.folder.glob("requirements*.txt"):
             os.utime(file, (0, 0))  # older than what make takes for the time of the installation
 
-    def _git(self, *arguments: str, folder: Path | None = None) -> str:
+    def _git(self, *arguments: str) -> str:
         command = ["git", "-c", "safe.directory=*", *arguments]
-        return subprocess.run(command, cwd=folder or self.folder, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
 
     def run(self, *command: str) -> str:
         """Run a command as a newcomer does and return what the terminal shows; it has to succeed, without noise."""
