@@ -71,6 +71,7 @@ lint: tools venv-dev ## check style and types of the Python, Go and shell code
 	@.venv/bin/python -m ruff check
 	@.venv/bin/python -m ruff format --check
 	@.venv/bin/python -m mypy
+	@said=$$(.venv/bin/lint-imports --no-logo --no-cache) || { echo "$$said" >&2; exit 1; }
 	@$(GO) vet ./pulumi-resource-command/... ./pulumi-resource-kubernetes github.com/pulumi/pulumi-kubernetes/sdk/v4/...
 	@bad=$$("$$(go env GOROOT)/bin/gofmt" -l toolchain) && test -z "$$bad" || { echo "Not formatted by gofmt: $$bad" >&2; exit 1; }
 	@sh -n toolchain/activate

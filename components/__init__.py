@@ -1,15 +1,15 @@
-"""The Pulumi components of which a stack is composed."""
+"""The Pulumi resources of which a stack is composed; nothing else imports Pulumi."""
 
-from components.applied import apply_all
 from components.applied_manifests import AppliedManifests
+from components.choose_cluster import cluster_for
 from components.claim_status import ClaimStatus
 from components.claim_workload import ClaimWorkload
-from components.clusters import cluster_for
 from components.device_classes import DeviceClasses
 from components.ending import end_with_the_engine
 from components.gpu_node_pool import GpuNodePool
 from components.removals import Removals
 from components.shared_objects import SharedObjects
+from components.workloads import apply_all
 
 __all__ = [
     "AppliedManifests",

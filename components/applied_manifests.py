@@ -5,12 +5,13 @@ from collections.abc import Mapping, MutableMapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.settled import settled
-from topology.manifests import Manifest
-from topology.status import expectation
-from topology.user_manifests import Manifests, claims_named, is_of_resource_api, namespace_of, pod_spec
+from components.wait_command import settled
+from topology.kubernetes.objects import Manifest
+from topology.kubernetes.reading import claims_named, is_of_resource_api, namespace_of, pod_spec
+from topology.schema.manifests import Manifests
+from topology.status.report import expectation
 
 ClaimObjects = Mapping[tuple[str, str, str], KubernetesObject]
 """ResourceClaims and ResourceClaimTemplates by kind, namespace and name."""

@@ -9,18 +9,19 @@ from typing import Any, Protocol
 
 import pulumi
 
-from components import kwokctl
-from components.cluster import ClusterComponent
+from cluster.api import snapshot
+from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
+from cluster.fleet import drift
+from cluster.fleet.drift import Drifts
+from cluster.fleet.provisioning import makers
+from cluster.fleet.waiting import settled_objects
+from cluster.local import kwok_cluster
+from components.cluster_base import ClusterComponent
+from components.engine_idle import sleep_until
 from components.gpu_node_pool import GpuNodePool
-from components.idle import sleep_until
-from components.waiting import settled_objects
-from topology import drift, snapshot
-from topology.api_server import ApiServer, RefusedError, UnreachableError
-from topology.bulk import makers
-from topology.configuration import Existing, Topology
-from topology.drift import Drifts
-from topology.progress import Object
-from topology.status import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
+from topology.kubernetes.objects import Object
+from topology.schema.stack import Existing, Topology
+from topology.status.report import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
 
 SECONDS_BETWEEN_TRIES = 0.2
 
@@ -129,7 +130,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         return _without_answer(topology, api)
     found = _report(topology, objects, drifts, "put right")
     if found.unexpected:
-        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, kwokctl.ended(topology.cluster.name))]))
+        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, kwok_cluster.ended(topology.cluster.name))]))
     return found
 
 
@@ -173,7 +174,7 @@ def _ended(log: str) -> str:
 def _unreachable(cluster: str, trouble: str) -> str:
     return (
         f"cluster {cluster} does not answer{trouble}. Run `pulumi up` again, which starts what has ended. "
-        f"If that does not help, {kwokctl.REPLACE}"
+        f"If that does not help, {kwok_cluster.REPLACE}"
     )
 
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
 from components.pod_batches import pod_batches
-from components.settled import settled
-from topology import claims, pod_groups, pods
-from topology.status import expectation
-from topology.workloads import Workload
+from components.wait_command import settled
+from topology.objects import claims, pod_groups, pods
+from topology.schema.workloads import Workload
+from topology.status.report import expectation
 
 
 class ClaimWorkload(pulumi.ComponentResource):

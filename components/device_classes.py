@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pulumi
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from topology import claims
-from topology.devices import DeviceClass
+from topology.objects import claims
+from topology.schema.devices import DeviceClass
 
 
 class DeviceClasses(pulumi.ComponentResource):

@@ -8,11 +8,11 @@ import pulumi
 import yaml
 from pulumi_command import local
 
-from components import kwokctl
-from components.cluster import ClusterComponent
-from components.program import PYTHON
-from topology.apart import FLEET
-from topology.configuration import Cluster, Reached
+from cluster.local import paths
+from components.cluster_base import ClusterComponent
+from components.command import program
+from topology.objects.isolation import FLEET
+from topology.schema.stack import Cluster, Reached
 
 UID_DIGITS = 8
 
@@ -21,9 +21,9 @@ class ExistingCluster(ClusterComponent):
     """A cluster that somebody else runs, with KWOK in it, and a provider for it and no other.
 
     It creates
-    - `command.local.Command`, which runs `components/joining.py`: it makes sure that KWOK plays nodes there, and that
-      no other stack has a fleet of that name. Nothing of the cluster itself is created or deleted. Another cluster than
-      that in which the stack's objects are is refused;
+    - `command.local.Command`, which runs `commands/existing_cluster.py`: it makes sure that KWOK plays nodes there, and
+      that no other stack has a fleet of that name. It creates and deletes nothing of the cluster itself, and refuses a
+      cluster other than that in which the stack's objects are;
     - `kubernetes.Provider` for that cluster.
 
     Nothing takes the stack's objects away with it, so each of them is deleted by itself. They carry the label
@@ -48,12 +48,12 @@ class ExistingCluster(ClusterComponent):
         self.cluster_name = pulumi.Output.from_input(reached.context)
         self.kubeconfig = pulumi.Output.secret(yaml.safe_dump(reached.content, sort_keys=False))
         self.kubeconfig_path = joined.apply(lambda _: str(path))
-        self.kubectl_environment = joined.apply(lambda _: kwokctl.kubectl_environment(kwokctl.workdir(), path))
+        self.kubectl_environment = joined.apply(lambda _: paths.kubectl_environment(paths.workdir(), path))
         self.provider = self._create_provider(cluster.name)
         self.register_outputs({"clusterName": self.cluster_name, "kubeconfigPath": self.kubeconfig_path})
 
     def _create_command(self, cluster: Cluster, reached: Reached, path: Path) -> local.Command:
-        join = f"{PYTHON} components/joining.py"
+        join = program("existing_cluster")
         return local.Command(
             cluster.name,
             create=f"{join} create",
@@ -78,7 +78,7 @@ def kubeconfigs(fleet: str) -> list[Path]:
 
 
 def _folder() -> Path:
-    return kwokctl.workdir() / "existing"
+    return paths.workdir() / "existing"
 
 
 def write(fleet: str, reached: Reached) -> Path:

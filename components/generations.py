@@ -3,9 +3,9 @@
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
-from topology.configuration import NodePool
-from topology.slices import content_digest, first_generation
+from components.cluster_base import ClusterComponent
+from topology.objects.slices import content_digest, first_generation
+from topology.schema.stack import NodePool
 
 
 def generations(pool: NodePool, cluster: ClusterComponent, parent: pulumi.Resource) -> dict[str, pulumi.Output[int]]:

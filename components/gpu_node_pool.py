@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.generations import generations
 from components.kubernetes_object import KubernetesObject
 from components.node_batches import NodeBatches
 from components.resource_slices import ResourceSlices
-from topology import nodes
-from topology.configuration import NodePool
-from topology.stages import ATTACH_FAILS
+from topology.objects import nodes
+from topology.objects.kwok_stages import ATTACH_FAILS
+from topology.schema.stack import NodePool
 
 DECLARE = (
     '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge '

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.cluster import ClusterComponent
-from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, convert
-from topology.manifests import Manifest
-from topology.workloads import DEFAULT_NAMESPACE
+from components.cluster_base import ClusterComponent
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, convert
+from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
 
 REPLACE_ON_CHANGES = {
     # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go

@@ -7,19 +7,18 @@ from pathlib import Path
 import pulumi
 from pulumi_command import local
 
-from components import kwokctl
-from components.cluster import ClusterComponent
-from components.program import PYTHON
-from topology import programs
-from topology.cluster import kwokctl_configuration, left_out
-from topology.configuration import Cluster
+from cluster.local import kwok_cluster, paths, programs
+from components.cluster_base import ClusterComponent
+from components.command import program
+from topology.objects.kwokctl_config import kwokctl_configuration, left_out
+from topology.schema.stack import Cluster
 
 
 class KwokCluster(ClusterComponent):
     """A KWOK cluster with a real kube-apiserver, kube-scheduler and kube-controller-manager, and a provider for it.
 
     It creates
-    - `command.local.Command`, which runs `components/kwokctl.py`: create, repair and delete with kwokctl. A changed
+    - `command.local.Command`, which runs `commands/kwok_cluster.py`: create, repair and delete with kwokctl. A changed
       name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists; so does a cluster
       that is gone. One whose processes have ended is updated: they are started again;
     - `kubernetes.Provider` for that cluster and no other.
@@ -50,7 +49,7 @@ class KwokCluster(ClusterComponent):
         self.kubeconfig = pulumi.Output.secret(made["kubeconfig"])
         self.kubeconfig_path = pulumi.Output.unsecret(made["kubeconfigPath"])
         self.kubectl_environment = pulumi.Output.unsecret(
-            made.apply(lambda found: kwokctl.kubectl_environment(Path(found["workdir"]), Path(found["kubeconfigPath"])))
+            made.apply(lambda found: paths.kubectl_environment(Path(found["workdir"]), Path(found["kubeconfigPath"])))
         )
         self.provider = self._create_provider(cluster.name)
         self.register_outputs(
@@ -62,12 +61,12 @@ class KwokCluster(ClusterComponent):
         )
 
     def _create_command(self, cluster: Cluster, owner: str, stages: str) -> local.Command:
-        condition = kwokctl.condition(cluster.name, owner)
+        condition = kwok_cluster.condition(cluster.name, owner)
         return local.Command(
             cluster.name,
-            create=f"{PYTHON} components/kwokctl.py create",
-            update=f"{PYTHON} components/kwokctl.py update",
-            delete=f"{PYTHON} components/kwokctl.py delete",
+            create=f"{program('kwok_cluster')} create",
+            update=f"{program('kwok_cluster')} update",
+            delete=f"{program('kwok_cluster')} delete",
             environment={
                 "KWOK_DRA_CLUSTER": cluster.name,
                 "KWOK_DRA_OWNER": owner,
@@ -96,7 +95,7 @@ class KwokCluster(ClusterComponent):
 
 def _confirmed(cluster: str, owner: str, made: dict[str, str]) -> dict[str, str]:
     """Return what the Command printed, and note that Pulumi has it: the engine saves it before it hands it out."""
-    kwokctl.confirm(cluster, owner, made.get("id", ""))
+    kwok_cluster.confirm(cluster, owner, made.get("id", ""))
     return made
 
 

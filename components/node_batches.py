@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
-from components.program import PYTHON
-from topology.bulk import batches, node_digest
-from topology.configuration import NodePool
+from cluster.fleet.provisioning import batches, node_digest
+from components.cluster_base import ClusterComponent
+from components.command import program
+from topology.schema.stack import NodePool
 
-APPLY = f"{PYTHON} components/applying.py"
+APPLY = program("batch")
 
 
 class NodeBatches(pulumi.ComponentResource):
     """`Node`s and their `ResourceSlice`s, a thousand nodes to a resource of the stack.
 
-    It creates a `command.local.Command` for each batch of nodes, which runs `components/applying.py`. Its inputs are
+    It creates a `command.local.Command` for each batch of nodes, which runs `commands/batch.py`. Its inputs are
     the pool as the configuration has it, which nodes of it they are, and the generation of each driver's pools. It
     changes in place what the API lets change, and only those objects that differ.
     """

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
+from cluster.fleet.provisioning import batches
+from components.cluster_base import ClusterComponent
+from components.command import program
 from components.kubernetes_object import KubernetesObject
-from components.program import PYTHON
-from topology import pods
-from topology.bulk import batches
-from topology.workloads import Workload
+from topology.objects import pods
+from topology.schema.workloads import Workload
 
-APPLY = f"{PYTHON} components/applying.py"
+APPLY = program("batch")
 
 NOT_OF_THE_PODS = ("replicas", "after", "expect", "readyTimeoutSeconds", "provisioning")
 """What of a workload may change without its pods: how many there are, each batch knows by itself."""
@@ -28,7 +28,7 @@ def pod_batches(
     claims: Sequence[KubernetesObject],
     depends_on: Sequence[pulumi.Resource],
 ) -> list[local.Command]:
-    """Create a `command.local.Command` for each thousand pods of `workload`, which runs `components/applying.py`.
+    """Create a `command.local.Command` for each thousand pods of `workload`, which runs `commands/batch.py`.
 
     Its inputs are the workload as the configuration has it, and which of its pods they are. Pods have the `claims` and
     templates that there were when they were made: they are made anew with those.

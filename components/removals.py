@@ -5,10 +5,10 @@ import json
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
-from components.program import PYTHON
-from topology.configuration import Topology
-from topology.removals import folded, node_reference, removable
+from components.cluster_base import ClusterComponent
+from components.command import program
+from topology.objects.removable import folded, node_reference, removable
+from topology.schema.stack import Topology
 
 REMEMBER = 'printf %s "$KWOK_DRA_OBJECTS"'
 """Prints what there is now, for the next time."""
@@ -32,7 +32,7 @@ class Removals(pulumi.ComponentResource):
     ) -> None:
         """Delete from `cluster` what `topology` had and has no more."""
         super().__init__("kwok-dra:components:Removals", "removals", None, opts)
-        remove = f"{PYTHON} components/removing.py"
+        remove = program("removals")
         lost = [node_reference(name) for pool in topology.node_pools for name in pool.gone_nodes()]
         environment = {
             "KWOK_DRA_OBJECTS": json.dumps(folded(removable(topology)), separators=(",", ":")),

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from topology.configuration import NodePool
-from topology.slices import is_owned_by_node, owner_reference, resource_slices
+from topology.objects.slices import is_owned_by_node, owner_reference, resource_slices
+from topology.schema.stack import NodePool
 
 
 class ResourceSlices(pulumi.ComponentResource):

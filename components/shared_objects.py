@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
-from components.cluster import ClusterComponent
+from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from topology import claims, namespaces, pod_groups, taints
-from topology.configuration import Topology
-from topology.progress import Key
+from topology.kubernetes.objects import Key
+from topology.objects import claims, device_taints, namespaces, pod_groups
+from topology.schema.stack import Topology
 
 # The API server takes policies up after a while, and has nothing that tells when. What is tried does not stay.
 TRY = (
@@ -58,7 +58,7 @@ class SharedObjects(pulumi.ComponentResource):
         }
         rules = [
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
-            for manifest in taints.device_taint_rules(topology)
+            for manifest in device_taints.device_taint_rules(topology)
         ]
         self.resources = [*spaces, *accounts, *self.claims.values(), *rules]
         if any(workload.pod_group for workload in topology.workloads):

@@ -5,9 +5,10 @@ from pathlib import Path
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from topology.configuration import Topology
-from topology.stack import emptied, raw_configuration
-from topology.validation import ConfigurationError, load
+from cluster.fleet import existing_cluster
+from topology.checks.validation import ConfigurationError, load
+from topology.schema.settings import emptied, raw_configuration
+from topology.schema.stack import Topology
 
 
 def load_topology() -> Topology:
@@ -22,6 +23,8 @@ def load_topology() -> Topology:
     if message := emptied(Path(f"Pulumi.{stack}.yaml")):
         raise pulumi.RunError(message)
     try:
-        return load(raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack))
+        return load(
+            raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack), look=existing_cluster.look
+        )
     except ConfigurationError as error:
         raise pulumi.RunError(str(error)) from None

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from topology import claims, namespaces, nodes, pod_groups, pods, slices, taints
-from topology.api_versions import convert
-from topology.configuration import Topology
-from topology.manifests import Manifest
+from topology.kubernetes.api_versions import convert
+from topology.kubernetes.objects import Manifest
+from topology.objects import claims, device_taints, namespaces, nodes, pod_groups, pods, slices
+from topology.schema.stack import Topology
 
 
 def rendered(topology: Topology) -> list[Manifest]:
@@ -20,7 +20,7 @@ def _objects(topology: Topology) -> Iterator[Manifest]:
         for name in pool.node_names():
             yield nodes.node(pool, name)
             yield from slices.resource_slices(pool, name, minor)
-    yield from taints.device_taint_rules(topology)
+    yield from device_taints.device_taint_rules(topology)
     yield from namespaces.namespaces(topology)
     yield from namespaces.service_accounts(topology)
     yield from (claims.resource_claim(claim) for claim in topology.claims)

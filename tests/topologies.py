@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests import hostile
-from topology.catalogue import built_in
-from topology.values import NODE_RESOURCES
+from topology.schema.catalogue import built_in
+from topology.schema.values import NODE_RESOURCES
 
 Configuration = dict[str, Any]
 

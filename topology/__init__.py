@@ -1,1 +1,1 @@
-"""What is simulated, without Pulumi: configuration, GPU catalogue, and the Kubernetes objects made of them."""
+"""A stack without Pulumi and without a cluster: what it may say, what is refused, what is rendered and reported."""

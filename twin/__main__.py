@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from cluster.fleet.running_stack import NothingToShowError
 from twin import live
 from twin.dump import DumpError, read
 from twin.placement import Kept
 from twin.stack import stack
 from twin.writing import free, write
-from views.live import NothingToShowError
 
 
 def main() -> int:

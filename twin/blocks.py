@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from topology.manifests import given
-from topology.quantities import canonical
-from topology.stages import ATTACH_FAILS
+from topology.kubernetes.objects import given
+from topology.kubernetes.quantities import canonical
+from topology.objects.kwok_stages import ATTACH_FAILS
 from twin.identities import MARK, Wire
 from twin.objects import Amount, Device
 

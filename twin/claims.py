@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from topology.manifests import given
+from topology.kubernetes.objects import given
 from twin.objects import Alternative, ClaimSpec, Config, Constraint, Request, Selection, Selector
 from twin.pseudonyms import Names
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from topology.devices import DeviceClass as ConfiguredClass
-from topology.manifests import given
+from topology.kubernetes.objects import given
+from topology.schema.devices import DeviceClass as ConfiguredClass
 from twin.claims import expressions
 from twin.objects import DeviceClass
 from twin.pseudonyms import Names

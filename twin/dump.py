@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from topology.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, as_v1
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, as_v1
 from twin.objects import (
     GROUPS,
     KINDS,

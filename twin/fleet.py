@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from topology.features import FEATURES
-from topology.nodes import CLIQUE_LABEL
-from topology.quantities import canonical, number
-from topology.stages import ATTACH_FAILS
+from topology.kubernetes.feature_gates import FEATURES
+from topology.kubernetes.quantities import canonical, number
+from topology.objects.kwok_stages import ATTACH_FAILS
+from topology.objects.nodes import CLIQUE_LABEL
 from twin.blocks import in_order, wire
 from twin.dump import Dump, DumpError
 from twin.identities import Identities, Wire

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from topology.devices import Host
-from topology.inventory import addresses
+from topology.objects.inventory import addresses
+from topology.schema.hosts import Host
 from twin.blocks import Place
 from twin.recognition import Entry, Models, used_of_place
 

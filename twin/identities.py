@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from topology.devices import DeviceAttribute, DeviceModel
-from topology.placeholders import used_in
+from topology.schema.devices import DeviceAttribute, DeviceModel
+from topology.schema.placeholders import used_in
 
 Wire = dict[str, Any]
 """A device as on the wire, without its taints."""

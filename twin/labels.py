@@ -7,8 +7,8 @@ what the pods of the dump select.
 import re
 from collections.abc import Iterable, Mapping
 
-from topology.catalogue import Catalogue
-from topology.nodes import CLIQUE_LABEL
+from topology.objects.nodes import CLIQUE_LABEL
+from topology.schema.catalogue import Catalogue
 from twin.dump import Dump
 from twin.objects import Pod, Taint
 

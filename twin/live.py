@@ -7,17 +7,17 @@ from typing import Any
 
 import yaml
 
-from topology.configuration import Topology
-from topology.features import served
-from topology.manifests import RESOURCE_API_VERSION
-from topology.stages import ATTACH_FAILS
-from topology.taints import rule_version
-from topology.uses import features_used
+from cluster.fleet.running_stack import read
+from topology.kubernetes.feature_gates import served
+from topology.kubernetes.objects import RESOURCE_API_VERSION
+from topology.objects.device_taints import rule_version
+from topology.objects.kwok_stages import ATTACH_FAILS
+from topology.schema.features_used import features_used
+from topology.schema.stack import Topology
 from twin.dump import DumpError
 from twin.fleet import natural
 from twin.objects import KINDS
 from twin.parsing import plain
-from views.live import read
 
 _ENDED = ("Succeeded", "Failed")
 # What tools and controllers put on everything.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from topology.quantities import number
+from topology.kubernetes.quantities import number
 
 
 def _given(value: object) -> object:

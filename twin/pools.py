@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from topology import limits
-from topology import nodes as node_objects
-from topology.catalogue import Catalogue
-from topology.configuration import NodePool
-from topology.devices import Host
-from topology.quantities import canonical
-from topology.slices import resource_slices
+from topology.kubernetes import limits
+from topology.kubernetes.quantities import canonical
+from topology.objects import nodes as node_objects
+from topology.objects.slices import resource_slices
+from topology.schema.catalogue import Catalogue
+from topology.schema.hosts import Host
+from topology.schema.stack import NodePool
 from twin.blocks import blocks
 from twin.fleet import FleetNode, natural
 from twin.hosts import host_of

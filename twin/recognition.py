@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from topology import mig
-from topology.configuration import Devices, MigDevices
-from topology.devices import Attributes, DeviceAttribute, DeviceModel
-from topology.inventory import Device, PhysicalDevice, physical_device, stable_uuid
-from topology.placeholders import ADDRESS_PLACEHOLDERS, used_in
-from topology.slices import device_manifest
+from topology.objects import mig
+from topology.objects.inventory import Device, PhysicalDevice, physical_device, stable_uuid
+from topology.objects.slices import device_manifest
+from topology.schema.devices import Attributes, DeviceAttribute, DeviceModel
+from topology.schema.placeholders import ADDRESS_PLACEHOLDERS, used_in
+from topology.schema.stack import Devices, MigDevices
 from twin.blocks import Block, Place
 from twin.identities import Identities, Wire, alike, renumbered
 from twin.templates import Written, device_model, on_blocks

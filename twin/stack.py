@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from topology.catalogue import Catalogue, built_in
-from topology.configuration import NodePool
-from topology.devices import Host
-from topology.inventory import device_pools
-from topology.manifests import given
-from topology.validation import ConfigurationError, load
-from topology.values import NODE_RESOURCES
+from topology.checks.validation import ConfigurationError, load
+from topology.kubernetes.objects import given
+from topology.objects.inventory import device_pools
+from topology.schema.catalogue import Catalogue, built_in
+from topology.schema.hosts import Host
+from topology.schema.stack import NodePool
+from topology.schema.values import NODE_RESOURCES
 from twin.claims import ClaimSpecs
 from twin.classes import Classes
 from twin.dump import Dump, DumpError

@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from topology.manifests import given
-from topology.nodes import KWOK_TOLERATION, NODE_TYPE
-from topology.pod_groups import POD_GROUP_LABEL
-from topology.quantities import canonical, number
-from topology.satisfiability import IMPLICIT_EXTENDED_RESOURCE
+from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, given
+from topology.kubernetes.quantities import canonical, number
+from topology.objects.nodes import KWOK_TOLERATION, NODE_TYPE
+from topology.objects.pod_groups import POD_GROUP_LABEL
 from twin.claims import ClaimSpecs
 from twin.dump import Dump
 from twin.fleet import natural

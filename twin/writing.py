@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from topology.values import is_dns_label
+from topology.schema.values import is_dns_label
 from twin.dump import DumpError
 from twin.stack import Stack, checked
 

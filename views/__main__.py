@@ -9,32 +9,33 @@ from pathlib import Path
 
 from rich.console import Console
 
-from topology.status import Report, report
-from views import live, picture, since, table
+from cluster.fleet import running_stack
+from topology.status.report import Report, report
+from views import changes, page, table
 
 
 def main() -> int:
     """Print the table, or write the picture and print where it is."""
     arguments = _arguments()
     try:
-        found = live.read(arguments.stack)
-    except live.NothingToShowError as error:
+        found = running_stack.read(arguments.stack)
+    except running_stack.NothingToShowError as error:
         print(error, file=sys.stderr)
         return 1
     if arguments.view == "status":
         return _status(report(found.topology, found.objects), Path(f".state/{arguments.stack}.status.json"))
-    page = picture.page(found.topology, found.objects, datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
-    return _write(Path(arguments.file or f".state/{arguments.stack}.html"), page)
+    drawn = page.page(found.topology, found.objects, datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
+    return _write(Path(arguments.file or f".state/{arguments.stack}.html"), drawn)
 
 
 def _status(told: Report, file: Path) -> int:
     """Print the table, and what is different from the last one: before and after a change, say."""
-    counted = since.numbers(told)
-    before = since.remembered(file)
-    changes = list(since.changes(before, counted)) if before else []
-    Console(highlight=False, emoji=False).print(table.table(told, changes))
+    counted = changes.numbers(told)
+    before = changes.remembered(file)
+    changed = list(changes.changes(before, counted)) if before else []
+    Console(highlight=False, emoji=False).print(table.table(told, changed))
     with suppress(OSError):
-        since.remember(file, counted)
+        changes.remember(file, counted)
     return 0
 
 

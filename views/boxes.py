@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from topology.quantities import number
+from topology.kubernetes.quantities import number
 from views.fleet import OTHERS, Device, Physical, Share
 from views.markup import Html, element, join
 

@@ -8,12 +8,12 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from topology import mig
-from topology.configuration import NodePool, Topology
-from topology.occupancy import Occupancy, PoolName, newest
-from topology.progress import Key, Object, key
-from topology.quantities import number
-from topology.status import Report, details, report
+from topology.kubernetes.objects import Key, Object, key
+from topology.kubernetes.quantities import number
+from topology.objects import mig
+from topology.schema.stack import NodePool, Topology
+from topology.status.occupancy import Occupancy, PoolName, newest
+from topology.status.report import Report, details, report
 
 OTHERS = ""
 """Stands for the workload of claims that are not the stack's."""

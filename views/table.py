@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from topology.progress import READY_PHASES
-from topology.status import Report
-from views import words
+from topology.status.report import Report
+from topology.status.workload_progress import READY_PHASES
+from views import wording
 
 Entry = Mapping[str, Any]
 PODS_NAMED_MAX = 3
@@ -23,7 +23,7 @@ def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> Renderable
     """Return the summary, the pools, the claims, why some are pending, what is left over, and what is different."""
     parts: list[RenderableType] = [Text(report.summary, style="bold")]
     parts += _section("Pools", _pools(report.pools))
-    claims = words.listed(report.claims)
+    claims = wording.listed(report.claims)
     if isinstance(report.claims, dict):
         parts += _section("Claims", _counts(report.claims["counts"]))
         parts += _section("Pending claims", _claims(claims)) if claims else []
@@ -59,7 +59,7 @@ def _pools(pools: Sequence[Entry]) -> Table:
         cells = [
             Text(str(pool.get(name, 0)), style="green" if name == "free" and pool[name] else "") for name in numbers
         ]
-        made.add_row(Text(pool["name"]), *cells, *([Text(words.fits(pool))] if more else []))
+        made.add_row(Text(pool["name"]), *cells, *([Text(wording.fits(pool))] if more else []))
     return made
 
 
@@ -93,12 +93,12 @@ def _state(state: str) -> Text:
 
 
 def _devices(devices: Sequence[Entry]) -> Text:
-    lines = [Text.assemble((f"{request}: ", "dim"), names) for request, names in words.devices_by_request(devices)]
+    lines = [Text.assemble((f"{request}: ", "dim"), names) for request, names in wording.devices_by_request(devices)]
     return Text("\n").join(lines) if lines else Text("-")
 
 
 def _reasons(claims: Sequence[Entry]) -> Iterator[RenderableType]:
-    for workload, reason, pods in words.reasons(claims):
+    for workload, reason, pods in wording.reasons(claims):
         named = ", ".join(pods[:PODS_NAMED_MAX]) + (" …" if len(pods) > PODS_NAMED_MAX else "")
         count = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
         yield Text.assemble((workload, "bold"), f" ({count}: {named})")

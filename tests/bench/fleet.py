@@ -3,7 +3,7 @@
 from tests.bench.measurements import Measurements, Quantity
 from tests.bench.processes import PeakMemory
 from tests.bench.stack import POOL, BenchStack, pool, workload
-from topology.limits import CLUSTER_NODES_MAX
+from topology.kubernetes.limits import CLUSTER_NODES_MAX
 
 CLUSTER = Quantity("fleet", "cluster creation")
 UP = Quantity("fleet", "up")

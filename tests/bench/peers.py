@@ -15,10 +15,10 @@ import yaml
 
 from tests.bench.measurements import Measurements, Quantity, seconds
 from tests.bench.stack import NODES, POOL, SLICES, STACK, BenchStack, Entry, pool
-from topology.configuration import NodePool
-from topology.nodes import node
-from topology.slices import is_owned_by_node, owner_reference, resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.nodes import node
+from topology.objects.slices import is_owned_by_node, owner_reference, resource_slices
+from topology.schema.stack import NodePool
 
 KUBECTL = Quantity("fleet", "kubectl create")
 SCALE = Quantity("fleet", "kwokctl scale")

@@ -4,9 +4,9 @@ import time
 
 from tests.bench.measurements import Measurements, Quantity, seconds
 from tests.bench.stack import PATIENCE_SECONDS, BenchStack, Entry, pool, workload
-from topology.claims import resource_claim_template
-from topology.pods import workload_objects
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.claims import resource_claim_template
+from topology.objects.pods import workload_objects
 
 UP = Quantity("pods", "up", "pods/s")
 KUBECTL = Quantity("pods", "kubectl apply", "pods/s")

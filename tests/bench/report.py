@@ -10,7 +10,7 @@ from rich.table import Table
 from tests.bench.limits import Verdict
 from tests.bench.measurements import Measurements, in_words
 from tests.bench.pods import SCHEDULER_PERF_THRESHOLD
-from topology.configuration import DEFAULT_KUBERNETES_VERSION
+from topology.schema.stack import DEFAULT_KUBERNETES_VERSION
 
 TITLES = {
     "page": "Dev stack and the page typed by hand",

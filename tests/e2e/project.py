@@ -53,7 +53,7 @@ SCENARIOS = (
 """The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""
 
 STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}.difference(SCENARIOS))
-PACKAGES = ("components", "topology", "twin", "views")
+PACKAGES = ("cluster", "commands", "components", "topology", "twin", "views")
 PROGRAM = (
     "Pulumi.yaml",
     *(f"Pulumi.{stack}.yaml" for stack in (*STACKS, *SCENARIOS)),

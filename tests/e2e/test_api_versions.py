@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.project import Project
-from topology.api_versions import RESOURCE_API_VERSIONS
+from topology.kubernetes.api_versions import RESOURCE_API_VERSIONS
 
 KINDS = ("deviceclasses", "resourceslices", "resourceclaimtemplates", "resourceclaims")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from cluster.api.api_server import NODES, ApiServer
 from tests.e2e.project import Project, kill, session, wait_until
-from topology.api_server import NODES, ApiServer
 
 Object = dict[str, Any]
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from tests.e2e.project import Project
-from topology import claims
-from topology.catalogue import built_in
-from topology.configuration import Topology
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects import claims
+from topology.objects.slices import resource_slices
+from topology.schema.catalogue import built_in
+from topology.schema.stack import Topology
 
 COUNT = 2
 

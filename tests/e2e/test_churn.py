@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import pytest
 
+from cluster.api import snapshot
+from cluster.api.api_server import ApiServer
 from tests.e2e.project import Project, kill, wait_until
 from tests.e2e.reader import Object, Reader
-from topology import snapshot
-from topology.api_server import ApiServer
-from topology.configuration import Topology
-from topology.status import Report, details, kinds, report
-from topology.validation import load
+from topology.checks.validation import load
+from topology.schema.stack import Topology
+from topology.status.report import Report, details, kinds, report
 
 STACK = "example-driver"
 WORKLOADS = [f"job-{index}" for index in range(10)]

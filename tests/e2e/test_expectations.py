@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.project import PATIENCE_SECONDS, Project, kill, session, wait_until
-from topology.progress import is_refused
+from topology.status.workload_progress import is_refused
 
 STACK = "oversubscribed"
 NO_PLACE = "nodes are available: 2 cannot allocate all claims."

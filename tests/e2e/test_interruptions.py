@@ -12,12 +12,12 @@ from tests.e2e.project import Project
 from tests.soak.killing import DESTROY, NODES, UP, Kills, assert_gone, assert_up, configure
 from tests.soak.phases import damage
 
-CREATE = "python components/kwokctl.py create"
-UPDATE = "python components/kwokctl.py update"
-DELETE = "python components/kwokctl.py delete"
+CREATE = "python -m commands.kwok_cluster create"
+UPDATE = "python -m commands.kwok_cluster update"
+DELETE = "python -m commands.kwok_cluster delete"
 PROGRAM = "python *pulumi-language-python-exec *"
 PULUMI = "pulumi"
-APPLYING = "python components/applying.py"
+APPLYING = "python -m commands.batch"
 MAKING = "kwokctl * create *"
 DELETING = "kwokctl * delete *"
 WRITE = "^write$"
@@ -54,7 +54,7 @@ CHANGE_EVENTS: Events = {
         "path": "/stacks/",
     },
     "the state is written, not in its place": {"killed": PULUMI, "operation": "^rename", "path": r"/dev\.json$"},
-    "what is gone is about to be deleted": {"killed": "python components/removing.py", "path": "", "nth": 0},
+    "what is gone is about to be deleted": {"killed": "python -m commands.removals", "path": "", "nth": 0},
     "some nodes are made": {"killed": f"{APPLYING} update", "operation": WRITE, "path": SOCKET, "nth": 5},
     "all is done, and the lock is there": {"killed": PULUMI, "operation": "^unlink", "path": r"/locks/.*\.json$"},
 }

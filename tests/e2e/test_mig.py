@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e.project import PATIENCE_SECONDS, Project, wait_until
-from topology.catalogue import built_in
+from topology.schema.catalogue import built_in
 
 SEED = 1
 SIZES = range(2, 8)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.kwokctl import one_at_a_time
+from cluster.local import processes
+from cluster.local.kwok_cluster import one_at_a_time
 from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, Project, kill, listening, processes_of, wait_until
-from topology import processes
 
 STACKS = [f"stack-{number}" for number in range(10)]
 COMPONENTS = 5

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from cluster.api.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, at_once
+from cluster.fleet.provisioning import Fleet, create_slice
 from tests.e2e.project import Project, wait_until
 from tests.hostile import try_all
 from tests.rendering import rendered
 from tests.topologies import OWN_NAMESPACES, Configuration, configurations
-from topology import nodes
-from topology.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, at_once
-from topology.api_versions import RESOURCE_API_VERSIONS
-from topology.bulk import Fleet, create_slice
-from topology.configuration import Topology
-from topology.features import FEATURES, gates_for, runtime_config_for
-from topology.manifests import Manifest
-from topology.namespaces import ADMIN_ACCESS_LABEL
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.kubernetes.api_versions import RESOURCE_API_VERSIONS
+from topology.kubernetes.feature_gates import FEATURES, gates_for, runtime_config_for
+from topology.kubernetes.objects import Manifest
+from topology.objects import nodes
+from topology.objects.namespaces import ADMIN_ACCESS_LABEL
+from topology.schema.stack import Topology
 
 MINOR = 37
 PLURALS = {"DeviceClass": "deviceclasses"}

@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cluster.local import ports, processes
 from tests.e2e.project import Project, kill, listening, processes_of, wait_until
-from topology import ports, processes
-from topology.progress import is_refused
+from topology.status.workload_progress import is_refused
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 LEASE_SECONDS = 20

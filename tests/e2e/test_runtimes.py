@@ -15,8 +15,8 @@ import yaml
 
 from tests.e2e.page import KUBERNETES
 from tests.e2e.project import TOOLS
-from topology.cluster import kwokctl_configuration
-from topology.configuration import Cluster
+from topology.objects.kwokctl_config import kwokctl_configuration
+from topology.schema.stack import Cluster
 
 GATE = "DRAListTypeAttributes"
 API = "resource.k8s.io/v1beta1"

@@ -17,10 +17,11 @@ from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
-from components.kwokctl import Condition
-from topology import drift, snapshot
-from topology.api_server import ApiServer
-from topology.progress import Expected
+from cluster.api import snapshot
+from cluster.api.api_server import ApiServer
+from cluster.fleet import drift
+from cluster.local.kwok_cluster import Condition
+from topology.status.workload_progress import Expected
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBECONFIG = "/state/kwok/clusters/kwok-dra-dev/kubeconfig.yaml"
@@ -289,7 +290,7 @@ def run(
     with (
         mock.patch.object(snapshot, "read", cluster.read),
         mock.patch.object(drift, "heal", return_value=False),
-        mock.patch("components.kwokctl.condition", return_value=Condition("an id", 0)),
+        mock.patch("cluster.local.kwok_cluster.condition", return_value=Condition("an id", 0)),
         mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
         mock.patch("components.claim_status._answered", lambda api, wanted, _: snapshot.read(api, wanted)),
     ):

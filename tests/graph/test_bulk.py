@@ -42,7 +42,7 @@ def test_a_batch_for_each_thousand_nodes() -> None:
         assert batch.dependencies == {COMMAND, "Command big-gpu.example.com"}
         assert batch.inputs["logging"] == "stderr"
         assert [batch.inputs[verb].split()[-2:] for verb in ("create", "update", "delete")] == [
-            ["components/applying.py", verb] for verb in ("create", "update", "delete")
+            ["commands.batch", verb] for verb in ("create", "update", "delete")
         ]
         assert environment(found, key)["KWOK_DRA_NODES"] == numbers
 

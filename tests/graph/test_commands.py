@@ -6,12 +6,12 @@ from tests.e2e.project import SCENARIOS, STACKS
 from tests.graph.recording import Configuration, run, stack_configuration
 from tests.unit.test_fuzz import WRITTEN_OUT
 
-PYTHON = 'exec "${PULUMI_PYTHON_CMD:-python3}" components/'
+PYTHON = 'exec "${PULUMI_PYTHON_CMD:-python3}" -m commands.'
 COMMANDS = {
-    *(f"{PYTHON}kwokctl.py {verb}" for verb in ("create", "update", "delete")),
-    *(f"{PYTHON}applying.py {verb}" for verb in ("create", "update", "delete")),
-    f"{PYTHON}removing.py",
-    f"{PYTHON}waiting.py",
+    *(f"{PYTHON}kwok_cluster {verb}" for verb in ("create", "update", "delete")),
+    *(f"{PYTHON}batch {verb}" for verb in ("create", "update", "delete")),
+    f"{PYTHON}removals",
+    f"{PYTHON}wait",
     'printf %s "$KWOK_DRA_OBJECTS"',
     'echo "$KWOK_DRA_FIRST_GENERATION"',
     "echo $((PULUMI_COMMAND_STDOUT + 1))",

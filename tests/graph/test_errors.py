@@ -7,7 +7,7 @@ import pulumi
 import pytest
 
 from tests.graph.recording import KUBECONFIG, Recording, run, stack_configuration
-from topology.configuration import Topology
+from topology.schema.stack import Topology
 
 DEV = stack_configuration("dev")
 
@@ -134,7 +134,7 @@ def test_what_fails_an_update_is_only_reported_by_a_preview(
 
 def test_a_component_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it no pod comes to run, and nothing says why."""
-    monkeypatch.setattr("components.kwokctl.ended", lambda _: ["/state/logs/kube-scheduler.log"])
+    monkeypatch.setattr("cluster.local.kwok_cluster.ended", lambda _: ["/state/logs/kube-scheduler.log"])
     with pytest.raises(pulumi.RunError) as raised:
         run(DEV, objects=[])
     assert str(raised.value).splitlines()[-1] == (

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from components.program import PYTHON
+from cluster.fleet import existing_cluster
+from components.command import PYTHON
 from tests.graph.recording import Configuration, Recording, Secret, run, stack_configuration
 from tests.unit.existing import UID, Cluster, kubeconfig
-from topology import existing
 
 CLUSTER = "ExistingCluster kwok-dra-dev"
 COMMAND = "Command kwok-dra-dev"
@@ -19,7 +19,7 @@ CLASS = "/apis/resource.k8s.io/v1/deviceclasses/kwok.x-k8s.io"
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
     cluster = Cluster()
-    monkeypatch.setattr(existing, "ApiServer", lambda **_: cluster)
+    monkeypatch.setattr(existing_cluster, "ApiServer", lambda **_: cluster)
     monkeypatch.setenv("KWOK_WORKDIR", str(tmp_path / "kwok"))
     return cluster
 
@@ -45,7 +45,7 @@ def test_nothing_of_a_cluster_is_created(recording: Recording) -> None:
     command = recording.resources[COMMAND]
     assert command.parent == CLUSTER
     assert [command.inputs[verb] for verb in ("create", "update", "delete")] == [
-        f"{PYTHON} components/joining.py {verb}" for verb in ("create", "update", "delete")
+        f"{PYTHON} -m commands.existing_cluster {verb}" for verb in ("create", "update", "delete")
     ]
     assert command.inputs["environment"]["KWOK_DRA_UID"] == UID
     assert command.inputs["environment"]["KWOK_DRA_SERVER"] == "https://lab.example.com"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from components.program import PYTHON
+from components.command import PYTHON
 from tests.graph.recording import KUBECONFIG, READING, Configuration, Recording, Secret, run, stack_configuration
-from topology import claims, pods
-from topology import nodes as node_objects
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects import claims, pods
+from topology.objects import nodes as node_objects
+from topology.objects.slices import resource_slices
 
 CLUSTER = "KwokCluster kwok-dra-dev"
 COMMAND = "Command kwok-dra-dev"
@@ -176,9 +176,9 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
     environment = command.inputs.pop("environment")
     # Nothing of the configuration is a piece of shell.
     assert command.inputs == {
-        "create": f"{PYTHON} components/kwokctl.py create",
-        "update": f"{PYTHON} components/kwokctl.py update",
-        "delete": f"{PYTHON} components/kwokctl.py delete",
+        "create": f"{PYTHON} -m commands.kwok_cluster create",
+        "update": f"{PYTHON} -m commands.kwok_cluster update",
+        "delete": f"{PYTHON} -m commands.kwok_cluster delete",
         "logging": "stderr",
     }
     assert command.secret_outputs == ["stdout"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.graph.recording import Configuration, Recording, run
-from topology.progress import Expected
+from topology.status.workload_progress import Expected
 
 Object = dict[str, Any]
 COMMAND = "Command kwok-dra-dev"

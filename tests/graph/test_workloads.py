@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from components.program import PYTHON
+from components.command import PYTHON
 from tests.graph.recording import KUBECONFIG, READING, Configuration, run
-from topology.progress import Expected, Unfit
+from topology.status.workload_progress import Expected, Unfit
 
 COMMAND = "Command kwok-dra-dev"
 SHARED = "SharedObjects shared-objects"
@@ -132,7 +132,7 @@ def test_workloads_that_come_after_others() -> None:
     assert found.resources["Deployment last"].dependencies >= {"Command first", "Command middle"}
     command = found.resources["Command first"]
     assert command.parent == "ClaimWorkload first"
-    assert command.inputs["create"] == command.inputs["update"] == f"{PYTHON} components/waiting.py"
+    assert command.inputs["create"] == command.inputs["update"] == f"{PYTHON} -m commands.wait"
     assert (command.deleted_with, command.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
     environment = command.inputs["environment"]
     assert environment["KUBECONFIG"] == KUBECONFIG

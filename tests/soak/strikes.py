@@ -12,11 +12,11 @@ from tests.soak.results import OPERATIONS, Result
 
 PROGRAMS = {
     "the program": "python *pulumi-language-python-exec *",
-    "kwokctl.py create": "python components/kwokctl.py create",
-    "kwokctl.py update": "python components/kwokctl.py update",
-    "kwokctl.py delete": "python components/kwokctl.py delete",
-    "applying.py": "python components/applying.py *",
-    "removing.py": "python components/removing.py*",
+    "commands.kwok_cluster create": "python -m commands.kwok_cluster create",
+    "commands.kwok_cluster update": "python -m commands.kwok_cluster update",
+    "commands.kwok_cluster delete": "python -m commands.kwok_cluster delete",
+    "commands.batch": "python -m commands.batch *",
+    "commands.removals": "python -m commands.removals*",
     "kwokctl create": "kwokctl * create cluster*",
     "kwokctl start": "kwokctl * start cluster*",
     "kwokctl delete": "kwokctl * delete cluster*",

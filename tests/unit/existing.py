@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from cluster.api.api_server import Answer
 from tests.unit.fake_api_server import FakeApiServer, Object
-from topology.api_server import Answer
 
 SERVED = ("apps/v1", "batch/v1", "resource.k8s.io/v1")
 UID = "8d8a9bf0-4b2f-4c5e-9a37-2f0d7b1e5c11"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from topology.api_server import Answer, ApiServer
+from cluster.api.api_server import Answer, ApiServer
 
 Object = dict[str, Any]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from topology.configuration import Topology
-from topology.nodes import node
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.nodes import node
+from topology.objects.slices import resource_slices
+from topology.schema.stack import Topology
 
 Object = dict[str, Any]
 DRIVER = "gpu.nvidia.com"

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from topology import claims, nodes, pod_groups, pods, taints
-from topology.configuration import Topology
-from topology.slices import resource_slices
-from topology.workloads import Workload
+from topology.objects import claims, device_taints, nodes, pod_groups, pods
+from topology.objects.slices import resource_slices
+from topology.schema.stack import Topology
+from topology.schema.workloads import Workload
 
 Object = dict[str, Any]
 
@@ -18,7 +18,7 @@ def live(topology: Topology) -> list[Object]:
         entry for pool in topology.node_pools for name in pool.node_names() for entry in resource_slices(pool, name)
     ]
     found += [claims.device_class(entry) for entry in topology.device_classes]
-    found += taints.device_taint_rules(topology)
+    found += device_taints.device_taint_rules(topology)
     shared = {(claim.namespace, claim.name): claims.resource_claim(claim) for claim in topology.claims}
     for workload in topology.workloads:
         found += [claims.resource_claim_template(workload, claim) for claim in workload.claims if not claim.claim]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from topology import allocation
-from topology.allocation import Candidate, Constraint, Wanted, attribute_of, consumed, has_capacity, satisfiable
-from topology.inventory import Device, DevicePool, PhysicalDevice
+from topology.checks import allocation
+from topology.checks.allocation import Candidate, Constraint, Wanted, attribute_of, consumed, has_capacity, satisfiable
+from topology.objects.inventory import Device, DevicePool, PhysicalDevice
 
 DRIVER = "gpu.example.com"
 

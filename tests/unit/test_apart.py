@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from topology import namespaces, nodes, pods
-from topology.apart import beyond, kept_apart, probe
-from topology.catalogue import built_in
-from topology.configuration import Topology
+from topology.checks.isolation import beyond
+from topology.objects import namespaces, nodes, pods
+from topology.objects.isolation import kept_apart, probe
+from topology.schema.catalogue import built_in
+from topology.schema.stack import Topology
 
 Configuration = dict[str, Any]
 

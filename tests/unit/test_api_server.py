@@ -15,8 +15,8 @@ import pytest
 import trustme
 import yaml
 
-from topology import api_server
-from topology.api_server import CONNECTIONS, Answer, ApiServer, RefusedError, UnreachableError, at_once
+from cluster.api import api_server
+from cluster.api.api_server import CONNECTIONS, Answer, ApiServer, RefusedError, UnreachableError, at_once
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from topology.api_versions import RESOURCE_API_VERSIONS, as_v1, convert, is_removed
+from topology.kubernetes.api_versions import RESOURCE_API_VERSIONS, as_v1, convert, is_removed
 
 Object = dict[str, Any]
 

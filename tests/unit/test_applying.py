@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from components import applying
+from cluster.api.api_server import Answer, UnreachableError
+from commands import batch
 from tests.unit.fake_api_server import FakeApiServer
-from topology.api_server import Answer, UnreachableError
 
 POOL = {"name": "gpu", "gpu": "example-gpu"}
 CLAIMS = [{"name": "g", "requests": [{"name": "g", "deviceClass": "gpu.example.com"}]}]
@@ -29,7 +29,7 @@ def api() -> FakeApiServer:
 @pytest.fixture
 def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Return a function that runs the program for a batch of nodes, and returns what it prints; it remembers that."""
-    monkeypatch.setattr(applying, "ApiServer", lambda: api)
+    monkeypatch.setattr(batch, "ApiServer", lambda: api)
     previous = ""
 
     def program(verb: str, nodes: str = "0-2", generation: int = 1, **variables: str) -> str:
@@ -48,7 +48,7 @@ def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["applying.py", verb])
         api.asked.clear()
-        assert applying.main() == 0
+        assert batch.main() == 0
         previous = capsys.readouterr().out.strip() or previous
         return previous
 
@@ -67,7 +67,7 @@ def test_a_new_cluster_is_left_alone_until_it_is_healthy(
         written.append(api.written)
         return answers.pop(0)
 
-    monkeypatch.setattr(applying, "SECONDS_BETWEEN_TRIES", 0)
+    monkeypatch.setattr(batch, "SECONDS_BETWEEN_TRIES", 0)
     monkeypatch.setattr(api, "get", get)
     run("create")
     assert (answers, written) == ([], [[], []])
@@ -166,7 +166,7 @@ def test_slices_of_the_cluster_s_kubernetes(api: FakeApiServer, run: Run) -> Non
 def test_models_of_the_stack_s_own_files(
     api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(applying, "PROJECT", tmp_path)
+    monkeypatch.setattr(batch, "PROJECT", tmp_path)
     model = {"driver": "gpu.example.com", "attributes": {"mine": {"bool": True}}}
     (tmp_path / "own.yaml").write_text(json.dumps({"models": {"own": model}}))
     run("create", "0-0", KWOK_DRA_POOL=json.dumps({"name": "gpu", "gpu": "own"}), KWOK_DRA_CATALOGUE='["own.yaml"]')
@@ -185,7 +185,7 @@ def test_deletion(api: FakeApiServer, run: Run) -> None:
 def test_deletion_when_the_file_of_the_catalogue_is_gone(
     api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(applying, "PROJECT", tmp_path)
+    monkeypatch.setattr(batch, "PROJECT", tmp_path)
     file = tmp_path / "own.yaml"
     file.write_text(json.dumps({"models": {"own": {"driver": "gpu.example.com"}}}))
     own = {"KWOK_DRA_POOL": json.dumps(POOL | {"gpu": "own"}), "KWOK_DRA_CATALOGUE": '["own.yaml"]'}
@@ -210,7 +210,7 @@ def test_pods(api: FakeApiServer, run: Run) -> None:
 
 
 def test_it_tells_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(applying, "SECONDS_BETWEEN_REPORTS", -1)
+    monkeypatch.setattr(batch, "SECONDS_BETWEEN_REPORTS", -1)
     told: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", told.append)
     run("create")
@@ -222,7 +222,7 @@ def test_it_tells_that_now_and_then(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A clock that goes on by a second whenever somebody looks at it."""
-    monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=count().__next__))
+    monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=count().__next__))
     told: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", told.append)
     run("create", "0-8")

@@ -22,8 +22,8 @@ from tests.bench.processes import PeakMemory, Process, own_folder, running, star
 from tests.bench.processes import parse as parse_stat
 from tests.bench.report import document, limits_table, tables
 from tests.e2e.project import ROOT, wait_until
-from topology.nodes import node
-from topology.slices import resource_slices
+from topology.objects.nodes import node
+from topology.objects.slices import resource_slices
 
 SVG = "{http://www.w3.org/2000/svg}"
 SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]

@@ -6,12 +6,22 @@ from typing import Any
 
 import pytest
 
+from cluster.api.api_server import Answer, RefusedError
+from cluster.fleet import drift
+from cluster.fleet.provisioning import (
+    BarePods,
+    Drift,
+    Fleet,
+    batches,
+    is_empty,
+    makers,
+    node_digest,
+    remove_node,
+    remove_pod,
+)
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
-from topology import drift
-from topology.api_server import Answer, RefusedError
-from topology.bulk import BarePods, Drift, Fleet, batches, is_empty, makers, node_digest, remove_node, remove_pod
-from topology.configuration import NodePool, Topology
-from topology.validation import load
+from topology.checks.validation import load
+from topology.schema.stack import NodePool, Topology
 
 NODE = "/api/v1/nodes/gpu-0"
 KINDS = {"nodes": "Node", "pods": "Pod", "resourceslices": "ResourceSlice"}

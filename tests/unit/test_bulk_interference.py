@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from cluster.api.api_server import MERGE, Answer, RefusedError
+from cluster.fleet import provisioning
+from cluster.fleet.provisioning import BarePods, Fleet, is_empty, makers, remove_node, remove_pod
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
-from topology import bulk
-from topology.api_server import MERGE, Answer, RefusedError
-from topology.bulk import BarePods, Fleet, is_empty, makers, remove_node, remove_pod
-from topology.configuration import Topology
-from topology.validation import load
+from topology.checks.validation import load
+from topology.schema.stack import Topology
 
 NODE, SLICES, POD = "/api/v1/nodes/gpu-0", "/apis/resource.k8s.io/v1/resourceslices", "/api/v1/namespaces/a/pods/job-0"
 DRIVER = "gpu.example.com"
@@ -103,7 +103,7 @@ def test_a_slice_that_comes_and_goes_all_the_time_is_given_up(api: BusyApiServer
     api.before[f"POST {SLICES}"] = lambda: Answer(409, b'{"message": "it is there already"}')
     with pytest.raises(RefusedError, match="it is there already"):
         fleet().reconcile(api, "gpu-0")
-    assert api.written == [f"POST {SLICES}"] * bulk.TRIES
+    assert api.written == [f"POST {SLICES}"] * provisioning.TRIES
 
 
 def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
@@ -121,7 +121,7 @@ def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
 def test_a_pod_that_takes_its_time_to_go_is_waited_for(
     api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(provisioning, "SECONDS_BETWEEN_LOOKS", 0)
     pods.create(api, "job-0")
     left = [Answer(200, b"{}")] * 2
     api.before["DELETE"] = lambda: left.pop() if left else None
@@ -132,7 +132,7 @@ def test_a_pod_that_takes_its_time_to_go_is_waited_for(
 
 
 def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "POD_SECONDS", 0)
+    monkeypatch.setattr(provisioning, "POD_SECONDS", 0)
     pods.create(api, "job-0")
     api.before["DELETE"] = lambda: Answer(200, b"{}")
     with pytest.raises(RefusedError, match=r"^pod a/job-0 is not gone 0 s after its deletion$"):

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from topology import nodes
-from topology.catalogue import built_in
-from topology.configuration import NodePool
-from topology.quantities import number
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.kubernetes.quantities import number
+from topology.objects import nodes
+from topology.objects.slices import resource_slices
+from topology.schema.catalogue import built_in
+from topology.schema.stack import NodePool
 
 Device = dict[str, Any]
 

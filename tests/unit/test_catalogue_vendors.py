@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from topology import claims, nodes
-from topology.catalogue import built_in
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects import claims, nodes
+from topology.objects.slices import resource_slices
+from topology.schema.catalogue import built_in
 
 Manifest = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from topology.cel import CelError, Device, UncheckedError, compile_selector
+from topology.kubernetes.cel import CelError, Device, UncheckedError, compile_selector
 
 GPU = Device(
     "gpu.nvidia.com",

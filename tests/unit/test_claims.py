@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from topology import claims
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects import claims
 
 Configuration = dict[str, Any]
 

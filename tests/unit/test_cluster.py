@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from tests.seed_page import shell_blocks
-from topology.cluster import kwokctl_configuration, left_out
-from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.kwokctl_config import kwokctl_configuration, left_out
+from topology.schema.stack import DEFAULT_KUBERNETES_VERSION, Cluster
 
 
 def options(**cluster: object) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from topology.catalogue import built_in
-from topology.configuration import DEFAULT_KUBERNETES_VERSION, Cluster, NodePool, Topology
-from topology.devices import DeviceModel
-from topology.model import Model
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.schema.base import Model
+from topology.schema.catalogue import built_in
+from topology.schema.devices import DeviceModel
+from topology.schema.stack import DEFAULT_KUBERNETES_VERSION, Cluster, NodePool, Topology
 
 ROOT = Path(__file__).resolve().parents[2]
 Configuration = dict[str, Any]

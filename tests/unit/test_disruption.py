@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from topology.disruption import evicting_nodes
-from topology.validation import load
+from topology.checks.validation import load
+from topology.status.evictions import evicting_nodes
 
 Pool = dict[str, Any]
 

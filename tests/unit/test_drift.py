@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from cluster.api.api_server import MERGE, Answer, RefusedError
+from cluster.fleet import drift
+from cluster.fleet.drift import Drifts
+from cluster.fleet.provisioning import BarePods, Fleet
 from tests.unit.fake_api_server import FakeApiServer, Object
-from topology import drift
-from topology.api_server import MERGE, Answer, RefusedError
-from topology.bulk import BarePods, Fleet
-from topology.configuration import Topology
-from topology.drift import Drifts
-from topology.validation import load
+from topology.checks.validation import load
+from topology.schema.stack import Topology
 
 NODES, SLICES, PODS = "/api/v1/nodes", "/apis/resource.k8s.io/v1/resourceslices", "/api/v1/namespaces/default/pods"
 DRIVER = "gpu.example.com"

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.api.api_server import ApiServer, UnreachableError
+from cluster.fleet import existing_cluster
 from tests.unit.existing import SERVED, UID, Cluster, kubeconfig, metrics
-from topology import existing
-from topology.api_server import ApiServer, UnreachableError
-from topology.configuration import Reached, Topology
-from topology.slices import resource_slices
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.objects.slices import resource_slices
+from topology.schema.stack import Reached, Topology
 
 Configuration = dict[str, Any]
 
@@ -27,7 +27,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """Have the program reach this cluster, whatever kubeconfig it has."""
-    monkeypatch.setattr(existing, "ApiServer", lambda **_: cluster)
+    monkeypatch.setattr(existing_cluster, "ApiServer", lambda **_: cluster)
     return cluster
 
 
@@ -42,7 +42,7 @@ def configuration(dev: Configuration, tmp_path: Path) -> Configuration:
 
 def problems(configuration: Configuration, folder: Path) -> list[str]:
     with pytest.raises(ConfigurationError) as raised:
-        load(configuration, folder)
+        load(configuration, folder, existing_cluster.look)
     return [f"{found.path}: {found.message}" for found in raised.value.problems]
 
 
@@ -52,7 +52,7 @@ def problem(configuration: Configuration, folder: Path) -> str:
 
 
 def loaded(configuration: Configuration, folder: Path) -> Topology:
-    return load(configuration, folder)
+    return load(configuration, folder, existing_cluster.look)
 
 
 # The cluster.

@@ -9,8 +9,17 @@ https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/features/kube_f
 
 import pytest
 
-from topology import limits
-from topology.features import FEATURES, GATES, State, gate_problems, gates_for, is_obsolete, lacking, runtime_config_for
+from topology.kubernetes import limits
+from topology.kubernetes.feature_gates import (
+    FEATURES,
+    GATES,
+    State,
+    gate_problems,
+    gates_for,
+    is_obsolete,
+    lacking,
+    runtime_config_for,
+)
 
 MINORS = range(limits.KUBERNETES_MINOR_MIN, limits.KUBERNETES_MINOR_MAX + 1)
 

@@ -8,16 +8,16 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from components import kwokctl
+from cluster.local import paths
 from tests import hostile
 from tests.hostile import Configuration, try_all
 from tests.rendering import rendered
-from topology.cluster import kwokctl_configuration
-from topology.configuration import Topology
-from topology.files import UnreadableError, content
-from topology.stack import raw_configuration
-from topology.taints import stages_for
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.objects.kwok_stages import stages_for
+from topology.objects.kwokctl_config import kwokctl_configuration
+from topology.schema.settings import raw_configuration
+from topology.schema.stack import Topology
+from topology.schema.user_files import UnreadableError, content
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOW = ("a100-mig", "b200", "mixed", "mi300x")  # to render
@@ -287,7 +287,7 @@ def test_a_path_that_is_refused(project: Path, key: str, path: str) -> None:
 def test_no_name_of_a_cluster_leaves_the_state_directory(tmp_path: Path) -> None:
     def check_name(name: str) -> None:
         if topology := outcome({"cluster": {"name": name}}):
-            file = kwokctl.kubeconfig(tmp_path, topology.cluster.name).resolve()
+            file = paths.kubeconfig(tmp_path, topology.cluster.name).resolve()
             assert file == tmp_path / "clusters" / name / "kubeconfig.yaml"
             assert "/" not in name
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from topology.claims import resource_claim_template
-from topology.configuration import Topology
-from topology.nodes import declared_features
-from topology.occupancy import go_together, occupancy
-from topology.slices import Manifest, resource_slices
-from topology.taints import device_taint_rules
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.kubernetes.counters import go_together
+from topology.objects.claims import resource_claim_template
+from topology.objects.device_taints import device_taint_rules
+from topology.objects.nodes import declared_features
+from topology.objects.slices import Manifest, resource_slices
+from topology.schema.stack import Topology
+from topology.status.occupancy import occupancy
 
 Configuration = dict[str, Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from topology.configuration import NodePool
-from topology.inventory import Device, device_pools, host_of, stable_uuid
+from topology.objects.inventory import Device, device_pools, host_of, stable_uuid
+from topology.schema.stack import NodePool
 
 DRIVER = "gpu.example.com"
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components import joining
+from cluster.api.api_server import Answer, RefusedError
+from commands import existing_cluster
 from tests.unit.existing import Cluster
-from topology.api_server import Answer, RefusedError
 
 UID = "first"
 
@@ -53,7 +53,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setattr(joining, "ApiServer", lambda: cluster)
+    monkeypatch.setattr(existing_cluster, "ApiServer", lambda: cluster)
     return cluster
 
 
@@ -61,7 +61,7 @@ def test_a_node_tells_that_kwok_is_there_and_is_gone_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = use(WithKwok(), monkeypatch)
-    joining.create()
+    existing_cluster.create()
     assert json.loads(capsys.readouterr().out) == {"uid": UID, "context": "lab", "server": "https://lab"}
     assert cluster.names("nodes") == []
     assert [line.rpartition("-")[0] for line in cluster.written] == [
@@ -73,7 +73,7 @@ def test_a_node_tells_that_kwok_is_there_and_is_gone_again(
 def test_without_kwok_the_node_is_gone_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = use(WithKwok(kwok=False), monkeypatch)
     with pytest.raises(RefusedError, match="no KWOK makes fake nodes ready in the cluster"):
-        joining.create()
+        existing_cluster.create()
     assert cluster.names("nodes") == []
 
 
@@ -81,7 +81,7 @@ def test_a_node_that_was_left_by_an_interruption_goes(monkeypatch: pytest.Monkey
     cluster = use(WithKwok(), monkeypatch)
     cluster.has("/api/v1/nodes/kwok-dra-probe-1", labels={"kwok-dra/probe": "dev"})
     cluster.has("/api/v1/nodes/kwok-dra-probe-2", labels={"kwok-dra/probe": "of-another"})
-    joining.create()
+    existing_cluster.create()
     assert cluster.names("nodes") == ["kwok-dra-probe-2"]
 
 
@@ -98,17 +98,17 @@ def test_a_name_that_somebody_has(monkeypatch: pytest.MonkeyPatch, path: str) ->
     cluster = use(WithKwok(), monkeypatch)
     cluster.has(path, labels={"kwok-dra/fleet": "dev"})
     with pytest.raises(RefusedError, match=r"kwok-dra:cluster\.name: there is a fleet 'dev' in the cluster already"):
-        joining.create()
+        existing_cluster.create()
     assert cluster.written == []
     cluster.has(path, labels={"kwok-dra/fleet": "of-another"})
-    joining.create()
+    existing_cluster.create()
 
 
 def test_the_same_cluster_under_another_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: Path
 ) -> None:
     monkeypatch.setenv("PULUMI_COMMAND_STDOUT", json.dumps({"uid": UID, "context": "old", "server": "https://old"}))
-    joining.update()
+    existing_cluster.update()
     assert json.loads(capsys.readouterr().out)["context"] == "lab"
     assert environment.exists()
 
@@ -116,16 +116,16 @@ def test_the_same_cluster_under_another_name(
 def test_another_cluster_under_the_same_name(monkeypatch: pytest.MonkeyPatch, environment: Path) -> None:
     monkeypatch.setenv("PULUMI_COMMAND_STDOUT", json.dumps({"uid": "other", "context": "old", "server": "https://old"}))
     with pytest.raises(RefusedError, match=r"context old, https://old\. Run `pulumi destroy`"):
-        joining.update()
+        existing_cluster.update()
     assert not environment.exists()
 
 
 def test_the_kubeconfig_goes_with_the_stack(environment: Path) -> None:
     other = environment.with_name("other.yaml")
     other.touch()
-    joining.delete()
+    existing_cluster.delete()
     assert [*environment.parent.iterdir()] == [other]
     other.unlink()
-    joining.delete()
+    existing_cluster.delete()
     assert not environment.parent.exists()
-    joining.delete()
+    existing_cluster.delete()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from topology.kubeconfig import KubeconfigError, contexts, of_context
+from cluster.api.kubeconfig import KubeconfigError, contexts, of_context
 
 
 def write(folder: Path, cluster: dict[str, Any] | None = None, user: dict[str, Any] | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""components/kwokctl.py, with a `kwokctl` and a `kubectl` that only pretend, and real processes as components."""
+"""commands/kwok_cluster.py, with a `kwokctl` and a `kubectl` that only pretend, and real processes as components."""
 
 import json
 import os
@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 
-from components import kwokctl
-from topology import ports
+from cluster.local import kwok_cluster, ports
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "components" / "kwokctl.py"
 OWNER = "organization/kwok-dra/dev"
 ID = "an id"
 
@@ -143,6 +141,7 @@ class Machine:
         self.environment = {
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
             "SCENARIO": "",
             "RECORD": str(folder),
             "KWOK_WORKDIR": str(self.workdir),
@@ -166,7 +165,7 @@ class Machine:
     def start(self, verb: str, scenario: str = "", **variables: str) -> subprocess.Popen[str]:
         """Start the script, as the Command resource does but for its shell."""
         environment = self.environment | {"SCENARIO": scenario} | variables
-        command = [sys.executable, str(SCRIPT), verb]
+        command = [sys.executable, "-m", "commands.kwok_cluster", verb]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment, cwd=self.record, stdout=pipe, stderr=pipe, text=True)
 
@@ -288,7 +287,7 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
         *("--config", config, "--kubeconfig", str(machine.shared)),
     ]
     assert call["document"] == values["KWOK_DRA_KWOKCTL_CONFIG"]
-    assert (machine.cluster / kwokctl.STAGES_FILE).read_text() == values["KWOK_DRA_STAGES"]
+    assert (machine.cluster / kwok_cluster.STAGES_FILE).read_text() == values["KWOK_DRA_STAGES"]
     assert json.loads(machine.marker.read_text())["owner"] == values["KWOK_DRA_OWNER"]
     assert call["environment"]["KUBECONFIG"] == str(machine.cluster / "kubeconfig.yaml")
     assert not list(machine.record.parent.rglob("hacked"))
@@ -298,7 +297,7 @@ def own_options(machine: Machine) -> dict[str, Any]:
     """Return the options that are the cluster's own, as kwokctl gets them besides what is configured."""
     arguments = machine.calls("create")[-1]["arguments"]
     documents = [value for flag, value in pairwise(arguments) if flag == "--config"]
-    assert documents == [str(machine.cluster / name) for name in ("kwokctl.yaml", kwokctl.OWN_OPTIONS_FILE)]
+    assert documents == [str(machine.cluster / name) for name in ("kwokctl.yaml", kwok_cluster.OWN_OPTIONS_FILE)]
     own = json.loads(Path(documents[1]).read_text())
     assert (own["apiVersion"], own["kind"]) == ("config.kwok.x-k8s.io/v1alpha1", "KwokctlConfiguration")
     options: dict[str, Any] = own["options"]
@@ -372,10 +371,10 @@ def test_a_cluster_that_pulumi_knows_is_left_alone(machine: Machine, monkeypatch
     """Another backend may have a stack of the same name."""
     machine.create()
     monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
-    kwokctl.confirm("dev", "another/owner", ID)
-    kwokctl.confirm("dev", OWNER, "another id")
+    kwok_cluster.confirm("dev", "another/owner", ID)
+    kwok_cluster.confirm("dev", OWNER, "another id")
     assert "known" not in json.loads(machine.marker.read_text())
-    kwokctl.confirm("dev", OWNER, ID)
+    kwok_cluster.confirm("dev", OWNER, ID)
     assert "there is a cluster 'dev' already" in machine.error("create")
     assert running(machine.processes()[0])
 
@@ -445,7 +444,7 @@ def test_a_killed_removal_is_no_reason_to_remove_what_somebody_made_since(machin
 
 
 def test_a_cluster_whose_removal_was_killed_has_another_id(
-    machine: Machine, conditions: Callable[[], kwokctl.Condition]
+    machine: Machine, conditions: Callable[[], kwok_cluster.Condition]
 ) -> None:
     machine.create()
     machine.marker.write_text(json.dumps(json.loads(machine.marker.read_text()) | {"state": "removing"}))
@@ -458,10 +457,10 @@ def test_a_kwokctl_that_is_still_at_work_is_ended(machine: Machine) -> None:
     wait_for(machine.record / "hanging")
     interrupted.kill()
     interrupted.communicate()
-    kwokctl = json.loads(machine.marker.read_text())["kwokctl"]
-    assert running(kwokctl)
+    pid = json.loads(machine.marker.read_text())["kwokctl"]
+    assert running(pid)
     machine.create()
-    assert not running(kwokctl)
+    assert not running(pid)
 
 
 def test_the_id_of_an_ended_kwokctl_may_be_another_programs(
@@ -537,19 +536,19 @@ def test_update_of_a_cluster_that_is_gone(machine: Machine) -> None:
 
 
 @pytest.fixture
-def conditions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], kwokctl.Condition]:
+def conditions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], kwok_cluster.Condition]:
     """Return a function that tells the condition of the stack's cluster."""
     monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
-    return lambda: kwokctl.condition("dev", OWNER)
+    return lambda: kwok_cluster.condition("dev", OWNER)
 
 
-def test_a_cluster_that_never_was_gets_an_id(conditions: Callable[[], kwokctl.Condition]) -> None:
+def test_a_cluster_that_never_was_gets_an_id(conditions: Callable[[], kwok_cluster.Condition]) -> None:
     first, second = conditions(), conditions()
     assert first.id != second.id
     assert (first.repairs, second.repairs) == (0, 0)
 
 
-def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwokctl.Condition]) -> None:
+def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwok_cluster.Condition]) -> None:
     machine.create()
     assert conditions() == (ID, 0)
 
@@ -564,7 +563,7 @@ def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwokc
     ids=["made by hand", "another stack's", "half-made"],
 )
 def test_what_is_not_the_stacks_cluster_has_another_id(
-    machine: Machine, conditions: Callable[[], kwokctl.Condition], marker: dict[str, str] | None
+    machine: Machine, conditions: Callable[[], kwok_cluster.Condition], marker: dict[str, str] | None
 ) -> None:
     machine.create()
     machine.marker.unlink() if marker is None else machine.marker.write_text(json.dumps(marker))
@@ -598,13 +597,13 @@ BREAKS = [break_kubeconfig, break_processes, break_pids, take_the_number]
 
 @pytest.mark.parametrize("do_break", BREAKS)
 def test_a_broken_cluster_is_repaired(
-    machine: Machine, conditions: Callable[[], kwokctl.Condition], do_break: Callable[[Machine], None]
+    machine: Machine, conditions: Callable[[], kwok_cluster.Condition], do_break: Callable[[Machine], None]
 ) -> None:
     printed = machine.create()
     do_break(machine)
     assert conditions() == (ID, 1)
     ended = [str(machine.cluster / "logs" / "etcd.log")] if do_break in (break_processes, take_the_number) else []
-    assert kwokctl.ended("dev") == ended
+    assert kwok_cluster.ended("dev") == ended
     done = machine.run("update", KWOK_DRA_REPAIRS="1", PULUMI_COMMAND_STDOUT=json.dumps(printed))
     assert (done.returncode, json.loads(done.stdout)) == (0, printed)
     assert running(machine.processes()[-1])
@@ -660,14 +659,14 @@ def test_a_port_that_another_program_got_since(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", port)):
         assert machine.error("update", KWOK_DRA_REPAIRS="1") == (
             f"etcd of cluster dev has ended and cannot start again: its port {port} cannot be used (Address already in "
-            f"use). End the program that has it (`ss -ltnp 'sport = :{port}'` shows it), or {kwokctl.REPLACE}\n"
+            f"use). End the program that has it (`ss -ltnp 'sport = :{port}'` shows it), or {kwok_cluster.REPLACE}\n"
         )
         assert not machine.calls("start")
     assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
 
 
 def test_a_component_that_ends_while_it_is_started_again(
-    machine: Machine, conditions: Callable[[], kwokctl.Condition]
+    machine: Machine, conditions: Callable[[], kwok_cluster.Condition]
 ) -> None:
     """Whatever runs by then: it is not repaired before an update has come to its end."""
     machine.create()
@@ -675,7 +674,7 @@ def test_a_component_that_ends_while_it_is_started_again(
     said = machine.error("update", "dies again", KWOK_DRA_REPAIRS="1")
     assert said == (
         f"etcd of cluster dev ended while it was starting:\n  no space left\n"
-        f"Start it again with `pulumi up`, or {kwokctl.REPLACE}\n"
+        f"Start it again with `pulumi up`, or {kwok_cluster.REPLACE}\n"
     )
     for file in (machine.cluster / "pids").glob("*.pid"):
         file.unlink()
@@ -685,7 +684,7 @@ def test_a_component_that_ends_while_it_is_started_again(
     assert conditions() == (ID, 1)
 
 
-def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Callable[[], kwokctl.Condition]) -> None:
+def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Callable[[], kwok_cluster.Condition]) -> None:
     machine.create()
     break_processes(machine)
     said = machine.error("update", "cannot start", KWOK_DRA_REPAIRS="1")
@@ -865,12 +864,12 @@ def test_one_kwokctl_works_in_a_folder_at_a_time(tmp_path: Path) -> None:
     works = threading.Event()
 
     def work_too() -> None:
-        with kwokctl.one_at_a_time(tmp_path):
+        with kwok_cluster.one_at_a_time(tmp_path):
             works.set()
 
     another = threading.Thread(target=work_too)
-    with kwokctl.one_at_a_time(tmp_path):
-        with kwokctl.one_at_a_time(tmp_path / "another"):
+    with kwok_cluster.one_at_a_time(tmp_path):
+        with kwok_cluster.one_at_a_time(tmp_path / "another"):
             another.start()
         assert not works.wait(0.5)
     another.join()
@@ -878,5 +877,5 @@ def test_one_kwokctl_works_in_a_folder_at_a_time(tmp_path: Path) -> None:
 
 
 def test_who_has_waited_long_enough_works_too(tmp_path: Path) -> None:
-    with kwokctl.one_at_a_time(tmp_path), kwokctl.one_at_a_time(tmp_path, patience=0.2):
+    with kwok_cluster.one_at_a_time(tmp_path), kwok_cluster.one_at_a_time(tmp_path, patience=0.2):
         pass

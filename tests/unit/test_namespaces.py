@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from topology.namespaces import namespaces, service_accounts
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.namespaces import namespaces, service_accounts
 
 Configuration = dict[str, Any]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from topology import nodes
-from topology.configuration import Topology
-from topology.manifests import Manifest
-from topology.slices import resource_slices
-from topology.stages import NOT_READY
-from topology.validation import load
+from topology.checks.validation import load
+from topology.kubernetes.objects import Manifest
+from topology.objects import nodes
+from topology.objects.kwok_stages import NOT_READY
+from topology.objects.slices import resource_slices
+from topology.schema.stack import Topology
 
 Configuration = dict[str, Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.seed_page import manifests
-from topology import claims, nodes, pods
-from topology.configuration import Topology
-from topology.manifests import Manifest
-from topology.slices import resource_slices
-from topology.validation import load
+from topology.checks.validation import load
+from topology.kubernetes.objects import Manifest
+from topology.objects import claims, nodes, pods
+from topology.objects.slices import resource_slices
+from topology.schema.stack import Topology
 
 Configuration = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit import live_fleet as live
-from topology.configuration import Topology
-from views.picture import page
+from topology.schema.stack import Topology
+from views.page import page
 
 Object = dict[str, Any]
 Attributes = dict[str, str | None]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from topology import pod_groups, pods
-from topology.validation import ConfigurationError, load
-from topology.workloads import Workload
+from topology.checks.validation import ConfigurationError, load
+from topology.objects import pod_groups, pods
+from topology.schema.workloads import Workload
 
 Configuration = dict[str, Any]
 VERSIONS = [(36, "scheduling.k8s.io/v1alpha2"), (37, "scheduling.k8s.io/v1beta1")]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from topology import pods
-from topology.validation import load
-from topology.workloads import Workload
+from topology.checks.validation import load
+from topology.objects import pods
+from topology.schema.workloads import Workload
 
 Configuration = dict[str, Any]
 

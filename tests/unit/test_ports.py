@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from topology import ports
+from cluster.local import ports
 
 OPTIONS = {option for options in ports.OF_COMPONENTS.values() for option in options}
 

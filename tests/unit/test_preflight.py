@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from topology import allocation
-from topology.catalogue import built_in
-from topology.devices import DeviceModel
-from topology.features import FEATURES
-from topology.validation import ConfigurationError, load
+from topology.checks import allocation
+from topology.checks.validation import ConfigurationError, load
+from topology.kubernetes.feature_gates import FEATURES
+from topology.schema.catalogue import built_in
+from topology.schema.devices import DeviceModel
 
 Configuration = dict[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from topology.progress import FIT, Expected, Live, Standing, Unfit, claim_names, standing
+from topology.status.workload_progress import FIT, Expected, Live, Standing, Unfit, claim_names, standing
 
 Object = dict[str, Any]
 

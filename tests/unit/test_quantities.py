@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from topology.quantities import number
+from topology.kubernetes.quantities import number
 
 
 @pytest.mark.parametrize(

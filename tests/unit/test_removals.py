@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from topology.removals import folded, removable
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.removable import folded, removable
 
 CLAIMS = [{"name": "c", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
 

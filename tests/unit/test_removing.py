@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from components import removing
+from cluster.api.api_server import MERGE, Answer, ApiServer, UnreachableError
+from commands import removals
 from tests.unit.fake_api_server import FakeApiServer, Object
-from topology.api_server import MERGE, Answer, ApiServer, UnreachableError
 
 KUBECTL = f"""#!{sys.executable}
 import json, os, sys
@@ -73,8 +73,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         }
         for name, value in (variables | environment).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(removing, "ApiServer", lambda: cluster)
-        assert removing.main() == 0
+        monkeypatch.setattr(removals, "ApiServer", lambda: cluster)
+        assert removals.main() == 0
         return Run(
             [json.loads(line) for line in calls.read_text().splitlines()], cluster.written, capsys.readouterr().out
         )
@@ -109,8 +109,8 @@ def test_pods_that_take_their_time_are_waited_for(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: int, seconds: float, there: bool
 ) -> None:
     """When the node goes, they are gone: after so many readings, or not within that time."""
-    monkeypatch.setattr(removing, "SECONDS_BETWEEN_LOOKS", 0)
-    monkeypatch.setattr(removing, "DRAIN_SECONDS", seconds)
+    monkeypatch.setattr(removals, "SECONDS_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(removals, "DRAIN_SECONDS", seconds)
     send = Cluster.send
     left: list[bool] = []
 

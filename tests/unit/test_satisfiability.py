@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
 
 Configuration = dict[str, Any]
 

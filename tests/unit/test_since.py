@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from topology.status import Report
-from views import since
+from topology.status.report import Report
+from views import changes
 
 POOL = {"name": "h100", "nodes": 2, "devices": 16, "allocated": 6, "free": 10}
 
@@ -27,7 +27,7 @@ COUNTS = {"counts": {"a": {"allocated,reserved": 2, "pending": 1}, "b": {"pendin
 
 @pytest.mark.parametrize("claims", [CLAIMS, COUNTS], ids=["claims", "counts of many claims"])
 def test_what_is_counted(claims: Any) -> None:
-    assert since.numbers(report(claims, POOL)) == {
+    assert changes.numbers(report(claims, POOL)) == {
         "pool h100": {"nodes": 2, "devices": 16, "allocated": 6, "free": 10},
         "claims of a": {"allocated,reserved": 2, "pending": 1},
         "claims of b": {"pending": 1},
@@ -35,10 +35,10 @@ def test_what_is_counted(claims: Any) -> None:
 
 
 def test_what_is_different() -> None:
-    before = since.numbers(report(CLAIMS, POOL))
+    before = changes.numbers(report(CLAIMS, POOL))
     later = POOL | {"nodes": 3, "devices": 24, "free": 18}
-    now = since.numbers(report([*CLAIMS[:2], claim("c", "pending")], later))
-    assert list(since.changes(before, now)) == [
+    now = changes.numbers(report([*CLAIMS[:2], claim("c", "pending")], later))
+    assert list(changes.changes(before, now)) == [
         ("claims of a", "pending 1 → 0"),
         ("claims of b", "pending 1 → 0"),
         ("pool h100", "nodes 2 → 3, devices 16 → 24, free 10 → 18"),
@@ -47,14 +47,14 @@ def test_what_is_different() -> None:
 
 
 def test_nothing_is_different() -> None:
-    counted = since.numbers(report(CLAIMS, POOL))
-    assert list(since.changes(counted, counted)) == []
+    counted = changes.numbers(report(CLAIMS, POOL))
+    assert list(changes.changes(counted, counted)) == []
 
 
 def test_what_is_remembered(tmp_path: Path) -> None:
     file = tmp_path / "state" / "dev.status.json"
-    assert since.remembered(file) == {}
-    since.remember(file, since.numbers(report(CLAIMS, POOL)))
-    assert since.remembered(file) == since.numbers(report(CLAIMS, POOL))
+    assert changes.remembered(file) == {}
+    changes.remember(file, changes.numbers(report(CLAIMS, POOL)))
+    assert changes.remembered(file) == changes.numbers(report(CLAIMS, POOL))
     file.write_text("garbage")
-    assert since.remembered(file) == {}
+    assert changes.remembered(file) == {}

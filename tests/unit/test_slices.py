@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from topology import limits
-from topology.configuration import NodePool
-from topology.slices import SLICES_MAX, Manifest, content_digest, first_generation, resource_slices
-from topology.values import is_dns_subdomain
+from topology.kubernetes import limits
+from topology.objects.slices import SLICES_MAX, Manifest, content_digest, first_generation, resource_slices
+from topology.schema.stack import NodePool
+from topology.schema.values import is_dns_subdomain
 
 DRIVER = "gpu.example.com"
 

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from topology import snapshot
-from topology.api_server import Answer, ApiServer, UnreachableError
+from cluster.api import snapshot
+from cluster.api.api_server import Answer, ApiServer, UnreachableError
 
 CLAIMS = "/apis/resource.k8s.io/v1/resourceclaims"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from topology.stack import emptied, raw_configuration
+from topology.schema.settings import emptied, raw_configuration
 
 
 def test_keys_of_the_project_are_taken_and_read() -> None:

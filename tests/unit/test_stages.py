@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components import kwokctl
-from topology.stages import ATTACH_FAILS, NOT_READY, STAGES_FILE, stages
-from topology.taints import stages_for
-from topology.validation import load
+from cluster.local import kwok_cluster
+from topology.checks.validation import load
+from topology.objects.kwok_stages import ATTACH_FAILS, NOT_READY, STAGES_FILE, stages, stages_for
 
 
 def test_a_node_is_not_ready_as_long_as_it_has_the_annotation() -> None:
@@ -25,7 +24,7 @@ def test_a_node_is_not_ready_as_long_as_it_has_the_annotation() -> None:
 
 
 def test_both_sides_mean_the_same_file() -> None:
-    assert kwokctl.STAGES_FILE == STAGES_FILE
+    assert kwok_cluster.STAGES_FILE == STAGES_FILE
 
 
 @pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from topology.configuration import Existing, Topology
-from topology.status import kinds, report
-from topology.validation import load
+from topology.checks.validation import load
+from topology.schema.stack import Existing, Topology
+from topology.status.report import kinds, report
 
 Object = dict[str, Any]
 DRIVER = "gpu.kwok.x-k8s"

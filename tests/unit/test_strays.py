@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from topology.strays import strays
+from topology.checks.attracted_pods import strays
 
 LABELS = {"kubernetes.io/hostname": "gpu-0", "kubernetes.io/os": "linux", "type": "kwok", "slots": "8"}
 EVERYTHING = [{"operator": "Exists"}]

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from tests.unit import live_fleet as live
-from topology.configuration import Topology
-from topology.status import Report, report
-from views import words
+from topology.schema.stack import Topology
+from topology.status.report import Report, report
+from views import wording
 from views.table import table
 
 Object = dict[str, Any]
@@ -125,11 +125,11 @@ def test_colour_only_where_the_terminal_has_it(topology: Topology, objects: list
 )
 def test_runs_of_devices(names: list[str], told: str) -> None:
     devices = [{"request": "r", "device": name} for name in names]
-    assert words.devices_by_request(devices) == [("r", told)]
+    assert wording.devices_by_request(devices) == [("r", told)]
 
 
 def test_what_else_is_said_of_a_device() -> None:
     device = {"request": "r", "device": "gpu-0", "taints": ["a=b:NoExecute"], "consumedCapacity": {"memory": "4Gi"}}
-    assert words.devices_by_request([device]) == [("r", "gpu-0 (a=b:NoExecute, memory 4Gi)")]
+    assert wording.devices_by_request([device]) == [("r", "gpu-0 (a=b:NoExecute, memory 4Gi)")]
     gone = {"request": "r", "device": "gpu-0", "gone": True, "adminAccess": True}
-    assert words.devices_by_request([gone]) == [("r", "gpu-0 (gone, admin access)")]
+    assert wording.devices_by_request([gone]) == [("r", "gpu-0 (gone, admin access)")]

@@ -10,7 +10,7 @@ import yaml
 
 from tests.unit import real_slices
 from tests.unit.real_slices import amounts, node, resource_slice, texts
-from topology.validation import load
+from topology.checks.validation import load
 from twin import __main__ as command
 from twin import parsing
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
+from cluster.fleet.running_stack import Live
 from tests.unit.simulated import live
-from topology.stages import ATTACH_FAILS
-from topology.validation import load
+from topology.checks.validation import load
+from topology.objects.kwok_stages import ATTACH_FAILS
 from twin import live as dumping
 from twin import parsing
 from twin.dump import read
-from views.live import Live
 
 Object = dict[str, Any]
 CONFIGURATION: Object = {

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from tests.unit.simulated import live
-from topology import claims, pods
-from topology.configuration import Topology
-from topology.manifests import Manifest
-from topology.slices import resource_slices
-from topology.stack import raw_configuration
-from topology.validation import load
+from topology.checks.validation import load
+from topology.kubernetes.objects import Manifest
+from topology.objects import claims, pods
+from topology.objects.slices import resource_slices
+from topology.schema.settings import raw_configuration
+from topology.schema.stack import Topology
 from twin.dump import Dump, read
 from twin.stack import Stack, stack
 from twin.writing import write

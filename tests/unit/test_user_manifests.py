@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from topology.configuration import Topology
-from topology.namespaces import service_accounts, service_accounts_of
-from topology.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, load
+from topology.objects.namespaces import service_accounts, service_accounts_of
+from topology.schema.stack import Topology
 
 Object = dict[str, Any]
 FILE = "manifests[0].files[0]"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from components import waiting
-from topology import snapshot
-from topology.api_server import ApiServer
-from topology.progress import Expected, Unfit
+from cluster.api import snapshot
+from cluster.api.api_server import ApiServer
+from cluster.fleet import waiting
+from commands import wait
+from topology.status.workload_progress import Expected, Unfit
 
 Object = dict[str, Any]
 
@@ -50,7 +51,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    for module in (waiting, wait):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
 
     def run(
         answers: list[str],
@@ -80,7 +82,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         else:
             monkeypatch.setenv("KWOK_DRA_EXPECTED", json.dumps(expected))
             monkeypatch.setenv("KWOK_DRA_UNFIT", json.dumps(unfit))
-            assert waiting.main() == status
+            assert wait.main() == status
         return asked
 
     return run
@@ -275,7 +277,8 @@ def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
             sleep(1)
         return items
 
-    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    for module in (waiting, wait):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
     monkeypatch.setattr(snapshot, "read", read)
     awaited = [
         Expected("workloads", name, (("Deployment", "", name),), None, 0, seconds, 2)

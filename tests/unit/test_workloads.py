@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from topology.validation import ConfigurationError, load
-from topology.workloads import Workload, in_order
+from topology.checks.validation import ConfigurationError, load
+from topology.schema.workloads import Workload, in_order
 
 Configuration = dict[str, Any]
 

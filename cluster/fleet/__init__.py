@@ -1,0 +1,1 @@
+"""Reads and changes the fleet in a live cluster."""

@@ -1,0 +1,317 @@
+"""A cluster that is there already: what has to be known of it, and of what is in it, before a fleet goes there."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cluster.api.api_server import FORBIDDEN, NOT_FOUND, ApiServer, RefusedError, UnreachableError, at_once
+from cluster.api.kubeconfig import KubeconfigError, contexts, current, of_context
+from cluster.api.snapshot import read
+from topology.checks.attracted_pods import MAKERS, strays
+from topology.checks.isolation import beyond
+from topology.checks.manifests import misshapen_manifests
+from topology.checks.validation import LookResult
+from topology.kubernetes import limits
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP
+from topology.kubernetes.feature_gates import FEATURES, gates_for
+from topology.kubernetes.objects import LISTS, Manifest, given
+from topology.kubernetes.reading import group_of, namespace_of
+from topology.objects import nodes
+from topology.objects.claims import device_class
+from topology.objects.device_taints import rule_version
+from topology.objects.isolation import FLEET, kept_apart
+from topology.objects.names import Name, made_by_the_stack, words
+from topology.objects.slices import resource_slices
+from topology.schema.base import Problem
+from topology.schema.features_used import apis_needed, apis_written, features_used
+from topology.schema.stack import Cluster, Existing, Reached, Topology
+from topology.schema.values import suggestion
+
+PATH = "cluster.existing"
+NAMED_MAX = 3
+"""So many objects of a kind are named one by one."""
+
+PATHS = LISTS | {
+    "Namespace": "/api/v1/namespaces",
+    "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
+}
+
+_ENABLED = re.compile(r'^kubernetes_feature_enabled\{name="(\w+)",stage="\w*"\} ([01])', re.MULTILINE)
+"""https://kubernetes.io/docs/reference/instrumentation/metrics/"""
+
+
+def look(topology: Topology, folder: Path) -> LookResult:
+    """Look at the existing cluster of `topology`, which is not changed, and tell what is in the way of the fleet there.
+
+    The topology that is returned has the cluster's version, and is kept apart from all else there.
+    """
+    return _look(topology, folder, _in_the_way)
+
+
+def reach(topology: Topology, folder: Path) -> LookResult:
+    """Look only for what is needed to read the fleet in the existing cluster: nothing can be in its way."""
+    return _look(topology, folder, lambda api, reached: LookResult(reached, [], answers=True))
+
+
+def _look(topology: Topology, folder: Path, examine: Callable[[ApiServer, Topology], LookResult]) -> LookResult:
+    existing = topology.cluster.existing
+    assert existing
+    try:
+        content = _kubeconfig(existing, folder)
+    except _ProblemError as error:
+        return LookResult(topology, [error.problem], answers=False)
+    api = ApiServer(content=content)
+    try:
+        reached = topology.model_copy(update={"cluster": _reached(api, topology.cluster, existing, content)})
+        return examine(api, kept_apart(reached))
+    except _ProblemError as error:
+        return LookResult(topology, [error.problem], answers=False)
+    except (UnreachableError, RefusedError) as error:
+        server = current(content)[0]["server"]
+        problem = Problem(PATH, f"the cluster of context {existing.context}, {server}, does not answer: {error}")
+        return LookResult(topology, [problem], answers=False)
+    finally:
+        api.close()
+
+
+def _in_the_way(api: ApiServer, topology: Topology) -> LookResult:
+    if wrong := [*misshapen_manifests(topology), *beyond(topology)]:
+        return LookResult(topology, wrong, answers=True)
+    theirs = _classes_there(api, topology)
+    problems = [
+        *_lacking_apis(api, topology),
+        *_lacking_gates(api, topology),
+        *_taken(_taken_names(api, topology)),
+        *_strays(api, topology),
+        *_other_classes(theirs, topology),
+    ]
+    return LookResult(topology, problems, answers=True, classes=frozenset(theirs))
+
+
+class _ProblemError(Exception):
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(f"{PATH}.{key}" if key else PATH, message)
+
+
+# The cluster.
+
+
+def _kubeconfig(existing: Existing, folder: Path) -> dict[str, Any]:
+    file = (folder / Path(existing.kubeconfig).expanduser()).absolute()
+    try:
+        known = contexts(file)
+        if existing.context not in known:
+            raise _ProblemError(
+                "context",
+                f"there is no context {existing.context!r} in {file}{suggestion(existing.context, known)} Name one of "
+                f"{', '.join(known)}",
+            )
+        content = of_context(file, existing.context)
+    except KubeconfigError as error:
+        raise _ProblemError("kubeconfig", str(error)) from None
+    if not existing.allow:
+        raise _ProblemError(
+            "allow",
+            f"is not true, so nothing goes to context {existing.context}, {current(content)[0]['server']}: set it to "
+            "true once you are sure that this cluster may have fake nodes (docs/existing-clusters.md)",
+        )
+    return content
+
+
+def _reached(api: ApiServer, cluster: Cluster, existing: Existing, content: dict[str, Any]) -> Cluster:
+    """Return the cluster with what it says of itself."""
+    version = str(api.get("/version").checked().object["gitVersion"])
+    release = re.match(r"v(1)\.([0-9]+)\.([0-9]+)", version)
+    if not release or not limits.KUBERNETES_MINOR_MIN <= int(release[2]) <= limits.KUBERNETES_MINOR_MAX:
+        raise _ProblemError(
+            "",
+            f"the cluster has Kubernetes {version}; this program knows 1.{limits.KUBERNETES_MINOR_MIN} to "
+            f"1.{limits.KUBERNETES_MINOR_MAX}",
+        )
+    uid = api.get("/api/v1/namespaces/kube-system").checked().object["metadata"]["uid"]
+    reached = Reached(**existing.model_dump(), content=content, uid=uid)
+    return cluster.model_copy(update={"existing": reached, "kube_version": ".".join(release.groups())})
+
+
+def _lacking_apis(api: ApiServer, topology: Topology) -> Iterator[Problem]:
+    cluster = topology.cluster
+    served = {
+        version["groupVersion"]
+        for group in api.get("/apis").checked().object["groups"]
+        for version in group["versions"]
+    }
+    features = {feature: path for feature, path in features_used(topology).items() if _is_there(feature, cluster)}
+    users = dict.fromkeys(apis_needed(cluster, features), "what the stack uses")
+    users |= {f"{RESOURCE_API_GROUP}/{cluster.served_resource_api}": "cluster.resourceApi"}
+    users |= apis_written(topology) | {f"{RESOURCE_API_GROUP}/v1": "the scheduler"}
+    for version, user in users.items():
+        if version not in served:
+            yield Problem(
+                PATH, f"the cluster does not serve {version}, which {user} needs: its --runtime-config decides that"
+            )
+
+
+def _lacking_gates(api: ApiServer, topology: Topology) -> Iterator[Problem]:
+    """Yield features that are off by default, and not on in the API server; who may not know, tries."""
+    minor = topology.cluster.minor
+    features = {name: path for name, path in features_used(topology).items() if _is_there(name, topology.cluster)}
+    needed = {gate: name for name in features for gate in gates_for([name], minor)}
+    if not needed:
+        return
+    metrics = api.get("/metrics").checked(FORBIDDEN, NOT_FOUND)
+    enabled = dict(_ENABLED.findall(metrics.data.decode())) if metrics.status == 200 else {}
+    for gate, name in needed.items():
+        if enabled.get(gate, "1") == "0" or (enabled and gate not in enabled):
+            yield Problem(
+                features[name],
+                f"uses {name}, for which the cluster would need its feature gate {gate} to be on: it is off, and only "
+                "who runs the cluster can turn it on",
+            )
+
+
+def _is_there(feature: str, cluster: Cluster) -> bool:
+    return FEATURES[feature].since <= cluster.minor
+
+
+# Names that are taken.
+
+
+class _Taken(NamedTuple):
+    path: str
+    name: Name
+
+
+def _taken(taken: Iterable[_Taken]) -> Iterator[Problem]:
+    """Tell of objects that are not the stack's, a few of each kind by name."""
+    by_path: dict[tuple[str, str], list[str]] = {}
+    for path, name in sorted(taken):
+        by_path.setdefault((path, name[1]), []).append(words(name))
+    for (path, _), found in by_path.items():
+        more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
+        are = "is" if len(found) == 1 else "are"
+        yield Problem(
+            path,
+            f"{', '.join(found[:NAMED_MAX])}{more} {are} in the cluster already, and not this stack's: choose another "
+            "name",
+        )
+
+
+def _taken_names(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
+    """Yield the objects that the stack is to make and somebody else has made."""
+    made = {name: path for name, path in made_by_the_stack(topology, set()).items() if name[1] != "DeviceClass"}
+    kinds = sorted({name[1] for name in made} | {"ResourceSlice"})
+    others = [entry for entry in _read(api, kinds, topology) if not _is_of_fleet(entry, topology)]
+    for entry in others:
+        if (path := made.get(_name(entry))) is not None:
+            yield _Taken(path if "[" in path else "workloads", _name(entry))
+    yield from _taken_slices(topology, [entry for entry in others if entry["kind"] == "ResourceSlice"])
+    yield from _taken_by_manifests(api, topology)
+
+
+def _read(api: ApiServer, kinds: Sequence[str], topology: Topology) -> Sequence[Any]:
+    rules = {"DeviceTaintRule": f"/apis/{rule_version(topology.cluster.minor)}/devicetaintrules"}
+    found = read(api, [f"{kind}={(PATHS | rules)[kind]}" for kind in kinds])
+    if found is None:
+        raise UnreachableError(f"{', '.join(kinds)} cannot be read")
+    return found
+
+
+def _is_of_fleet(entry: Mapping[str, Any], topology: Topology) -> bool:
+    return (entry["metadata"].get("labels") or {}).get(FLEET) == topology.cluster.name
+
+
+def _name(entry: Mapping[str, Any]) -> Name:
+    group = {"Deployment": "apps", "Job": "batch", "Node": "", "Namespace": "", "Pod": ""}
+    return (
+        group.get(entry["kind"], RESOURCE_API_GROUP),
+        entry["kind"],
+        namespace_of(dict(entry)),
+        entry["metadata"]["name"],
+    )
+
+
+def _taken_slices(topology: Topology, others: Sequence[Any]) -> Iterator[_Taken]:
+    """Yield slices of others by the names that ours would have, or that are about our nodes."""
+    if not others:
+        return
+    for index, pool in enumerate(topology.node_pools):
+        names = set(pool.node_names())
+        ours = {
+            entry["metadata"]["name"] for name in names for entry in resource_slices(pool, name, topology.cluster.minor)
+        }
+        for entry in others:
+            if entry["metadata"]["name"] in ours or entry["spec"].get("nodeName") in names:
+                yield _Taken(f"nodePools[{index}]", _name(entry))
+
+
+def _taken_by_manifests(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
+    written = [
+        (f"manifests[{index}].files[{number}]", document.content)
+        for index, entry in enumerate(topology.manifests)
+        for number, document in entry.documents()
+    ]
+    resources: dict[str, Mapping[str, Any]] = {}
+    for version in {manifest["apiVersion"] for _, manifest in written}:
+        resources[version] = _resources(api, version)
+    found = at_once(lambda entry: _live(api, entry[1], resources[entry[1]["apiVersion"]]), written)
+    for (path, manifest), live in zip(written, found, strict=True):
+        if live and not _is_of_fleet(live, topology):
+            name = manifest["metadata"]["name"]
+            yield _Taken(path, (group_of(manifest), manifest["kind"], namespace_of(manifest), name))
+
+
+def _resources(api: ApiServer, version: str) -> dict[str, Any]:
+    """Return the resources of a group version by kind; none where a CRD is still to come."""
+    answer = api.get(f"/apis/{version}" if "/" in version else f"/api/{version}").checked(NOT_FOUND)
+    listed = answer.object["resources"] if answer.status == 200 else []
+    return {entry["kind"]: entry for entry in listed if "/" not in entry["name"]}
+
+
+def _live(api: ApiServer, manifest: Manifest, resources: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    version, resource = manifest["apiVersion"], resources.get(manifest["kind"])
+    if resource is None:
+        return None
+    place = f"namespaces/{namespace_of(manifest)}/" if resource["namespaced"] else ""
+    path = f"{'apis' if '/' in version else 'api'}/{version}/{place}{resource['name']}"
+    answer = api.get(f"/{path}/{manifest['metadata']['name']}").checked(NOT_FOUND)
+    return dict(answer.object) if answer.status == 200 else None
+
+
+# DeviceClasses, which real drivers have too.
+
+
+def _classes_there(api: ApiServer, topology: Topology) -> dict[str, Manifest]:
+    """Return the specs of the DeviceClasses that somebody else has made."""
+    others = [entry for entry in _read(api, ["DeviceClass"], topology) if not _is_of_fleet(entry, topology)]
+    return {entry["metadata"]["name"]: given(**entry["spec"]) for entry in others}
+
+
+def _other_classes(theirs: Mapping[str, Manifest], topology: Topology) -> Iterator[Problem]:
+    for entry in topology.device_classes:
+        wanted = given(**device_class(entry)["spec"])
+        if (live := theirs.get(entry.name)) not in (None, wanted):
+            yield Problem(
+                "deviceClasses",
+                f"DeviceClass {entry.name} is in the cluster already, not this stack's and another one: it has "
+                f"{json.dumps(live)}, not {json.dumps(wanted)}. Write it as it is there, or choose another name",
+            )
+
+
+# Pods of others.
+
+
+def _strays(api: ApiServer, topology: Topology) -> Iterator[Problem]:
+    labels = [nodes.node_labels(pool, f"{pool.name}-0") for pool in topology.node_pools if pool.nodes]
+    found = [entry for entry in _read(api, sorted(MAKERS), topology) if not _is_of_fleet(entry, topology)]
+    if names := [
+        f"{entry['kind']} {namespace_of(entry)}/{entry['metadata']['name']}" for entry in strays(found, labels)
+    ]:
+        yield Problem(
+            PATH,
+            f"the pods of {', '.join(names)} would land on fake nodes, as they tolerate every taint: give them a "
+            "nodeAffinity of type NotIn [kwok], or nodePools labels that they do not select, such as "
+            "kubernetes.io/os: fake (docs/existing-clusters.md)",
+        )

@@ -1,4 +1,0 @@
-"""How a Command runs a program of this project."""
-
-PYTHON = 'exec "${PULUMI_PYTHON_CMD:-python3}"'
-"""With the interpreter that runs the stack's program too: it has the packages."""

@@ -1,0 +1,1 @@
+"""Refuses a stack that cannot work, before anything is created."""

@@ -1,0 +1,283 @@
+"""Whether an empty node can satisfy the claims of a pod: the scheduler's allocator in small.
+
+https://github.com/kubernetes/kubernetes/tree/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from topology.kubernetes.counters import go_together
+from topology.kubernetes.quantities import number
+from topology.objects.inventory import Device, DevicePool
+
+STEPS_MAX = 20_000
+"""After this many tries the search gives up: what it cannot tell is left to the scheduler."""
+
+
+class Candidate(NamedTuple):
+    """A device of a driver."""
+
+    driver: str
+    device: Device
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the device is known by: what requests derive of its attributes may differ."""
+        return self.driver, self.device.name
+
+
+class Wanted(NamedTuple):
+    """One device that a claim asks for, out of `candidates`; `amounts` is what it takes of a shared device."""
+
+    claim: str
+    request: str
+    candidates: Sequence[Candidate]
+    amounts: Mapping[str, str]
+
+
+class Constraint(NamedTuple):
+    """Devices of a claim's `requests` (all, if empty) with a value of `attribute` in common; `distinct`: with none."""
+
+    claim: str
+    requests: Sequence[str]
+    attribute: str
+    distinct: bool
+
+    def covers(self, wanted: Wanted) -> bool:
+        """Tell whether the constraint is about this device."""
+        return wanted.claim == self.claim and (not self.requests or wanted.request in self.requests)
+
+
+Values = frozenset[tuple[str, Any]]
+"""The values of an attribute, each with its type, `("int", 1)`."""
+
+
+def attribute_of(candidate: Candidate, name: str) -> Values:
+    """Return the values of an attribute by its full name: one, or those of a list; none if the device has none."""
+    domain, _, plain = name.rpartition("/")
+    attributes = candidate.device.attributes
+    return values_of(attributes.get(name) or (attributes.get(plain) if domain == candidate.driver else None) or {})
+
+
+def values_of(attribute: Mapping[str, Any]) -> Values:
+    """Return the values of an attribute as on the wire, `{"ints": [0, 1]}` or `{"int": 0}`.
+
+    A value that is no list is to constraints a list of one: `attributeAsSet` in
+    https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/structured/internal/experimental/allocator_experimental.go
+    """
+    return frozenset(
+        (kind.removesuffix("s"), value)
+        for kind, some in attribute.items()
+        for value in (some if isinstance(some, list) else [some])
+    )
+
+
+def satisfiable(
+    wanted: Sequence[Wanted], constraints: Sequence[Constraint], pools: Sequence[DevicePool]
+) -> bool | None:
+    """Tell whether a node with `pools` has a device for each of the `wanted` ones at once; None if that is too hard."""
+    if not _enough(wanted) or not all(_can_hold(constraint, wanted) for constraint in constraints):
+        return False
+    # What fewest devices will do goes first.
+    search = _Search(sorted(wanted, key=lambda one: len(one.candidates)), constraints, pools)
+    try:
+        return search.run(0)
+    except _TooHard:
+        return None
+
+
+# What rules out most of what is impossible, before a search that would go through all permutations.
+
+
+def _enough(wanted: Sequence[Wanted]) -> bool:
+    """Tell whether there is another device for each of the wanted ones, shared devices and all else aside."""
+    names = {id(one.candidates): _exclusive_names(one.candidates) for one in wanted}
+    return _matched([found for one in wanted if (found := names[id(one.candidates)]) is not None])
+
+
+def _exclusive_names(candidates: Sequence[Candidate]) -> set[Any] | None:
+    if any(candidate.device.allow_multiple_allocations for candidate in candidates):
+        return None
+    return {candidate.key for candidate in candidates}
+
+
+def _can_hold(constraint: Constraint, wanted: Sequence[Wanted]) -> bool:
+    """Tell whether the wanted devices can have one value, or different ones, all other constraints aside."""
+    covered = [one for one in wanted if constraint.covers(one)]
+    by_value = {id(one.candidates): _by_value(constraint.attribute, one.candidates) for one in covered}
+    choices = [by_value[id(one.candidates)] for one in covered]
+    if constraint.distinct:
+        return _matched([set(values) for values in choices])
+    common = set.intersection(*map(set, choices)) if choices else set()
+    return not choices or any(
+        _enough([one._replace(candidates=values[value]) for one, values in zip(covered, choices, strict=True)])
+        for value in common
+    )
+
+
+def _by_value(attribute: str, candidates: Sequence[Candidate]) -> dict[Any, list[Candidate]]:
+    by_value: dict[Any, list[Candidate]] = {}
+    for candidate in candidates:
+        for value in attribute_of(candidate, attribute):
+            by_value.setdefault(value, []).append(candidate)
+    return by_value
+
+
+def _matched(choices: Sequence[set[Any]]) -> bool:
+    """Tell whether each can get one of its choices that no other gets: a bipartite matching by augmenting paths."""
+    owner: dict[Any, int] = {}
+
+    def give(one: int, seen: set[Any]) -> bool:
+        for choice in choices[one] - seen:
+            seen.add(choice)
+            if choice not in owner or give(owner[choice], seen):
+                owner[choice] = one
+                return True
+        return False
+
+    return all(give(one, set()) for one in range(len(choices)))
+
+
+class _TooHard(Exception):
+    pass
+
+
+@dataclass
+class _Search:
+    """A depth-first search: takes a device for the first wanted one, then for the next, and goes back when stuck."""
+
+    wanted: Sequence[Wanted]
+    constraints: Sequence[Constraint]
+    pools: Sequence[DevicePool]
+
+    def __post_init__(self) -> None:
+        self.steps = 0
+        self.taken: list[Candidate] = []
+        self.left: dict[tuple[str, ...], Decimal] = {
+            (pool.driver, counter_set, counter): number(value)
+            for pool in self.pools
+            for physical in pool.physical_devices
+            for counter_set, counters in physical.counter_sets.items()
+            for counter, value in counters.items()
+        }
+
+    def run(self, place: int) -> bool:
+        if place == len(self.wanted):
+            return True
+        for candidate in self._choices(place):
+            self.steps += 1
+            if self.steps > STEPS_MAX:
+                raise _TooHard
+            costs = self._costs(candidate, self.wanted[place])
+            if (
+                self._affordable(costs)
+                and self._goes_with_others(candidate)
+                and self._constraints_hold(place, candidate)
+            ):
+                self._pay(costs, -1)
+                self.taken.append(candidate)
+                if self.run(place + 1):
+                    return True
+                self.taken.pop()
+                self._pay(costs, 1)
+        return False
+
+    def _choices(self, place: int) -> Iterator[Candidate]:
+        """Go through the devices that may be taken; of the same request, in their order, which saves permutations."""
+        wanted = self.wanted[place]
+        candidates = wanted.candidates
+        before = self.wanted[place - 1] if place else None
+        if before and (before.claim, before.request) == (wanted.claim, wanted.request):
+            candidates = candidates[candidates.index(self.taken[-1]) :]
+        for candidate in candidates:
+            if candidate.device.allow_multiple_allocations or not self._is_taken(candidate):
+                yield candidate
+
+    def _is_taken(self, candidate: Candidate) -> bool:
+        return any(taken.key == candidate.key for taken in self.taken)
+
+    def _costs(self, candidate: Candidate, wanted: Wanted) -> dict[tuple[str, ...], Decimal]:
+        driver, device = candidate
+        costs: dict[tuple[str, ...], Decimal] = {}
+        if not device.allow_multiple_allocations or not self._is_taken(candidate):
+            for counter_set, counters in device.consumes_counters.items():
+                costs |= {(driver, counter_set, counter): number(value) for counter, value in counters.items()}
+        if device.allow_multiple_allocations:
+            for name, capacity in device.capacity.items():
+                key = (driver, device.name, "capacity", name)
+                self.left.setdefault(key, number(capacity["value"]))
+                costs[key] = consumed(capacity, wanted.amounts.get(name))
+        return costs
+
+    def _affordable(self, costs: Mapping[tuple[str, ...], Decimal]) -> bool:
+        return all(self.left.get(key, Decimal(0)) >= cost for key, cost in costs.items())
+
+    def _pay(self, costs: Mapping[tuple[str, ...], Decimal], sign: int) -> None:
+        for key, cost in costs.items():
+            self.left[key] += sign * cost
+
+    def _goes_with_others(self, candidate: Candidate) -> bool:
+        return all(
+            go_together(
+                [
+                    one.device.compatibility_groups
+                    for one in (*self.taken, candidate)
+                    if one.driver == candidate.driver and counter_set in one.device.consumes_counters
+                ]
+            )
+            for counter_set in candidate.device.consumes_counters
+        )
+
+    def _constraints_hold(self, place: int, candidate: Candidate) -> bool:
+        return all(
+            self._holds(constraint, candidate)
+            for constraint in self.constraints
+            if constraint.covers(self.wanted[place])
+        )
+
+    def _holds(self, constraint: Constraint, candidate: Candidate) -> bool:
+        values = attribute_of(candidate, constraint.attribute)
+        others = [
+            attribute_of(taken, constraint.attribute)
+            for taken, wanted in zip(self.taken, self.wanted, strict=False)
+            if constraint.covers(wanted)
+        ]
+        if constraint.distinct:
+            return bool(values) and all(values.isdisjoint(other) for other in others)
+        return bool(values.intersection(*others))
+
+
+def has_capacity(device: Device, amounts: Mapping[str, str]) -> bool:
+    """Tell whether an unused device has the capacities of which a request wants `amounts`, and enough of each."""
+    return all(
+        name in device.capacity and consumed(device.capacity[name], amount) <= number(device.capacity[name]["value"])
+        for name, amount in amounts.items()
+    )
+
+
+def consumed(capacity: Mapping[str, Any], requested: str | None) -> Decimal:
+    """Return how much of a device's `capacity` a request takes: what it asks for, rounded up by the policy.
+
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured/internal/incubating/consumable_capacity.go
+    """
+    policy = capacity.get("requestPolicy") or {}
+    whole = number(capacity["value"])
+    if requested is None:
+        return number(policy["default"]) if "default" in policy else whole
+    amount = number(requested)
+    if values := policy.get("validValues"):
+        return min((number(value) for value in values if number(value) >= amount), default=whole + 1)
+    if valid := policy.get("validRange"):
+        return _in_range(amount, valid, whole)
+    return amount
+
+
+def _in_range(amount: Decimal, valid: Mapping[str, str], whole: Decimal) -> Decimal:
+    least = number(valid["min"])
+    amount = max(amount, least)
+    if step := number(valid.get("step", "0")):
+        whole_steps, rest = divmod(amount - least, step)
+        amount = least + (whole_steps + bool(rest)) * step
+    return amount if amount <= number(valid.get("max", str(whole))) else whole + 1

@@ -1,0 +1,245 @@
+"""What can be known before the run of the user's manifests; what else is wrong with them, the API server tells."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from topology.kubernetes import cel
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
+from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
+from topology.kubernetes.reading import (
+    claims_named,
+    entries,
+    group_of,
+    is_of_resource_api,
+    namespace_of,
+    part,
+    pod_spec,
+    requests_of,
+)
+from topology.objects import namespaces, nodes
+from topology.objects.names import Name, made_by_the_stack, words
+from topology.schema.base import Problem
+from topology.schema.claims import Toleration
+from topology.schema.hosts import Taint
+from topology.schema.manifests import Manifests
+from topology.schema.stack import Cluster, Topology
+from topology.schema.values import suggestion
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
+INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
+RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
+
+
+class _Object(NamedTuple):
+    """An object of `entry`, with the key of its file and its place there."""
+
+    entry: Manifests
+    path: str
+    place: str
+    content: Manifest
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.path, f"{self.place}: {message}")
+
+    @property
+    def name(self) -> Name:
+        return (
+            group_of(self.content),
+            self.content["kind"],
+            namespace_of(self.content),
+            self.content["metadata"]["name"],
+        )
+
+    def __str__(self) -> str:
+        return words(self.name)
+
+
+def _objects(topology: Topology) -> list[_Object]:
+    return [
+        _Object(entry, f"manifests[{index}].files[{number}]", *document)
+        for index, entry in enumerate(topology.manifests)
+        for number, document in entry.documents()
+    ]
+
+
+def misshapen_manifests(topology: Topology) -> Iterator[Problem]:
+    """Yield documents that are no Kubernetes objects with a name: nothing else can be said about these."""
+    for entry in _objects(topology):
+        yield from _shape(entry)
+
+
+def manifest_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what is wrong with the manifests of a topology whose parts are valid by themselves."""
+    objects = _objects(topology)
+    made = made_by_the_stack(topology, {entry.content["kind"] for entry in objects})
+    yield from _twice(objects, made)
+    yield from _namespaces(topology, objects)
+    known = {entry.name for entry in objects} | made.keys()
+    classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
+    there = _nodes(topology, objects)
+    for entry in objects:
+        yield from _resource_api(entry, topology.cluster)
+        yield from _claims(entry, classes)
+        if (spec := pod_spec(entry.content)) is not None:
+            yield from _claims_of_pods(entry, spec, known)
+            yield from _taints(entry, spec, there)
+
+
+def _shape(entry: _Object) -> Iterator[Problem]:
+    found: Any = entry.content
+    if not isinstance(found, dict):
+        yield entry.problem("is no Kubernetes object, which is a mapping with apiVersion, kind and metadata")
+        return
+    missing = [key for key in ("apiVersion", "kind") if not isinstance(found.get(key), str) or not found[key]]
+    if missing:
+        yield entry.problem(f"has no {' and no '.join(missing)}, which every Kubernetes object needs")
+    elif not isinstance(part(found, "metadata", "name"), str):
+        if part(found, "metadata", "generateName"):
+            yield entry.problem(
+                f"{found['kind']} has a generateName, but the stack has to know its objects by their names: give it a "
+                "metadata.name instead"
+            )
+        else:
+            yield entry.problem(f"{found['kind']} has no metadata.name, a text")
+
+
+# Names that are taken.
+
+
+def _twice(objects: Sequence[_Object], made: Mapping[Name, str]) -> Iterator[Problem]:
+    first: dict[Name, _Object] = {}
+    for entry in objects:
+        other = first.setdefault(entry.name, entry)
+        if entry.name in made:
+            yield entry.problem(
+                f"{entry} is made by the stack already, for {made[entry.name]}: leave it out of the file, or out there"
+            )
+        elif other is not entry:
+            yield entry.problem(f"{entry} is in {other.path}, {other.place} already: leave one of them out")
+
+
+def _namespaces(topology: Topology, objects: Sequence[_Object]) -> Iterator[Problem]:
+    there = {*INITIAL_NAMESPACES, *(entry["metadata"]["name"] for entry in namespaces.namespaces(topology))}
+    makers = {entry.name[3]: entry for entry in objects if entry.name[:2] == ("", "Namespace")}
+    for entry in objects:
+        name = entry.name[2]
+        if name in there:
+            continue
+        maker = makers.get(name)
+        if maker is None:
+            known = sorted(there | makers.keys())
+            yield entry.problem(
+                f"{entry} is in a namespace that nobody makes{suggestion(name, known)} Add a Namespace {name} to the "
+                f"files, or use one of {', '.join(known)}"
+            )
+        elif maker.entry.name not in _before(topology, entry.entry.name):
+            yield entry.problem(
+                f"{entry} is in a namespace of {maker.path}, which may come later: add after: [{maker.entry.name}]"
+            )
+
+
+def _before(topology: Topology, name: str) -> set[str]:
+    """Return the entry and all that it comes after."""
+    after = {entry.name: entry.after for entry in topology.applied}
+    before = [name]
+    for one in before:  # It grows.
+        before += [other for other in after.get(one, []) if other not in before]
+    return set(before)
+
+
+# What is claimed.
+
+
+def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
+    version = entry.content["apiVersion"].rpartition("/")[2]
+    there = [
+        name
+        for name in RESOURCE_API_VERSIONS_WITH_ALPHA
+        if cluster.existing or not is_removed(f"{RESOURCE_API_GROUP}/{name}", cluster.minor)
+    ]
+    if is_of_resource_api(entry.content) and version not in there:
+        yield entry.problem(
+            f"{entry} is in {entry.content['apiVersion']}, which Kubernetes has no more, or not yet: use one of "
+            f"{', '.join(there)}"
+        )
+
+
+def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
+    selectors = []
+    if is_of_resource_api(entry.content, "DeviceClass"):
+        selectors = entries(entry.content, "spec", "selectors")
+    elif is_of_resource_api(entry.content, "ResourceClaim", "ResourceClaimTemplate"):
+        for request in requests_of(entry.content):
+            selectors += entries(request, "selectors")
+            name = request.get("deviceClassName")
+            if isinstance(name, str) and name not in classes:
+                known = f"Name one of {', '.join(classes)}, or" if classes else "There are none yet:"
+                yield entry.problem(
+                    f"{entry} asks for device class {name!r}, which is not there{suggestion(name, classes)} {known} "
+                    "add the class to a file or to kwok-dra:deviceClasses"
+                )
+    for selector in selectors:
+        expression = part(selector, "cel", "expression")
+        try:
+            cel.compile_selector(expression if isinstance(expression, str) else "true")
+        except cel.UncheckedError:
+            continue  # Kubernetes can, we cannot.
+        except cel.CelError as error:
+            yield entry.problem(f"{entry} has a selector {expression!r} that is wrong: {error}")
+
+
+def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -> Iterator[Problem]:
+    for kind, name in claims_named(spec):
+        here = [other for _, of_kind, namespace, other in known if (of_kind, namespace) == (kind, entry.name[2])]
+        if name not in here:
+            yield entry.problem(
+                f"pods of {entry} name a {kind} {name!r} that is not there in namespace {entry.name[2]}"
+                f"{suggestion(name, here)} Add it to the files, in that namespace, or name one of "
+                f"{', '.join(sorted(here)) or 'those that there are'}"
+            )
+
+
+# Where pods may run.
+
+
+def _nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str, list[Taint]]:
+    """Return the taints that keep pods away, by pool, or by Node of the manifests."""
+    found = {pool.name: nodes.node_taints(pool) for pool in topology.node_pools if pool.node_names()}
+    for entry in objects:
+        if entry.name[:2] == ("", "Node"):
+            taints = entries(entry.content, "spec", "taints")
+            found[entry.name[3]] = [
+                Taint.model_construct(key=taint.get("key"), value=taint.get("value") or "", effect=taint.get("effect"))
+                for taint in taints
+            ]
+    return {name: [taint for taint in taints if taint.effect != "PreferNoSchedule"] for name, taints in found.items()}
+
+
+def _taints(entry: _Object, spec: Mapping[str, Any], there: Mapping[str, Sequence[Taint]]) -> Iterator[Problem]:
+    if spec.get("nodeName") or entry.entry.expect.pending:
+        return
+    if not there:
+        yield entry.problem(f"there are no nodes for the pods of {entry}: add a pool to kwok-dra:nodePools")
+    kept_off = [
+        next((taint for taint in taints if not _is_tolerated(taint, entries(spec, "tolerations"))), None)
+        for taints in there.values()
+    ]
+    if kept_off and all(kept_off):
+        taint, *_ = (taint for taint in kept_off if taint)
+        names = {
+            f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
+            for taint in kept_off
+            if taint
+        }
+        yield entry.problem(
+            f"pods of {entry} may not run on any node of {', '.join(there)}, which have the taint "
+            f"{', '.join(sorted(names))}: give them the toleration {{key: {taint.key}, operator: Exists}}, or set "
+            "taints: [] for a pool, under kwok-dra:nodePools"
+        )
+
+
+def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell so of tolerations as they are written, which nobody has checked."""
+    keys = ("key", "operator", "value", "effect")
+    given = [{key: entry[key] for key in keys if entry.get(key)} for entry in tolerations]
+    return any(Toleration.model_construct(**entry).tolerates(taint) for entry in given)

@@ -1,0 +1,1 @@
+"""Facts of Kubernetes that hold for every stack."""

@@ -1,0 +1,56 @@
+"""What all rendered objects have in common."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+Manifest: TypeAlias = dict[str, Any]
+
+RESOURCE_API_VERSION = "resource.k8s.io/v1"
+"""What is rendered; `api_versions.convert` turns it into the older versions."""
+
+
+def given(**fields: Any) -> Manifest:
+    """Return the fields that hold something."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def selectors(expressions: Iterable[str]) -> list[Manifest]:
+    """Render CEL selectors of a class or request."""
+    return [{"cel": {"expression": expression}} for expression in expressions]
+
+
+Object = Mapping[str, Any]
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+Maker = tuple[str, str, str]
+"""What makes pods, bare ones being made by themselves: kind, namespace and name."""
+
+
+def key(entry: Object) -> Key:
+    """Return the namespace and name of an object."""
+    return entry["metadata"].get("namespace", ""), entry["metadata"]["name"]
+
+
+# https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
+IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io"
+
+LISTS = {
+    "CronJob": "/apis/batch/v1/cronjobs",
+    "DaemonSet": "/apis/apps/v1/daemonsets",
+    "Deployment": "/apis/apps/v1/deployments",
+    "DeviceClass": "/apis/resource.k8s.io/v1/deviceclasses",
+    "Job": "/apis/batch/v1/jobs",
+    "Node": "/api/v1/nodes",
+    "Pod": "/api/v1/pods",
+    "ReplicaSet": "/apis/apps/v1/replicasets",
+    "ReplicationController": "/api/v1/replicationcontrollers",
+    "ResourceClaim": "/apis/resource.k8s.io/v1/resourceclaims",
+    "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
+    "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
+    "StatefulSet": "/apis/apps/v1/statefulsets",
+}
+"""Where the API server lists the objects of each kind."""
+
+DEFAULT_NAMESPACE = "default"

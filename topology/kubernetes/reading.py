@@ -1,0 +1,75 @@
+"""Reads objects of unknown shape: parts that may be missing or of another type."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP
+from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
+
+POD_SPECS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("", "Pod"): ("spec",),
+    ("", "ReplicationController"): ("spec", "template", "spec"),
+    ("apps", "DaemonSet"): ("spec", "template", "spec"),
+    ("apps", "Deployment"): ("spec", "template", "spec"),
+    ("apps", "ReplicaSet"): ("spec", "template", "spec"),
+    ("apps", "StatefulSet"): ("spec", "template", "spec"),
+    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template", "spec"),
+    ("batch", "Job"): ("spec", "template", "spec"),
+}
+"""The kinds that make pods, by group and kind, and where they say what pods."""
+
+
+def part(value: Any, *path: str) -> Any:
+    """Return what is at the `path` of nested mappings; None where there is nothing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def entries(value: Any, *path: str) -> list[dict[str, Any]]:
+    """Return the mappings of the list at `path`."""
+    found = part(value, *path)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+
+def group_of(manifest: Manifest) -> str:
+    """Return the API group; empty for the core one."""
+    return str(manifest["apiVersion"]).rpartition("/")[0]
+
+
+def namespace_of(manifest: Manifest) -> str:
+    """Return the namespace; `default` also for what has none."""
+    return str(part(manifest, "metadata", "namespace") or DEFAULT_NAMESPACE)
+
+
+def is_of_resource_api(manifest: Manifest, *kinds: str) -> bool:
+    """Tell whether an object is one of these kinds of resource.k8s.io, or of any kind of it."""
+    return group_of(manifest) == RESOURCE_API_GROUP and (not kinds or manifest["kind"] in kinds)
+
+
+def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
+    """Return the spec of the pods that an object makes; None if it makes none."""
+    path = POD_SPECS.get((group_of(manifest), manifest["kind"]))
+    if path is None:
+        return None
+    spec = part(manifest, *path)
+    return spec if isinstance(spec, dict) else {}
+
+
+def claims_named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Go through the ResourceClaims and ResourceClaimTemplates that a pod names: kind and name."""
+    for claim in entries(spec, "resourceClaims"):
+        for key, kind in (
+            ("resourceClaimName", "ResourceClaim"),
+            ("resourceClaimTemplateName", "ResourceClaimTemplate"),
+        ):
+            if claim.get(key):
+                yield kind, str(claim[key])
+
+
+def requests_of(manifest: Manifest) -> Iterator[dict[str, Any]]:
+    """Go through what a ResourceClaim or ResourceClaimTemplate asks for, alternatives one by one, in any version."""
+    spec = ("spec", "spec") if manifest["kind"] == "ResourceClaimTemplate" else ("spec",)
+    for request in entries(manifest, *spec, "devices", "requests"):
+        exactly = part(request, "exactly")
+        yield from entries(request, "firstAvailable") or [exactly if isinstance(exactly, dict) else request]

@@ -1,0 +1,341 @@
+"""The devices of a node: what its pool's device models give there, with every placeholder filled in.
+
+Everything is derived from names, so that the same stack has the same UUIDs and addresses on every run.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from topology.objects import mig
+from topology.objects.kwok_stages import ATTACH_FAILS
+from topology.schema.devices import DeviceAttribute, DeviceModel, MigProfile, Partition
+from topology.schema.faults import DeviceTaint, Fault
+from topology.schema.hosts import Host
+from topology.schema.placeholders import fill
+from topology.schema.stack import Devices, NodePool
+
+Values = dict[str, object]
+PCI_DOMAINS_PER_HOST = 0x1000
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of a ResourceSlice: attributes and capacity as on the wire, counters by the set that they are of."""
+
+    name: str
+    attributes: Mapping[str, Mapping[str, Any]]
+    capacity: Mapping[str, Mapping[str, Any]]
+    consumes_counters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    allow_multiple_allocations: bool = False
+    taints: Sequence[DeviceTaint] = field(default_factory=list)
+    compatibility_groups: Sequence[str] = field(default_factory=list)
+    node_allocatable_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    binding_conditions: Sequence[str] = field(default_factory=list)
+    binding_failure_conditions: Sequence[str] = field(default_factory=list)
+    binds_to_node: bool = False
+
+    @cached_property
+    def is_advanced(self) -> bool:
+        """Whether the API allows fewer of its kind in a slice: with counters, taints or lists."""
+        if self.consumes_counters or self.taints:
+            return True
+        return any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())
+
+
+@dataclass(frozen=True)
+class PhysicalDevice:
+    """What is in the machine: one device, or the partitions of one, and the counters that they share."""
+
+    devices: list[Device]
+    counter_sets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    own_slice: bool = False
+
+
+@dataclass(frozen=True)
+class DevicePool:
+    """The devices of one driver on one node: a pool of resource.k8s.io, named as the node."""
+
+    driver: str
+    slice_name: str
+    first_generation: int
+    physical_devices: list[PhysicalDevice]
+    sorted_by_name: bool = False
+    skip_node_operations: Sequence[str] = ()
+
+    @property
+    def devices(self) -> list[Device]:
+        """All devices, in order."""
+        return [device for physical in self.physical_devices for device in physical.devices]
+
+
+def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
+    """Return the devices of `node`, by driver."""
+    by_driver: dict[str, list[PhysicalDevice]] = {}
+    first: dict[str, DeviceModel] = {}
+    faults = pool.faults_on(node)
+    for devices, place, values in _places(pool, node):
+        first.setdefault(devices.model.driver, devices.model)
+        physical = _with_faults(_bound(physical_device(devices, place, values), devices.model), faults)
+        by_driver.setdefault(devices.model.driver, []).append(physical)
+    return [
+        DevicePool(
+            driver,
+            first[driver].slice_name,
+            first[driver].first_generation,
+            physical,
+            first[driver].sorted_by_name,
+            first[driver].skip_node_operations,
+        )
+        for driver, physical in by_driver.items()
+    ]
+
+
+def _bound(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
+    """Give all devices what the scheduler waits for before it binds a pod that has them."""
+    if not (model.binding_conditions or model.binding_failure_conditions or model.binds_to_node):
+        return physical
+    return replace(
+        physical,
+        devices=[
+            replace(
+                device,
+                binding_conditions=model.binding_conditions,
+                binding_failure_conditions=model.binding_failure_conditions,
+                binds_to_node=model.binds_to_node,
+            )
+            for device in physical.devices
+        ],
+    )
+
+
+def _with_faults(physical: PhysicalDevice, faults: Sequence[Fault]) -> PhysicalDevice:
+    if not faults:
+        return physical
+    devices = [
+        device for device in physical.devices if not any(fault.gone and fault.is_of(device.name) for fault in faults)
+    ]
+    return replace(physical, devices=[_faulty(device, faults) for device in devices])
+
+
+def _faulty(device: Device, faults: Sequence[Fault]) -> Device:
+    taints = [fault.taint for fault in faults if fault.taint and fault.is_of(device.name)]
+    failures = list(device.binding_failure_conditions)
+    if failures and any(fault.attach_fails and fault.is_of(device.name) for fault in faults):
+        failures.append(ATTACH_FAILS)
+    return replace(device, taints=taints, binding_failure_conditions=failures)
+
+
+def host_of(pool: NodePool) -> Host | None:
+    """Return what kind of server the pool's nodes are: the one that it names, or else that of its first device."""
+    hosts = [devices.model.host for devices in pool.all_devices() if devices.model.host]
+    return pool.host or (hosts[0] if hosts else None)
+
+
+def stable_uuid(*names: object) -> str:
+    """Return a UUID that the same names always give."""
+    digest = _digest(*names)
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+
+
+def _digest(*names: object) -> str:
+    return hashlib.sha256("/".join(map(str, names)).encode()).hexdigest()
+
+
+def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
+    """Go through the physical devices of a node; each knows its place in its entry, its number and its slot.
+
+    Devices are numbered as long as their names are made alike, whatever their model.
+    """
+    host = host_of(pool)
+    node_uuids = {driver: stable_uuid(node, driver) for driver in pool.drivers}
+    numbers: Counter[tuple[str, str]] = Counter()
+    slots: Counter[str] = Counter()
+    for devices in pool.all_devices():
+        model = devices.model
+        for place in range(devices.count):
+            key = (model.driver, model.device_name)
+            values: Values = {
+                "node": node,
+                "driver": model.driver,
+                "nodeUuid": node_uuids[model.driver],
+                "count": devices.count,
+                "index": numbers[key],
+                "numaNode": numbers[key],
+            }
+            if host and model.slot:
+                values |= addresses(host, model.slot, slots[model.slot])
+                slots[model.slot] += 1
+            numbers[key] += 1
+            yield devices, place, values
+
+
+def addresses(host: Host, kind: str, index: int) -> Values:
+    """Return where the device in a slot is; past the host's last one they begin again, in further PCI domains."""
+    there = host.addresses[kind]
+    round_, place = divmod(index, len(there))
+    slot, address = there[place]
+    address = _shifted(address, round_)
+    root = (slot.nic_pcie_root if kind == "nic" else None) or slot.pcie_root
+    root = _shifted(root.removeprefix("pci"), round_)
+    return {
+        "pcieRoot": f"pci{root}",
+        "pcieBus": root.partition(":")[2],
+        "pciBusID": address,
+        "pciName": re.sub("[:.]", "-", address),
+        "numaNode": slot.numa_node,
+    }
+
+
+def _shifted(address: str, round_: int) -> str:
+    domain, _, rest = address.partition(":")
+    return f"{int(domain, 16) + round_ * PCI_DOMAINS_PER_HOST & 0xFFFF:04x}:{rest}"
+
+
+def physical_device(devices: Devices, place: int, values: Values) -> PhysicalDevice:
+    """Return one of the `devices`: number `place` of its entry, with what its placeholders stand for."""
+    model = devices.merged
+    whole = _device(model, values)
+    if devices.mig == "dynamic":
+        return _dynamic_mig(model, whole)
+    if devices.mig:
+        return PhysicalDevice(_static_mig(whole, mig_profiles_on(devices, place), values))
+    if model.partitions:
+        return _partitioned(model, values)
+    return PhysicalDevice([whole])
+
+
+def _device(model: DeviceModel, values: Values) -> Device:
+    name = fill(model.device_name, values)
+    own = {"device": name, "deviceUuid": stable_uuid(values["node"], values["driver"], name)}
+    values = {**_identity(values, name), **values, **own}
+    return Device(
+        name,
+        {key: _attribute(attribute, values) for key, attribute in model.attributes.items()},
+        {key: capacity.wire for key, capacity in model.capacity.items()},
+        allow_multiple_allocations=model.allow_multiple_allocations,
+        node_allocatable_resources={
+            name: entry.model_dump(by_alias=True, exclude_none=True)
+            for name, entry in model.node_allocatable_resources.items()
+        },
+    )
+
+
+def _identity(values: Values, name: str) -> Values:
+    digest = _digest(values["node"], values["driver"], name)
+    mac = ":".join(["02", *(digest[place : place + 2] for place in range(40, 50, 2))])
+    return {"uuid": stable_uuid(values["node"], values["driver"], name), "hex": digest[-16:], "mac": mac}
+
+
+def _attribute(attribute: DeviceAttribute, values: Values) -> dict[str, Any]:
+    kind, value = attribute.wire
+    if not attribute.has_placeholders:
+        return {kind: value}
+    if attribute.is_list:
+        return {kind: [_filled(kind.removesuffix("s"), item, values) for item in value]}
+    return {kind: _filled(kind, value, values)}
+
+
+def _filled(kind: str, value: Any, values: Values) -> Any:
+    if kind == "int":
+        return int(fill(str(value), values))
+    return fill(value, values) if kind == "string" else value
+
+
+def _quantities(capacity: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    return {name: {"value": value} for name, value in capacity.items()}
+
+
+# Partitionable devices.
+
+
+def _partitioned(model: DeviceModel, values: Values) -> PhysicalDevice:
+    sets = {fill(model.counter_set, values): model.counters} if model.counter_set else {}
+    # The partitions of a device have its identity.
+    values = values | _identity(values, fill(model.device_name, values))
+    return PhysicalDevice([_partition(model, partition, values, sets) for partition in model.partitions], sets)
+
+
+def _partition(
+    model: DeviceModel, partition: Partition, values: Values, counter_sets: Mapping[str, Mapping[str, str]]
+) -> Device:
+    shared = partition.allow_multiple_allocations
+    part = model.model_copy(
+        update={
+            "device_name": partition.device_name,
+            "attributes": model.attributes | partition.attributes,
+            "capacity": partition.capacity,
+            "allow_multiple_allocations": model.allow_multiple_allocations if shared is None else shared,
+        }
+    )
+    taken = partition.consumes_counters
+    consumed = {name: counters if taken is None else taken for name, counters in counter_sets.items()}
+    return replace(
+        _device(part, values), consumes_counters=consumed, compatibility_groups=partition.compatibility_groups
+    )
+
+
+def _dynamic_mig(model: DeviceModel, whole: Device) -> PhysicalDevice:
+    counter_set = f"{whole.name}-counter-set"
+    everything = mig.whole_capacity(model.mig)
+    counters = mig.counters(everything, 0, mig.memory_slices(model.mig))
+    gpu = Device(whole.name, whole.attributes, _quantities(everything), {counter_set: counters})
+    devices = [
+        _mig_device(whole, profile, placement, {counter_set: taken})
+        for profile in model.mig
+        for placement in profile.placements
+        for taken in (mig.counters(mig.capacity(profile), placement, profile.size),)
+    ]
+    return PhysicalDevice(
+        [gpu, *sorted(devices, key=lambda device: device.name)], {counter_set: counters}, own_slice=True
+    )
+
+
+def _static_mig(whole: Device, wanted: list[MigProfile], values: Values) -> list[Device]:
+    """Return the MIG devices of a GPU; one that none is asked for stays whole."""
+    if not wanted:
+        return [whole]
+    made = []
+    for profile, placement in mig.placed(wanted) or []:
+        slices = {f"memorySlice{place}": "1" for place in range(placement, placement + profile.size)}
+        device = _mig_device(whole, profile, placement, {}, slices)
+        uuid = stable_uuid(values["node"], values["driver"], device.name)
+        made.append(Device(device.name, {**device.attributes, "uuid": {"string": f"MIG-{uuid}"}}, device.capacity))
+    return sorted(made, key=lambda device: device.name)
+
+
+def mig_profiles_on(devices: Devices, index: int) -> list[MigProfile]:
+    """Return the profile of each MIG device that GPU `index` of these `devices` is cut into beforehand."""
+    profiles = {profile.name: profile for profile in devices.model.mig}
+    return [
+        profiles[name]
+        for cut in (devices.mig if isinstance(devices.mig, list) else [])
+        if cut.gpus is None or index in cut.gpus
+        for name, count in cut.profiles.items()
+        for _ in range(count)
+    ]
+
+
+def _mig_device(
+    gpu: Device,
+    profile: MigProfile,
+    placement: int,
+    consumes_counters: Mapping[str, Mapping[str, str]],
+    memory_slices: Mapping[str, str] | None = None,
+) -> Device:
+    inherited = {name: value for name, value in gpu.attributes.items() if name in mig.PARENT_ATTRIBUTES}
+    return Device(
+        mig.device_name(gpu.name, profile, placement),
+        {
+            "type": {"string": "mig"},
+            "profile": {"string": profile.name},
+            "parentUUID": gpu.attributes.get("uuid", {"string": ""}),
+            **inherited,
+        },
+        _quantities({**mig.capacity(profile), **(memory_slices or {})}),
+        consumes_counters,
+    )

@@ -1,0 +1,87 @@
+"""The document that kwokctl makes the cluster of."""
+
+import yaml
+
+from topology.kubernetes.api_versions import is_removed
+from topology.kubernetes.feature_gates import is_obsolete
+from topology.objects.kwok_stages import STAGES_FILE
+from topology.schema.stack import Cluster
+
+NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
+"""kwokctl multiplies it by its `heartbeatFactor`, 5: the controller manager looks every 5 s, as it does by default, for
+nodes that are not ready: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
+"""
+
+CONTROLLERS = "*,-ttl-controller"
+"""All but one. In clusters of more than a hundred nodes that one writes to every node for how long its kubelet may keep
+secrets, and again whenever the cluster has grown; there are no kubelets here.
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/ttl/ttl_controller.go
+"""
+
+ALONE = {"key": "leader-elect", "value": "false"}
+"""There is one of each, so none has to be elected: a leader that is late to say that it still is one, on a machine that
+has a lot to do, ends itself, and nobody starts it again.
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go
+"""
+
+
+FIRST_KUBERNETES_WITH_LESS = 38
+"""Older versions get all that the user sets: another document for kwokctl would replace the clusters that there are."""
+
+
+def left_out(cluster: Cluster) -> list[str]:
+    """Return the feature gates and APIs that the user sets and the Kubernetes version has removed.
+
+    No component starts with a gate that it does not know. The features of these gates are always on.
+    """
+    if cluster.minor < FIRST_KUBERNETES_WITH_LESS:
+        return []
+    gates = sorted(gate for gate in cluster.kube_feature_gates if is_obsolete(gate, cluster.minor))
+    return gates + sorted(api for api in cluster.kube_runtime_config if is_removed(api, cluster.minor))
+
+
+def kwokctl_configuration(cluster: Cluster) -> str:
+    """Render `cluster` as a KwokctlConfiguration in YAML.
+
+    Keys: https://kwok.sigs.k8s.io/docs/generated/apis/, config.kwok.x-k8s.io/v1alpha1.
+    """
+    options: dict[str, object] = {
+        "runtime": cluster.runtime,
+        "kubeVersion": f"v{cluster.kube_version}",
+    }
+    if cluster.runtime == "binary":
+        # The default is every interface, and etcd asks for no authentication.
+        options["bindAddress"] = "127.0.0.1"
+    # Else the controller manager makes 20 claims and pods a second, and the scheduler binds 50.
+    options["disableQPSLimits"] = True
+    options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
+    removed = left_out(cluster)
+    if gates := _without(removed, cluster.kube_feature_gates):
+        # kind hands them to kubelets too, which know no prefix:
+        # https://kind.sigs.k8s.io/docs/user/configuration/#feature-gates
+        prefix = "" if cluster.runtime == "kind" else "kube:"
+        options["kubeFeatureGates"] = _flags(gates, prefix)
+    if apis := _without(removed, cluster.kube_runtime_config):
+        options["kubeRuntimeConfig"] = _flags(apis)
+    if cluster.kube_apiserver_port:
+        options["kubeApiserverPort"] = cluster.kube_apiserver_port
+    document: dict[str, object] = {
+        "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+        "kind": "KwokctlConfiguration",
+        "options": options,
+    }
+    if cluster.runtime == "binary":
+        document["componentsPatches"] = [
+            {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
+            {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": CONTROLLERS}, ALONE]},
+            {"name": "kube-scheduler", "extraArgs": [ALONE]},
+        ]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _without(removed: list[str], values: dict[str, bool]) -> dict[str, bool]:
+    return {key: value for key, value in values.items() if key not in removed}
+
+
+def _flags(values: dict[str, bool], prefix: str = "") -> str:
+    return ",".join(f"{prefix}{key}={str(value).lower()}" for key, value in sorted(values.items()))

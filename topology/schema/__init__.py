@@ -1,0 +1,1 @@
+"""What a stack may say: the models of its configuration, and the catalogue."""

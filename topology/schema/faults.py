@@ -1,0 +1,67 @@
+"""Faults of the fleet, as configured: devices that are tainted, gone or fail, nodes that are gone or not ready."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from topology.schema.base import Model
+from topology.schema.values import DnsLabel, DnsSubdomain, DriverName, LabelKey, LabelValue, problem
+
+DeviceEffect = Literal["None", "NoSchedule", "NoExecute"]
+
+
+class DeviceTaint(Model):
+    """A taint of a device: NoSchedule keeps new claims away, NoExecute evicts the pods of those that hold it too."""
+
+    key: LabelKey
+    value: LabelValue = ""
+    effect: DeviceEffect = "NoSchedule"
+
+
+class Fault(Model):
+    """What is wrong with some of a pool's nodes (by number; default: all) and of their devices (by name; default: all).
+
+    Either its driver publishes the devices with a `taint`, or they are `gone`: the driver does not publish them any
+    more. Without `devices`, `gone` means that the nodes themselves are not there. Or the devices cannot be attached,
+    `attach_fails`: then one of their binding failure conditions gets true. Or the nodes are `not_ready`.
+    """
+
+    nodes: list[Annotated[int, Field(ge=0)]] | None = None
+    devices: Annotated[list[DnsLabel], Field(min_length=1)] | None = None
+    taint: DeviceTaint | None = None
+    gone: bool = False
+    attach_fails: bool = False
+    not_ready: bool = False
+
+    @model_validator(mode="after")
+    def _either_or(self) -> Self:
+        if [self.taint is not None, self.gone, self.attach_fails, self.not_ready].count(True) != 1:
+            raise problem(
+                "has to have exactly one of taint, such as {key: example.com/broken}, gone: true, attachFails: true "
+                "and notReady: true"
+            )
+        if self.not_ready and self.devices is not None:
+            raise problem("has devices, but notReady is about whole nodes: leave devices out")
+        return self
+
+    def is_on(self, node: int) -> bool:
+        """Tell whether the fault is on that node of the pool."""
+        return self.nodes is None or node in self.nodes
+
+    def is_of(self, device: str) -> bool:
+        """Tell whether the fault is one of that device."""
+        return self.devices is None or device in self.devices
+
+
+class DeviceTaintRule(Model):
+    """A DeviceTaintRule: an administrator's taint of all devices that the given fields select; none selects all."""
+
+    name: DnsSubdomain
+    driver: DriverName | None = None
+    pool: DnsSubdomain | None = None
+    device: DnsLabel | None = None
+    taint: DeviceTaint
+
+    def selects(self, driver: str, pool: str, device: str) -> bool:
+        """Tell whether the rule taints a device."""
+        return self.driver in (None, driver) and self.pool in (None, pool) and self.device in (None, device)

@@ -1,0 +1,1 @@
+"""Reports how a stack stands: which claim has which device, and if none, why."""
