@@ -4,7 +4,7 @@ PYTHON ?= python3
 STACK ?= dev
 # The stack's name reaches the recipes only as an environment variable, never as a piece of shell.
 override STACK := $(value STACK)
-STACKS := $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml))
+STACKS := $(patsubst stacks/Pulumi.%.yaml,%,$(wildcard stacks/Pulumi.*.yaml))
 # Where the picture goes; empty for .state/<stack>.html.
 override FILE := $(value FILE)
 # The dumps that a twin is made of, and whether it keeps names and pods on their nodes.
@@ -94,7 +94,9 @@ clean: ## remove everything built and installed; stacks keep their state
 	@echo "Removed what was built and installed. Kept .state, the history of your stacks."
 
 stack:
-	@test -f "Pulumi.$$STACK.yaml" || { echo "There is no Pulumi.$$STACK.yaml. The stacks: $$STACKS" >&2; exit 1; }
+	@test -f "stacks/Pulumi.$$STACK.yaml" || { if test -f "Pulumi.$$STACK.yaml"; \
+	then echo "Pulumi.$$STACK.yaml is not read: stack files are in stacks/. Move it: mv Pulumi.$$STACK.yaml stacks/"; \
+	else echo "There is no stacks/Pulumi.$$STACK.yaml. The stacks: $$STACKS"; fi >&2; exit 1; }
 
 venv: .venv/installed
 

@@ -1,4 +1,4 @@
-"""Compose the stack: cluster, device classes, node pools, workloads and manifests, and the answer."""
+"""Compose the stack: the cluster, device classes, node pools, workloads and manifests, and their status."""
 
 import pulumi
 
@@ -8,8 +8,8 @@ from components import (
     GpuNodePool,
     Removals,
     SharedObjects,
-    apply_all,
     cluster_for,
+    create_all,
     end_with_the_engine,
 )
 from components.stack_configuration import load_topology
@@ -22,7 +22,7 @@ removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster, catalogue=topology.catalogue) for pool in topology.node_pools]
 shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools])
-applied = apply_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, shared])
+applied = create_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, shared])
 status = ClaimStatus(topology, cluster, pools, depends_on=[removals, classes, *pools, shared, *applied])
 
 pulumi.export("clusterName", cluster.cluster_name)

@@ -2,19 +2,19 @@
 
     python -m commands.batch create|update|delete
 
-It prints which objects there are then, as JSON, and tells on stderr how far it is. Environment:
+It prints the objects that exist then, as JSON, and its progress on stderr. Environment:
 
-    KWOK_DRA_POOL            the pool as the configuration has it, in JSON
-    KWOK_DRA_NODES           which of its nodes, such as 0-999
-    KWOK_DRA_CATALOGUE       a JSON list of the stack's own files of the catalogue
-    KWOK_DRA_GENERATIONS     the generation of the pools of each driver, in JSON
+    KWOK_DRA_POOL            the node pool of the configuration, in JSON
+    KWOK_DRA_NODES           the numbers of its nodes in this batch, such as 0-999
+    KWOK_DRA_CATALOGUE       a JSON list of the stack's own catalogue files
+    KWOK_DRA_GENERATIONS     the generation of each driver's pools, in JSON
     KWOK_DRA_MINOR           the 37 of Kubernetes 1.37
-    KWOK_DRA_RESOURCE_API    in which version of resource.k8s.io slices are created
-    KWOK_DRA_WORKLOAD        instead of the above: the workload as the configuration has it, in JSON
-    KWOK_DRA_PODS            which of its pods, such as 0-999
-    KWOK_DRA_CONTENT         another text whenever all objects have to be looked at
-    KUBECONFIG               of the cluster
-    PULUMI_COMMAND_STDOUT    what this program printed the last time
+    KWOK_DRA_RESOURCE_API    the version of resource.k8s.io in which slices are created
+    KWOK_DRA_WORKLOAD        instead of the above: the workload of the configuration, in JSON
+    KWOK_DRA_PODS            the numbers of its pods in this batch, such as 0-999
+    KWOK_DRA_CONTENT         a digest; when it changes, all objects are reconciled
+    KUBECONFIG               the kubeconfig of the cluster
+    PULUMI_COMMAND_STDOUT    the output of the previous run
 """
 
 import json
@@ -23,10 +23,18 @@ import sys
 import time
 from collections.abc import Callable, Collection
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from cluster.api.api_server import ApiServer, at_once, errors_as_messages
-from cluster.fleet.provisioning import BarePods, Fleet, is_empty, marked, remove_node, remove_pod
+from cluster.fleet.provisioning import (
+    NodeProvisioner,
+    PodProvisioner,
+    Provisioner,
+    is_empty,
+    marked,
+    remove_node,
+    remove_pod,
+)
 from cluster.local.paths import PROJECT
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.schema.catalogue import with_files
@@ -39,25 +47,25 @@ HEALTH_SECONDS = 60
 
 
 def main() -> int:
-    """Do it; an error that the user has to know is one message on stderr."""
+    """Run the verb; an error is one message on stderr."""
     with errors_as_messages():
         {"create": create, "update": update, "delete": delete}[sys.argv[1]]()
     return 0
 
 
 def create() -> None:
-    """Create the objects."""
+    """Create the objects of the batch."""
     batch = _batch()
     _wait_for_health(ApiServer())
-    _each("created", batch.maker.create, batch.names)
+    _each("created", batch.provisioner.create, batch.names)
     batch.describe()
 
 
 def _wait_for_health(api: ApiServer) -> None:
-    """Wait until the API server of a new cluster has made what it needs itself.
+    """Wait until the API server of a new cluster has created its own objects.
 
-    With a thousand nodes to store as well it would be late, and the controller manager ends itself when the API server
-    is not healthy in ten seconds.
+    A thousand more nodes would delay it, and the controller manager exits if the API server is not healthy within ten
+    seconds.
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go
     """
     end = time.monotonic() + HEALTH_SECONDS
@@ -66,40 +74,30 @@ def _wait_for_health(api: ApiServer) -> None:
 
 
 def update() -> None:
-    """Remove the objects that are not wanted any more, create those that are new, and change the others."""
+    """Delete the objects that left the batch, create the new ones, and reconcile the others if they changed."""
     batch = _batch()
     before, content = _previous()
     _each("removed", _remove, [name for name in before if name not in batch.names])
-    _each("created", batch.maker.create, [name for name in batch.names if name not in before])
+    _each("created", batch.provisioner.create, [name for name in batch.names if name not in before])
     if content != batch.content:
-        _each("changed", batch.maker.reconcile, [name for name in batch.names if name in before])
+        _each("changed", batch.provisioner.reconcile, [name for name in batch.names if name in before])
     batch.describe()
 
 
 def delete() -> None:
-    """Remove the objects that there were; a cluster that has taken the place of another one has none of them.
+    """Delete the objects of the previous run; a cluster that has replaced another one has none of them.
 
-    What the pool or workload consists of does not matter any more, and its files may be gone.
+    It reads neither the pool's models nor the stack's catalogue files, which may be gone.
     """
     names, _ = _previous()
     if not is_empty(ApiServer()):
         _each("removed", _remove, names)
 
 
-class Maker(Protocol):
-    """What creates and changes one object, and what belongs to it."""
-
-    def create(self, api: ApiServer, name: str) -> None:
-        """Create it."""
-
-    def reconcile(self, api: ApiServer, name: str) -> None:
-        """Make it what it is to be."""
-
-
 class _Batch(NamedTuple):
-    """The objects with these numbers, without some that are `gone`."""
+    """The objects with these numbers, except those that are `gone`."""
 
-    maker: Maker
+    provisioner: Provisioner
     numbers: str
     gone: Collection[str]
     content: list[str]
@@ -110,7 +108,7 @@ class _Batch(NamedTuple):
         return _names(self.numbers, self.gone)
 
     def describe(self) -> None:
-        """Print what the next run has to know."""
+        """Print the batch for the next run."""
         gone = [name for name in self.gone if name in _names(self.numbers)]
         print(json.dumps({"numbers": self.numbers, "gone": gone, "content": self.content}))
 
@@ -125,18 +123,18 @@ def _nodes() -> _Batch:
     catalogue = with_files(PROJECT, json.loads(os.environ["KWOK_DRA_CATALOGUE"]))
     pool = NodePool.model_validate(_written() | {"nodes": _limits(numbers)[1] + 1}, context=catalogue._asdict())
     generations = os.environ["KWOK_DRA_GENERATIONS"]
-    fleet = Fleet(
+    provisioner = NodeProvisioner(
         pool,
         json.loads(generations),
         minor=int(os.environ["KWOK_DRA_MINOR"]),
         resource_api=os.environ["KWOK_DRA_RESOURCE_API"],
     )
-    return _Batch(fleet, numbers, pool.gone_nodes(), [os.environ["KWOK_DRA_CONTENT"], generations])
+    return _Batch(provisioner, numbers, pool.gone_nodes(), [os.environ["KWOK_DRA_CONTENT"], generations])
 
 
 def _pods() -> _Batch:
     workload = Workload.model_validate(_written())
-    return _Batch(BarePods(workload), os.environ["KWOK_DRA_PODS"], [], [os.environ["KWOK_DRA_CONTENT"]])
+    return _Batch(PodProvisioner(workload), os.environ["KWOK_DRA_PODS"], [], [os.environ["KWOK_DRA_CONTENT"]])
 
 
 def _is_of_pods() -> bool:
@@ -144,7 +142,7 @@ def _is_of_pods() -> bool:
 
 
 def _written() -> dict[str, Any]:
-    """Return the workload or pool as the configuration has it."""
+    """Return the workload or pool of the configuration."""
     written: dict[str, Any] = json.loads(os.environ["KWOK_DRA_WORKLOAD" if _is_of_pods() else "KWOK_DRA_POOL"])
     return written
 
@@ -159,7 +157,7 @@ def _remove(api: ApiServer, name: str) -> None:
 
 
 def _previous() -> tuple[dict[str, None], list[str]]:
-    """Return the names of the objects that there were, and what content they were made of."""
+    """Return the names of the objects of the previous run, and their content."""
     found = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])
     return _names(found["numbers"], found["gone"]), found["content"]
 
@@ -177,7 +175,7 @@ def _limits(numbers: str) -> tuple[int, int]:
 
 
 def _each(what: str, function: Callable[[ApiServer, str], None], names: Collection[str]) -> None:
-    """Do something with each object, and tell every now and then of how many it is done."""
+    """Call a function for each object, and report the progress regularly."""
     if not names:
         return
     api = ApiServer()

@@ -1,17 +1,17 @@
-"""Makes sure that a stack's objects may go to a cluster that is there already; run as a program.
+"""Checks that a stack may create its objects in an existing cluster; run as a program.
 
     python -m commands.existing_cluster create|update|delete
 
-It changes nothing of the cluster but for a fake node, which is gone again at the end: whether KWOK plays such nodes,
-only a node tells. `create` and `update` print the UID by which the cluster is known, as JSON. Environment:
+`create` creates a fake node and deletes it again, the only way to see whether KWOK manages such nodes; nothing else
+changes in the cluster. `create` and `update` print the UID that identifies the cluster, as JSON. Environment:
 
-    KWOK_DRA_FLEET          the name of the stack's fleet there
-    KWOK_DRA_CONTEXT        which context of the user's kubeconfig the cluster is
-    KWOK_DRA_SERVER         its address
+    KWOK_DRA_FLEET          the name of the stack's fleet
+    KWOK_DRA_CONTEXT        the context of the cluster in the user's kubeconfig
+    KWOK_DRA_SERVER         the address of the cluster
     KWOK_DRA_UID            the UID of its namespace kube-system
-    KWOK_DRA_READY_TIMEOUT  seconds until KWOK has to have made the node ready
-    KUBECONFIG              of the cluster
-    PULUMI_COMMAND_STDOUT   what this program printed the last time
+    KWOK_DRA_READY_TIMEOUT  the number of seconds within which KWOK must make the fake node ready
+    KUBECONFIG              the kubeconfig of the cluster
+    PULUMI_COMMAND_STDOUT   the output of the previous run
 """
 
 import json
@@ -40,11 +40,11 @@ COLLECTIONS = (
     "/apis/resource.k8s.io/v1/resourceclaimtemplates",
     "/apis/resource.k8s.io/v1/resourceslices",
 )
-"""Where there is something of every fleet."""
+"""The lists that contain at least one object of any fleet."""
 
 
 def main() -> int:
-    """Do it; an error that the user has to know is one message on stderr."""
+    """Run the verb; an error is one message on stderr."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     with errors_as_messages():
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def create() -> None:
-    """Take the fleet's name, if nobody has it, and see that KWOK is there."""
+    """Check that the name of the fleet is free and that KWOK runs in the cluster."""
     api = ApiServer()
     fleet = os.environ["KWOK_DRA_FLEET"]
     _check_free(api, fleet)
@@ -63,21 +63,20 @@ def create() -> None:
 
 
 def update() -> None:
-    """See that it is the same cluster as before."""
+    """Check that the cluster is the same as in the previous run."""
     before = json.loads(os.environ["PULUMI_COMMAND_STDOUT"])
     if before["uid"] != os.environ["KWOK_DRA_UID"]:
         _forget()
         raise RefusedError(
             f"kwok-dra:cluster.existing: context {os.environ['KWOK_DRA_CONTEXT']}, {os.environ['KWOK_DRA_SERVER']}, is "
-            f"another cluster than that in which this stack's objects are: context {before['context']}, "
-            f"{before['server']}. Run `pulumi destroy`, which takes them away there, and then `pulumi up`; nothing was "
-            "changed"
+            f"not the cluster that has this stack's objects: context {before['context']}, {before['server']}. Run "
+            "`pulumi destroy`, which deletes them there, and then `pulumi up`; nothing was changed"
         )
     _describe()
 
 
 def delete() -> None:
-    """Forget how to reach the cluster."""
+    """Delete the stack's kubeconfig of the cluster."""
     _forget()
 
 
@@ -95,7 +94,7 @@ def _forget() -> None:
 
 @contextmanager
 def _probe(api: ApiServer, fleet: str) -> Iterator[str]:
-    """Make a fake node, and take it away again; one that was left when this was interrupted is taken away first."""
+    """Create a fake node and delete it again; first delete one that an interrupted run has left."""
     node = probe(fleet)
     for left in api.get(f"{NODES}?{_selecting(PROBE, fleet)}").checked().object["items"]:
         _remove(api, left["metadata"]["name"])
@@ -119,10 +118,10 @@ def _check_free(api: ApiServer, fleet: str) -> None:
     for path in COLLECTIONS:
         for entry in api.get(f"{path}?{_selecting(FLEET, fleet)}").checked().object["items"]:
             raise RefusedError(
-                f"kwok-dra:cluster.name: there is a fleet {fleet!r} in the cluster already, "
-                f"{path.rpartition('/')[2]} {entry['metadata']['name']} for one, which this stack did not make. Choose "
-                "another name (`pulumi config set --path kwok-dra:cluster.name NAME`), or delete all that has the "
-                f"label {FLEET}={fleet} if nobody needs it"
+                f"kwok-dra:cluster.name: a fleet {fleet!r} already exists in the cluster, with "
+                f"{path.rpartition('/')[2]} {entry['metadata']['name']}, and this stack did not create it. Choose "
+                "another name (`pulumi config set --path kwok-dra:cluster.name NAME`), or delete all objects with the "
+                f"label {FLEET}={fleet} if nobody needs them"
             )
 
 
@@ -133,9 +132,9 @@ def _await_ready(api: ApiServer, name: str) -> None:
     while not _is_ready(api.get(f"{NODES}/{name}").checked().object):
         if time.monotonic() > end:
             raise RefusedError(
-                f"kwok-dra:cluster.existing: no KWOK makes fake nodes ready in the cluster: node {name} was not within "
-                f"{seconds:g} s. Install it there (docs/existing-clusters.md), so that it manages nodes with the "
-                "annotation kwok.x-k8s.io/node=fake and has stages for nodes and pods; or give it longer with "
+                f"kwok-dra:cluster.existing: no KWOK makes fake nodes ready in the cluster: node {name} was not ready "
+                f"within {seconds:g} s. Install KWOK there (docs/existing-clusters.md), so that it manages nodes with "
+                "the annotation kwok.x-k8s.io/node=fake and has stages for nodes and pods; or raise "
                 "kwok-dra:cluster.readyTimeoutSeconds"
             )
         time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,20 +1,20 @@
-"""Makes, repairs and removes the cluster of a `KwokCluster`.
+"""Creates, repairs and deletes the cluster of a `KwokCluster`.
 
     python -m commands.kwok_cluster create|update|delete
 
 `create` and `update` print one JSON object: the cluster's `id`, its `kubeconfig`, the path of that file and kwokctl's
-`workdir`. `update` repairs the cluster too: after a restart of the machine its files are there, its processes are not.
+`workdir`. `update` also repairs the cluster: after a restart of the machine its files exist, but its processes do not.
 Input comes from the environment, never from a command line:
 
     KWOK_DRA_CLUSTER         name of the cluster
-    KWOK_DRA_OWNER           the stack it belongs to
-    KWOK_DRA_ID              the cluster's id: another one is another cluster
-    KWOK_DRA_REPAIRS         how often it has been repaired, this time included
+    KWOK_DRA_OWNER           the stack that owns it
+    KWOK_DRA_ID              the cluster's id: a new id means a new cluster
+    KWOK_DRA_REPAIRS         number of repairs, including this one
     KWOK_DRA_KWOKCTL_CONFIG  the KwokctlConfiguration, in YAML
     KWOK_DRA_STAGES          the Stages that its kwok-controller plays too, in YAML
     KWOK_DRA_KUBE_VERSION    Kubernetes release, such as 1.37.2
-    KWOK_DRA_APISERVER_PORT  port of kube-apiserver, empty for any
-    KWOK_DRA_READY_TIMEOUT   seconds until the cluster has to be ready
+    KWOK_DRA_APISERVER_PORT  port of kube-apiserver, empty for any free one
+    KWOK_DRA_READY_TIMEOUT   seconds within which the cluster must be ready
     KWOK_DRA_TOOLS           (of the shell) folder of the built toolchain
     KWOK_WORKDIR             (of the shell) kwokctl's folder; .state/kwok of the project if not set
 """
@@ -25,26 +25,28 @@ import sys
 import time
 from pathlib import Path
 
-from cluster.local import programs
-from cluster.local.kwok_cluster import PORT_TAKEN, ClusterError, LocalCluster, one_at_a_time, parse, reserved_ports
+from cluster.local import ports, programs
+from cluster.local.cluster_record import parse
+from cluster.local.errors import ClusterError
+from cluster.local.kwok_cluster import LocalCluster
 from cluster.local.paths import workdir
+
+PORT_TAKEN = "bind: address already in use"
+"""What a component says about a port that another program uses."""
 
 
 def create() -> None:
-    """Create the cluster, wait until it is ready and print it; on failure leave nothing behind.
+    """Create the cluster, wait until it is ready and print it; a failed create leaves nothing behind.
 
-    Another program may take a port that has been found free: then it is tried again, with other ports.
+    If another program takes one of the ports in the meantime, it tries again with other ports.
     """
-    cluster = _from_environment()
+    cluster = _cluster()
     for tries_left in (2, 1, 0):
-        cluster.claim_name(os.environ["KWOK_DRA_ID"])
+        cluster.claim_name(os.environ["KWOK_DRA_OWNER"], os.environ["KWOK_DRA_ID"])
         try:
-            with reserved_ports() as options:
-                cluster.start(
-                    os.environ["KWOK_DRA_KWOKCTL_CONFIG"], options, os.environ["KWOK_DRA_STAGES"], _deadline()
-                )
+            _start(cluster)
             cluster.describe()
-            cluster.mark(state="created")
+            cluster.record.update(state="created")
             return
         except BaseException as error:
             _clean_up(cluster, error)
@@ -52,8 +54,20 @@ def create() -> None:
                 raise
 
 
+def _start(cluster: LocalCluster) -> None:
+    port = os.environ.get("KWOK_DRA_APISERVER_PORT", "")
+    try:
+        with ports.reserved({"kubeApiserverPort": int(port)} if port else {}) as options:
+            configuration, stages = os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"]
+            cluster.start(configuration, options, stages, _deadline())
+    except ports.PortTakenError as error:
+        raise ClusterError(
+            f"kwok-dra:cluster.kubeApiserverPort: {error}. Choose another port, or omit the key to get a free one"
+        ) from None
+
+
 def _clean_up(cluster: LocalCluster, error: BaseException) -> None:
-    """Remove what a failed create made; if that fails too, say both."""
+    """Remove what a failed create made; if that fails too, report both errors."""
     try:
         cluster.remove()
     except ClusterError as second:
@@ -62,36 +76,37 @@ def _clean_up(cluster: LocalCluster, error: BaseException) -> None:
 
 def update() -> None:
     """Repair the cluster if it is broken, and print it again: nothing else about it changes in place."""
-    cluster = _from_environment()
+    cluster = _cluster()
     if not cluster.folder.exists():
         raise ClusterError(
-            f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. `pulumi up` makes it anew"
+            f"cluster {cluster.name} is gone: its folder {cluster.folder} does not exist. `pulumi up` recreates it"
         )
     if cluster.is_broken():
-        cluster.mark(broken=True)  # until it is repaired, whatever comes between
-        kubeconfig = parse(os.environ.get("PULUMI_COMMAND_STDOUT", "")).get("kubeconfig", "")
-        with one_at_a_time(cluster.workdir):
-            cluster.repair(kubeconfig, _deadline())
-    cluster.mark(repairs=int(os.environ["KWOK_DRA_REPAIRS"]), broken=False)
+        cluster.record.update(broken=True)  # stays so if the repair is interrupted
+        cluster.repair(_previous_output().get("kubeconfig", ""), _deadline())
+    cluster.record.update(repairs=int(os.environ["KWOK_DRA_REPAIRS"]), broken=False)
     cluster.describe()
 
 
 def delete() -> None:
-    """Delete the cluster that the previous output describes, where it was created.
+    """Delete the cluster that the previous output describes, in the folder in which it was created.
 
-    It is fine if it is gone; then processes of it may be left. A cluster that somebody else made in its place is left
-    alone.
+    Succeeds if the cluster is gone; processes of it may remain, and are killed. Leaves a cluster alone that somebody
+    else has created in its place.
     """
-    previous = parse(os.environ.get("PULUMI_COMMAND_STDOUT", ""))
-    folder = Path(previous.get("workdir") or workdir())
-    cluster = LocalCluster(folder, os.environ["KWOK_DRA_CLUSTER"], os.environ["KWOK_DRA_OWNER"])
-    if previous and cluster.folder.exists() and previous.get("id") != cluster.note().get("id"):
+    previous = _previous_output()
+    cluster = _cluster(previous.get("workdir", ""))
+    if previous and cluster.folder.exists() and previous.get("id") != cluster.record.read().get("id"):
         return
     cluster.remove()
 
 
-def _from_environment() -> LocalCluster:
-    return LocalCluster(workdir(), os.environ["KWOK_DRA_CLUSTER"], os.environ["KWOK_DRA_OWNER"])
+def _previous_output() -> dict[str, str]:
+    return parse(os.environ.get("PULUMI_COMMAND_STDOUT", ""))
+
+
+def _cluster(folder: str = "") -> LocalCluster:
+    return LocalCluster(Path(folder) if folder else workdir(), os.environ["KWOK_DRA_CLUSTER"])
 
 
 def _deadline() -> float:
@@ -99,7 +114,7 @@ def _deadline() -> float:
 
 
 def main() -> None:
-    """Run one verb; an error that the user has to know is one message on stderr."""
+    """Run one verb; a ClusterError becomes one message on stderr."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     try:

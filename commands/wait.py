@@ -1,26 +1,26 @@
-"""Waits until workloads stand as expected: the Command of a workload that others come after.
+"""Waits until workloads are as expected: the Command of a workload that other workloads name in `after`.
 
-Environment: KWOK_DRA_EXPECTED, a JSON list of `Expected`; KWOK_DRA_UNFIT, an `Unfit` in JSON, where there are faults;
-KUBECONFIG. Who does not stand as expected when its time is up, and why, goes to stderr.
+Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, and KWOK_DRA_UNFIT, an `Unfit`. Environment:
+KUBECONFIG. It prints the workloads that are not as expected in time, with the reason, on stderr.
 """
 
-import json
-import os
 import sys
 import time
 
 from cluster.api.api_server import ApiServer
 from cluster.fleet.waiting import wait
-from topology.status.workload_progress import Expected, Unfit
+from commands.inputs import values
+from topology.status.evictions import Unfit
+from topology.status.workload_progress import Expected
 
 
 def main() -> int:
-    """Wait, and fail if something is not as expected when its time is up."""
-    expected = [Expected.from_json(entry) for entry in json.loads(os.environ["KWOK_DRA_EXPECTED"])]
-    unfit = Unfit(*json.loads(os.environ.get("KWOK_DRA_UNFIT", "[]")))
-    late = wait(ApiServer(), expected, unfit, lambda _: None, time.monotonic())
+    """Wait, and return 1 if a workload is not as expected in time."""
+    expected, unfit = values("KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT")
+    awaited = [Expected.from_json(entry) for entry in expected]
+    late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic())
     if late:
-        print("\n".join([*late, "what comes after it is not made"]), file=sys.stderr)
+        print("\n".join([*late, "workloads that come after it are not created"]), file=sys.stderr)
     return 1 if late else 0
 
 

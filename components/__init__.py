@@ -1,15 +1,15 @@
-"""The Pulumi resources of which a stack is composed; nothing else imports Pulumi."""
+"""The Pulumi resources of a stack; no other package imports Pulumi."""
 
 from components.applied_manifests import AppliedManifests
 from components.choose_cluster import cluster_for
 from components.claim_status import ClaimStatus
 from components.claim_workload import ClaimWorkload
 from components.device_classes import DeviceClasses
-from components.ending import end_with_the_engine
+from components.engine import end_with_the_engine
 from components.gpu_node_pool import GpuNodePool
 from components.removals import Removals
 from components.shared_objects import SharedObjects
-from components.workloads import apply_all
+from components.workloads import create_all
 
 __all__ = [
     "AppliedManifests",
@@ -19,7 +19,7 @@ __all__ = [
     "GpuNodePool",
     "Removals",
     "SharedObjects",
-    "apply_all",
     "cluster_for",
+    "create_all",
     "end_with_the_engine",
 ]

@@ -1,4 +1,4 @@
-"""The user's own manifests."""
+"""Manifests of the user."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 
@@ -7,30 +7,30 @@ from pulumi_command import local
 
 from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
-from components.wait_command import settled
+from components.wait_command import wait_command
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import claims_named, is_of_resource_api, namespace_of, pod_spec
 from topology.schema.manifests import Manifests
-from topology.status.report import expectation
+from topology.status.expectations import expectation
 
 ClaimObjects = Mapping[tuple[str, str, str], KubernetesObject]
 """ResourceClaims and ResourceClaimTemplates by kind, namespace and name."""
 
 
 class AppliedManifests(pulumi.ComponentResource):
-    """The objects of some files.
+    """The objects of the files of an entry of `manifests`.
 
     It creates
-    - one object after the other: namespaces and CRDs, what makes no pods, what does; each in the order of the files.
-      Pods keep the claims they have when a template changes, so what makes them is replaced together with the templates
-      and claims that they name;
-    - where others come after it, a `command.local.Command` that ends when all stands as expected. It runs again
-      whenever the environment `wait` is another one.
+    - one object after the other: namespaces and CRDs, then objects that create no pods, then those that do; within each
+      group in the order of the files. A pod keeps the claims that it is created with, so its object is replaced
+      together with the templates and claims that the pod names;
+    - if others come after it, a `command.local.Command` that ends when the objects are as expected. It runs again when
+      its input `wait` changes.
     """
 
-    settled: local.Command | None
+    wait_command: local.Command | None
     resources: list[pulumi.CustomResource]
-    """Everything."""
+    """Everything that this component creates."""
 
     def __init__(
         self,
@@ -39,20 +39,20 @@ class AppliedManifests(pulumi.ComponentResource):
         *,
         service_accounts: Sequence[Manifest] = (),
         claims: MutableMapping[tuple[str, str, str], KubernetesObject],
-        wait: Mapping[str, str] | None = None,
+        wait: Mapping[str, object] | None = None,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """Create the objects of `manifests` in `cluster`, after `depends_on`.
 
-        `service_accounts` are those that bare pods need in namespaces that are made here. `claims` are those that there
-        are already, by kind, namespace and name; what is created here is added to them.
+        `service_accounts` are those that bare pods need in namespaces that the manifests create. `claims` maps kind,
+        namespace and name to the claims and templates so far; those of the manifests are added to it.
         """
         super().__init__("kwok-dra:components:AppliedManifests", manifests.name, None, opts)
         objects: list[KubernetesObject] = []
         for manifest in manifests.objects(service_accounts):
             previous = objects[-1:]
-            made = KubernetesObject(
+            created = KubernetesObject(
                 manifest,
                 cluster,
                 as_written=True,
@@ -60,11 +60,11 @@ class AppliedManifests(pulumi.ComponentResource):
                 depends_on=[*depends_on, *previous],
                 replace_with=_claims_of_pods(manifest, claims),
             )
-            objects.append(made)
+            objects.append(created)
             if is_of_resource_api(manifest, "ResourceClaim", "ResourceClaimTemplate"):
-                claims[manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]] = made
-        self.settled = settled(expectation(manifests), wait, cluster, parent=self, objects=objects) if wait else None
-        self.resources = [*objects, *([self.settled] if self.settled else [])]
+                claims[manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]] = created
+        self.wait_command = wait_command(expectation(manifests), wait, cluster, parent=self, objects=objects)
+        self.resources = [*objects, *([self.wait_command] if self.wait_command else [])]
         self.register_outputs({"files": [file.name for file in manifests.files]})
 
 

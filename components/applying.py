@@ -1,4 +1,4 @@
-"""Runs `commands/batch.py` for Commands in a state that the release before has written."""
+"""Runs `commands/batch.py` for Commands in a state that the previous release wrote."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which cluster a stack's objects go to."""
+"""The cluster that a stack's objects go to."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from topology.objects.kwok_stages import stages_for
 from topology.schema.stack import Reached, Topology
 
 OTHER_CLUSTER = (
-    "kwok-dra:cluster.existing: this stack's objects are in {where} still, whose kubeconfig is {file}. Set the key "
-    "back, run `pulumi destroy`, which takes them away there, and then change it; nothing was changed"
+    "kwok-dra:cluster.existing: this stack's objects are still in {where}, whose kubeconfig is {file}. Set the key "
+    "back, run `pulumi destroy`, which deletes them there, and then change the key; nothing was changed"
 )
 
 
 def cluster_for(topology: Topology) -> ClusterComponent:
-    """Create the cluster of `topology`, or use the one that is there already.
+    """Create the cluster of `topology`, or use the existing one that it names.
 
     Raises:
-        pulumi.RunError: the stack has one of the other sort.
+        pulumi.RunError: the stack's objects are in a cluster of the other kind.
     """
     cluster, existing = topology.cluster, topology.cluster.existing
     if isinstance(existing, Reached):
-        _refuse("a cluster of its own", paths.kubeconfig(paths.workdir(), cluster.name))
+        _refuse("the stack's own cluster", paths.kubeconfig(paths.workdir(), cluster.name))
         return ExistingCluster(cluster, existing)
-    _refuse("a cluster that is not its own", *kubeconfigs(cluster.name))
+    _refuse("an existing cluster", *kubeconfigs(cluster.name))
     return KwokCluster(cluster, stages_for(topology))
 
 

@@ -1,4 +1,4 @@
-"""The answer of the stack: which claim got which device."""
+"""The status of the stack: which claim has which device."""
 
 import asyncio
 import gc
@@ -13,46 +13,48 @@ from cluster.api import snapshot
 from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
 from cluster.fleet import drift
 from cluster.fleet.drift import Drifts
-from cluster.fleet.provisioning import makers
+from cluster.fleet.provisioning import provisioners
 from cluster.fleet.waiting import settled_objects
 from cluster.local import kwok_cluster
+from cluster.local.errors import REPLACE
 from components.cluster_base import ClusterComponent
-from components.engine_idle import sleep_until
+from components.engine import sleep_until
 from components.gpu_node_pool import GpuNodePool
 from topology.kubernetes.objects import Object
-from topology.schema.stack import Existing, Topology
-from topology.status.report import UNREACHABLE, Report, expectation, kinds, not_ready, report, unfit
+from topology.schema.stack import Topology
+from topology.status.expectations import expectation, not_ready, unfit
+from topology.status.report import UNREACHABLE, Report, kinds, report
 
 SECONDS_BETWEEN_TRIES = 0.2
 
 
 class Part(Protocol):
-    """A component of which is known what it has made."""
+    """A component that lists its resources."""
 
     resources: list[pulumi.CustomResource]
 
 
 class ClaimStatus(pulumi.ComponentResource):
-    """The live status of claims and pools, read after the workloads, on every run and without a resource.
+    """The live status of claims and pools, which every run reads after the workloads.
 
-    An update first puts right what somebody has deleted or edited of pools with `provisioning: bulk`. Then it waits
-    until every workload, manifests included, stands as it expects, each for its `readyTimeoutSeconds`; a preview tells
-    what is there. A cluster that cannot be reached, in a preview say, gives an empty report that says so.
+    It creates no resources. An update first repairs what somebody deleted or edited of objects with `provisioning:
+    bulk`. Then it waits until every workload and all manifests are as expected, each for its `readyTimeoutSeconds`. A
+    preview reports the current state; if the cluster cannot be reached, the report is empty and says so.
 
     Raises:
-        pulumi.RunError: a workload does not stand as expected in time, and why; or the cluster does not answer.
+        pulumi.RunError: a workload is not as expected in time, with the reasons; or the cluster does not answer.
     """
 
     claims: pulumi.Output[Any]
-    """One entry per claim that a pod uses; past a hundred claims, counts and the unsatisfied ones."""
+    """One entry per claim that a pod uses; with more than a hundred claims, counts and the unsatisfied claims."""
     pools: pulumi.Output[list[dict[str, Any]]]
     """Per pool: name, nodes, devices, allocated, free."""
     leftovers: pulumi.Output[list[dict[str, Any]]]
     """Claims that no pod uses: name, namespace, state, why."""
     drift: pulumi.Output[list[dict[str, Any]]]
-    """Nodes and slices that were not as they had been made: kind, name, was (deleted or edited)."""
+    """Objects that differ from what was created in bulk: kind, name, was (deleted or edited)."""
     summary: pulumi.Output[str]
-    """One line."""
+    """The status in one line."""
 
     def __init__(
         self,
@@ -63,14 +65,14 @@ class ClaimStatus(pulumi.ComponentResource):
         depends_on: Sequence[Part],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Read the status of what `topology` describes in `cluster`, after `depends_on`."""
+        """Read the status of `topology` in `cluster`, after `depends_on`."""
         super().__init__("kwok-dra:components:ClaimStatus", "claim-status", None, opts)
         batches = [pool.batches for pool in pools if pool.batches]
         known: pulumi.Output[dict[str, Any]] = pulumi.Output.all(
             kubeconfig=cluster.kubeconfig_path,
-            generations=pulumi.Output.all(**{made.pool: made.generations for made in batches}),
-            # In a preview unknown where a resource is still to be made: then there is nothing to read yet.
-            made=pulumi.Output.all(*(resource.id for part in depends_on for resource in part.resources)),
+            generations=pulumi.Output.all(**{entry.pool: entry.generations for entry in batches}),
+            # Unknown in a preview in which a resource does not exist yet: then there is nothing to read.
+            ids=pulumi.Output.all(*(resource.id for part in depends_on for resource in part.resources)),
         )
         status: pulumi.Output[Report] = known.apply(
             lambda found: _in_thread(topology, Path(found["kubeconfig"]), found["generations"])
@@ -93,7 +95,7 @@ class ClaimStatus(pulumi.ComponentResource):
 
 
 async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
-    gc.disable()  # What is read of a large fleet is no garbage, but would be looked through again and again.
+    gc.disable()  # It would scan the objects of a large fleet again and again, and none of them is garbage.
     return await asyncio.to_thread(_status, topology, kubeconfig, generations)
 
 
@@ -112,7 +114,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
     objects: Sequence[Object] | None = _answered(api, wanted, topology.cluster.ready_timeout_seconds)
     if objects is None:
         return _without_answer(topology, api)
-    drifts = drift.find(makers(topology, generations), objects)
+    drifts = drift.find(provisioners(topology, generations), objects)
     if pulumi.runtime.is_dry_run():
         return _report(topology, objects, drifts, "to be put right")
     if drift.heal(api, drifts):
@@ -130,12 +132,13 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         return _without_answer(topology, api)
     found = _report(topology, objects, drifts, "put right")
     if found.unexpected:
-        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, kwok_cluster.ended(topology.cluster.name))]))
+        exited = kwok_cluster.exited_component_logs(topology.cluster.name)
+        raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, exited)]))
     return found
 
 
 def _answered(api: ApiServer, wanted: Sequence[str], seconds: float) -> Sequence[Object] | None:
-    """Read the objects; in an update, with patience for a cluster that somebody has just started again."""
+    """Read the objects; in an update, wait for a cluster that somebody has just started again."""
     end = time.monotonic() + (0 if pulumi.runtime.is_dry_run() else seconds)
     while (objects := snapshot.read(api, wanted)) is None and time.monotonic() < end:
         time.sleep(SECONDS_BETWEEN_TRIES)
@@ -145,12 +148,17 @@ def _answered(api: ApiServer, wanted: Sequence[str], seconds: float) -> Sequence
 def _without_answer(topology: Topology, api: ApiServer) -> Report:
     if pulumi.runtime.is_dry_run():
         return UNREACHABLE
-    existing, trouble = topology.cluster.existing, _trouble(api)
-    raise pulumi.RunError(_no_answer(existing, trouble) if existing else _unreachable(topology.cluster.name, trouble))
+    if existing := topology.cluster.existing:
+        where = f"context {existing.context} in {existing.kubeconfig}"
+        raise pulumi.RunError(f"the cluster of {where} no longer answers{_trouble(api)}")
+    raise pulumi.RunError(
+        f"cluster {topology.cluster.name} does not answer{_trouble(api)}. Run `pulumi up` again, which restarts what "
+        f"has stopped. If that does not help, {REPLACE}"
+    )
 
 
 def _trouble(api: ApiServer) -> str:
-    """Return what is wrong, if it still is."""
+    """Return why the cluster does not answer, if it still does not."""
     try:
         api.get("/readyz").checked()
     except (UnreachableError, RefusedError) as error:
@@ -168,15 +176,4 @@ def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what:
 
 
 def _ended(log: str) -> str:
-    return f"{Path(log).stem} has ended, its log is {log}. Run `pulumi up` again, which starts it"
-
-
-def _unreachable(cluster: str, trouble: str) -> str:
-    return (
-        f"cluster {cluster} does not answer{trouble}. Run `pulumi up` again, which starts what has ended. "
-        f"If that does not help, {kwok_cluster.REPLACE}"
-    )
-
-
-def _no_answer(existing: Existing, trouble: str) -> str:
-    return f"the cluster of context {existing.context} in {existing.kubeconfig} does not answer any more{trouble}"
+    return f"{Path(log).stem} has exited; its log is {log}. Run `pulumi up` again to restart it"

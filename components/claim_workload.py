@@ -8,28 +8,28 @@ from pulumi_command import local
 from components.cluster_base import ClusterComponent
 from components.kubernetes_object import KubernetesObject
 from components.pod_batches import pod_batches
-from components.wait_command import settled
+from components.wait_command import wait_command
 from topology.objects import claims, pod_groups, pods
 from topology.schema.workloads import Workload
-from topology.status.report import expectation
+from topology.status.expectations import expectation
 
 
 class ClaimWorkload(pulumi.ComponentResource):
     """Fake pods with claims.
 
     It creates
-    - one `ResourceClaimTemplate` per claim that is not a shared one;
-    - the `PodGroup`, after them, if the pods are to be one;
-    - the `Deployment`, `Job` or `Pod`s, after it; with `provisioning: bulk` a `command.local.Command` for each thousand
-      `Pod`s. Pods and groups keep the claims they have when a template changes, so
-      they are replaced together with it, and with a shared claim. `ClaimStatus` waits for them.
-    - where others come after it, a `command.local.Command` that ends when the workload stands as expected. It runs
-      again whenever the environment `wait` is another one.
+    - one `ResourceClaimTemplate` per claim that is not shared;
+    - the `PodGroup`, after the templates, if the workload has one;
+    - the `Deployment`, `Job` or `Pod`s, after the group; with `provisioning: bulk` a `command.local.Command` for each
+      thousand `Pod`s. Pods and groups keep the claims that they are created with, so they are replaced together with a
+      template or a shared claim. `ClaimStatus` waits for them;
+    - if others come after it, a `command.local.Command` that ends when the workload is as expected. It runs again when
+      its input `wait` changes.
     """
 
-    settled: local.Command | None
+    wait_command: local.Command | None
     resources: list[pulumi.CustomResource]
-    """Everything."""
+    """Everything that this component creates."""
 
     def __init__(
         self,
@@ -37,18 +37,15 @@ class ClaimWorkload(pulumi.ComponentResource):
         cluster: ClusterComponent,
         *,
         shared_claims: Sequence[KubernetesObject] = (),
-        wait: Mapping[str, str] | None = None,
+        wait: Mapping[str, object] | None = None,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create `workload` in `cluster`, after `depends_on`: classes, devices, and what it comes after."""
+        """Create `workload` in `cluster`, after `depends_on`: device classes, devices, and earlier workloads."""
         super().__init__("kwok-dra:components:ClaimWorkload", workload.name, None, opts)
         templates = [
             KubernetesObject(
-                claims.resource_claim_template(workload, claim),
-                cluster,
-                parent=self,
-                depends_on=depends_on,
+                claims.resource_claim_template(workload, claim), cluster, parent=self, depends_on=depends_on
             )
             for claim in workload.claims
             if not claim.claim
@@ -78,7 +75,6 @@ class ClaimWorkload(pulumi.ComponentResource):
                 )
                 for manifest in pods.workload_objects(workload)
             ]
-        self.settled = settled(expectation(workload), wait, cluster, parent=self, objects=objects) if wait else None
-        awaited = [self.settled] if self.settled else []
-        self.resources = [*templates, *groups, *objects, *awaited]
+        self.wait_command = wait_command(expectation(workload), wait, cluster, parent=self, objects=objects)
+        self.resources = [*templates, *groups, *objects, *([self.wait_command] if self.wait_command else [])]
         self.register_outputs({"workload": workload.name})

@@ -1,4 +1,4 @@
-"""What all clusters have in common for what is in them."""
+"""What the components of a stack need of its cluster."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -8,26 +8,26 @@ from pulumi_command import local
 
 
 class ClusterComponent(pulumi.ComponentResource):
-    """A cluster, and a provider for it and no other."""
+    """A cluster, and a Kubernetes provider for that cluster only."""
 
     cluster_name: pulumi.Output[str]
     """Name of the cluster."""
     kubeconfig: pulumi.Output[str]
     """The kubeconfig, certificates included; a secret."""
     kubeconfig_path: pulumi.Output[str]
-    """File that holds the kubeconfig, readable by its owner only."""
+    """The file that holds the kubeconfig; only its owner can read it."""
     kubectl_environment: pulumi.Output[dict[str, str]]
-    """Environment in which kubectl works on this cluster."""
+    """The environment variables with which kubectl uses this cluster."""
     minor: int
     """The `37` of Kubernetes 1.37.2."""
     resource_api: str
-    """The version in which the cluster gets its objects of resource.k8s.io."""
+    """The version in which objects of resource.k8s.io are sent to the cluster."""
     command: local.Command
-    """After which the cluster is there for objects."""
+    """The Command after which the cluster accepts objects."""
     deleted_with: pulumi.Resource | None
-    """With which all that is in the cluster is gone, where there is such a thing."""
+    """The resource whose deletion deletes everything in the cluster, if there is one."""
     labels: Mapping[str, str]
-    """Labels of all objects of the stack."""
+    """Labels that every object of the stack gets."""
     provider: pulumi.ProviderResource
 
     def content(
@@ -37,7 +37,7 @@ class ClusterComponent(pulumi.ComponentResource):
         *,
         delete_before_replace: bool | None = None,
     ) -> pulumi.ResourceOptions:
-        """Return the options of a command on what is in the cluster, with which it goes and comes."""
+        """Return the options of a Command on the contents of the cluster, with which it is replaced and deleted."""
         return pulumi.ResourceOptions(
             parent=parent,
             depends_on=list(depends_on),
@@ -46,12 +46,16 @@ class ClusterComponent(pulumi.ComponentResource):
             delete_before_replace=delete_before_replace,
         )
 
-    def _create_provider(self, name: str) -> pulumi.ProviderResource:
-        """Create what `pulumi_kubernetes.Provider` is, without its package, whose import takes longer than all else.
+    def kubectl_with(self, variables: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[dict[str, str]]:
+        """Return `kubectl_environment` with further `variables`."""
+        return pulumi.Output.all(self.kubectl_environment, variables).apply(lambda parts: parts[0] | parts[1])
 
-        It is not `deleted_with` the cluster: the engine (3.276) would replace it, and objects that are still to be made
-        when it is killed would name a provider that is not in the state any more, which neither `up` nor `destroy`
-        gets over: `EnsureProvider` in
+    def _create_provider(self, name: str) -> pulumi.ProviderResource:
+        """Create a `kubernetes.Provider` without the package pulumi_kubernetes, which is slow to import.
+
+        The provider is not `deleted_with` the cluster: the engine (3.276) would replace it. If the engine is then
+        killed, the objects that it has not yet created name a provider that is no longer in the state, and both `up`
+        and `destroy` fail: `EnsureProvider` in
         https://github.com/pulumi/pulumi/blob/v3.276.0/pkg/resource/deploy/step_generator.go.
         """
         return pulumi.ProviderResource(
@@ -60,12 +64,8 @@ class ClusterComponent(pulumi.ComponentResource):
             {
                 "kubeconfig": self.kubeconfig,
                 "clusterIdentifier": name,
-                # It knows the kinds of an older Kubernetes, and warns of versions that there are no newer ones of.
+                # It knows the kinds of an older Kubernetes, and warns of versions that are the newest there are.
                 "suppressDeprecationWarnings": "true",
             },
-            pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[self.command],
-                version=version("pulumi-kubernetes"),
-            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[self.command], version=version("pulumi-kubernetes")),
         )

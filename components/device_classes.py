@@ -11,20 +11,15 @@ from topology.schema.devices import DeviceClass
 
 
 class DeviceClasses(pulumi.ComponentResource):
-    """One `DeviceClass` object per configured class."""
+    """Device classes: it creates one `DeviceClass` per configured class."""
 
     resources: list[pulumi.CustomResource]
     """The classes."""
 
     def __init__(
-        self,
-        device_classes: Sequence[DeviceClass],
-        cluster: ClusterComponent,
-        opts: pulumi.ResourceOptions | None = None,
+        self, classes: Sequence[DeviceClass], cluster: ClusterComponent, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        """Create the classes in `cluster`."""
+        """Create `classes` in `cluster`."""
         super().__init__("kwok-dra:components:DeviceClasses", "device-classes", None, opts)
-        self.resources = [
-            KubernetesObject(claims.device_class(device_class), cluster, parent=self) for device_class in device_classes
-        ]
-        self.register_outputs({"names": [device_class.name for device_class in device_classes]})
+        self.resources = [KubernetesObject(claims.device_class(entry), cluster, parent=self) for entry in classes]
+        self.register_outputs({"names": [entry.name for entry in classes]})

@@ -1,4 +1,4 @@
-"""A cluster that is there already."""
+"""An existing cluster."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pulumi_command import local
 
 from cluster.local import paths
 from components.cluster_base import ClusterComponent
-from components.command import program
+from components.command import command, life_cycle
 from topology.objects.isolation import FLEET
 from topology.schema.stack import Cluster, Reached
 
@@ -18,23 +18,22 @@ UID_DIGITS = 8
 
 
 class ExistingCluster(ClusterComponent):
-    """A cluster that somebody else runs, with KWOK in it, and a provider for it and no other.
+    """A cluster that somebody else runs, with KWOK in it, and a Kubernetes provider for that cluster only.
 
     It creates
-    - `command.local.Command`, which runs `commands/existing_cluster.py`: it makes sure that KWOK plays nodes there, and
-      that no other stack has a fleet of that name. It creates and deletes nothing of the cluster itself, and refuses a
-      cluster other than that in which the stack's objects are;
+    - `command.local.Command`, which runs `commands/existing_cluster.py`: it checks that KWOK simulates nodes there,
+      that no other stack has a fleet of that name, and that the cluster is still the one that holds the stack's
+      objects. It neither creates nor deletes the cluster;
     - `kubernetes.Provider` for that cluster.
 
-    Nothing takes the stack's objects away with it, so each of them is deleted by itself. They carry the label
-    `kwok-dra/fleet`.
+    The stack's objects carry the label `kwok-dra/fleet`. As the cluster stays, each of them is deleted by itself.
 
     Raises:
         pulumi.RunError: kubectl is missing.
     """
 
     def __init__(self, cluster: Cluster, reached: Reached, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Use the cluster that `reached` has found for `cluster`."""
+        """Use the cluster that `reached` describes for `cluster`."""
         if not shutil.which("kubectl"):
             raise pulumi.RunError("kubectl not found on PATH. Run `make tools` and then `source toolchain/activate`")
         super().__init__("kwok-dra:components:ExistingCluster", cluster.name, None, opts)
@@ -53,13 +52,9 @@ class ExistingCluster(ClusterComponent):
         self.register_outputs({"clusterName": self.cluster_name, "kubeconfigPath": self.kubeconfig_path})
 
     def _create_command(self, cluster: Cluster, reached: Reached, path: Path) -> local.Command:
-        join = program("existing_cluster")
-        return local.Command(
+        return command(
             cluster.name,
-            create=f"{join} create",
-            update=f"{join} update",
-            delete=f"{join} delete",
-            environment={
+            {
                 "KWOK_DRA_FLEET": cluster.name,
                 "KWOK_DRA_CONTEXT": reached.context,
                 "KWOK_DRA_SERVER": str(reached.content["clusters"][0]["cluster"]["server"]),
@@ -67,13 +62,13 @@ class ExistingCluster(ClusterComponent):
                 "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),
                 "KUBECONFIG": str(path),
             },
-            logging=local.Logging.STDERR,
-            opts=pulumi.ResourceOptions(parent=self),
+            pulumi.ResourceOptions(parent=self),
+            *life_cycle("existing_cluster"),
         )
 
 
 def kubeconfigs(fleet: str) -> list[Path]:
-    """Return the kubeconfigs of the clusters in which the stack has, or was about to have, its fleet."""
+    """Return the kubeconfig files of the clusters that hold, or were about to hold, the stack's fleet."""
     return list(_folder().glob(f"{fleet}-{'[0-9a-f]' * UID_DIGITS}.yaml"))
 
 
@@ -82,8 +77,8 @@ def _folder() -> Path:
 
 
 def write(fleet: str, reached: Reached) -> Path:
-    """Write the kubeconfig of the context, and nothing else of the user's; only we can read it."""
-    path = _folder() / f"{fleet}-{reached.uid[:UID_DIGITS]}.yaml"  # another cluster has another one
+    """Write the context's part of the user's kubeconfig to a file that only its owner can read."""
+    path = _folder() / f"{fleet}-{reached.uid[:UID_DIGITS]}.yaml"  # one file per cluster
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pulumi
 from pulumi_command import local
 
 from components.cluster_base import ClusterComponent
+from components.command import command
 from components.generations import generations
 from components.kubernetes_object import KubernetesObject
 from components.node_batches import NodeBatches
@@ -16,14 +17,11 @@ from topology.objects import nodes
 from topology.objects.kwok_stages import ATTACH_FAILS
 from topology.schema.stack import NodePool
 
-DECLARE = (
-    '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge '
-    '--patch "$KWOK_DRA_PATCH" --output name'
-)
+DECLARE = 'xargs -r kubectl patch --subresource status --type merge --patch "$KWOK_DRA_PATCH" --output name node'
 REPAIR = 'kubectl delete devicetaintrules --selector "$KWOK_DRA_SELECTOR" --ignore-not-found'
 
 FEW_NODES = 100
-"""More than that are better provisioned in bulk: with a resource for each object, an update takes minutes."""
+"""Larger pools need `provisioning: bulk`: with a resource for each object, an update takes minutes."""
 
 
 class GpuNodePool(pulumi.ComponentResource):
@@ -31,20 +29,21 @@ class GpuNodePool(pulumi.ComponentResource):
 
     With `provisioning: objects` it creates
     - one `Node` per node of the pool;
-    - where nodes declare features of kubelets, a `command.local.Command` that writes these into their status: Pulumi's
-      Kubernetes provider knows the Nodes of an older Kubernetes, and leaves the field out;
-    - `ResourceSlices` with the devices of those nodes.
+    - if the nodes declare features, a `command.local.Command` that writes these into the status of the nodes: Pulumi's
+      Kubernetes provider knows the Nodes of an older Kubernetes and omits the field;
+    - `ResourceSlices` with the devices of the nodes.
 
-    With `provisioning: bulk` it creates `NodeBatches`, the same nodes and slices with fewer resources.
+    With `provisioning: bulk` it creates `NodeBatches`: the same nodes and slices, with fewer resources.
 
-    With both, a `command.local.Command` for each driver keeps the generation of its pools. For devices that have to be
-    attached, there is a `command.local.Command` that takes away the taints that KWOK has given to those that failed,
-    when others are to fail.
+    With either it also creates
+    - a `command.local.Command` for each driver, which keeps the generation of the driver's pools;
+    - if devices have binding conditions, a `command.local.Command` that deletes the DeviceTaintRules of devices that
+      failed to attach when the pool's `attachFails` change.
     """
 
     batches: NodeBatches | None
     resources: list[pulumi.CustomResource]
-    """What has to be there for the pool to be."""
+    """The resources that the pool's nodes and devices consist of."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class GpuNodePool(pulumi.ComponentResource):
         catalogue: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the nodes of `pool` in `cluster`; the files of `catalogue` may have models of its devices."""
+        """Create the nodes of `pool` in `cluster`; `catalogue` lists the stack's own files of device models."""
         super().__init__("kwok-dra:components:GpuNodePool", pool.name, None, opts)
         self.batches = None
         counted = generations(pool, cluster, self)
@@ -84,41 +83,36 @@ class GpuNodePool(pulumi.ComponentResource):
         self, pool: NodePool, made: Mapping[str, KubernetesObject], features: list[str], cluster: ClusterComponent
     ) -> local.Command:
         patch = json.dumps({"status": {"declaredFeatures": features}})
-        # A replaced node has to be told again.
+        # A replaced node needs the patch again.
         uids = pulumi.Output.all(*(node.uid for node in made.values()))
         digest = uids.apply(lambda found: hashlib.sha256(json.dumps(found).encode()).hexdigest())
-        return local.Command(
+        return command(
             f"{pool.name}-declared",
+            cluster.kubectl_with({"KWOK_DRA_PATCH": patch, "KWOK_DRA_UIDS": digest}),
+            cluster.content(self, list(made.values())),
             create=DECLARE,
             update=DECLARE,
-            environment=pulumi.Output.all(cluster.kubectl_environment, digest).apply(
-                lambda found: (
-                    found[0] | {"KWOK_DRA_NODES": " ".join(made), "KWOK_DRA_PATCH": patch, "KWOK_DRA_UIDS": found[1]}
-                )
-            ),
+            stdin=" ".join(made),
             logging=local.Logging.NONE,
-            opts=cluster.content(self, list(made.values())),
+            needs_output=False,
         )
 
     def _create_repair(self, pool: NodePool, cluster: ClusterComponent) -> None:
         failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
-        environment = {
-            "KWOK_DRA_FAULTS": json.dumps(failing),
-            "KWOK_DRA_SELECTOR": f"{ATTACH_FAILS}={pool.name}",
-        }
-        local.Command(
+        command(
             f"{pool.name}-attached",
+            cluster.kubectl_with({"KWOK_DRA_SELECTOR": f"{ATTACH_FAILS}={pool.name}"}),
+            cluster.content(self, self.resources),
             create="true",
             update=REPAIR,
-            environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
-            logging=local.Logging.STDERR,
-            opts=cluster.content(self, self.resources),
+            stdin={"KWOK_DRA_FAULTS": failing},
+            needs_output=False,
         )
 
 
 def _too_many(pool: NodePool) -> str:
     return (
-        f"pool {pool.name} has {pool.nodes} nodes, and each of them and of their slices is a resource of the stack: "
-        "past some hundred that takes long. Give it `provisioning: bulk` in kwok-dra:nodePools; a pool that is there "
-        "already has to get another name with it"
+        f"pool {pool.name} has {pool.nodes} nodes, and each node and ResourceSlice is a resource of the stack: with "
+        f"more than {FEW_NODES} nodes, updates take minutes. Set `provisioning: bulk` in kwok-dra:nodePools; a pool "
+        "that already exists also needs another name"
     )

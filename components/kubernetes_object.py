@@ -9,9 +9,9 @@ from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VE
 from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
 
 REPLACE_ON_CHANGES = {
-    # The API server drops a changed node status without a word: pkg/registry/core/node/strategy.go
+    # The API server ignores a changed status of a Node: pkg/registry/core/node/strategy.go
     "Node": ["status"],
-    # What puts a pod into its group does so when it is made (topology/pod_groups.py).
+    # The policy that puts a pod into its group acts on creation only (topology/objects/pod_groups.py).
     "Pod": ["metadata.labels"],
     # Immutable: https://github.com/kubernetes/api/blob/v0.36.3/scheduling/v1alpha2/types.go (1.37: all but minCount)
     "PodGroup": ["spec"],
@@ -21,50 +21,50 @@ REPLACE_ON_CHANGES = {
     "ResourceClaimTemplate": ["spec"],
 }
 
-# A rolling update waits for devices that the pods before hold, and for ever for pods that are to be pending. Fake pods
-# serve nobody, so all may go first. Users' own Deployments roll as they would elsewhere.
+# A rolling update waits for devices that the old pods hold, and forever for pods that stay pending. Fake pods serve
+# nobody, so all of them can be deleted first. Deployments of the user's own manifests roll as they do elsewhere.
 REPLACE_OURS_ON_CHANGES = {"Deployment": ["spec.template"]}
 
 MAKES_PODS = {"Deployment", "Job", "Pod"}
 """The kinds of workloads."""
 
-# Pulumi waits ten minutes for these to be ready, and warns while they are not. Whether claims are satisfied is the
-# business of `ClaimStatus`, so here it is enough that the object exists. (`pulumi.com/skipAwait` would skip waiting for
-# deletion too, and a replacement would then meet its predecessor.) For a CRD it does not wait, so that objects of the
-# kind might come too early.
+# Pulumi waits ten minutes until objects of these kinds are ready, and warns until then. `ClaimStatus` checks whether
+# claims are satisfied, so here it is enough that the object exists. (`pulumi.com/skipAwait` would also skip the wait
+# for deletion, and a replacement would then conflict with its predecessor.) Pulumi does not wait for a CRD, so objects
+# of its kind could come too early.
 # https://github.com/pulumi/pulumi-kubernetes/blob/master/provider/pkg/await/awaiters.go
-_IT_IS_THERE = "jsonpath={.metadata.uid}"
+_EXISTS = "jsonpath={.metadata.uid}"
 WAIT_FOR = {
     "CustomResourceDefinition": "condition=Established",
-    "DaemonSet": _IT_IS_THERE,
-    "Deployment": _IT_IS_THERE,
-    "Ingress": _IT_IS_THERE,
-    "Job": _IT_IS_THERE,
-    "PersistentVolume": _IT_IS_THERE,
-    "PersistentVolumeClaim": _IT_IS_THERE,
-    "Pod": _IT_IS_THERE,
-    "ReplicationController": _IT_IS_THERE,
-    "ResourceQuota": _IT_IS_THERE,
-    "Service": _IT_IS_THERE,
-    "StatefulSet": _IT_IS_THERE,
+    "DaemonSet": _EXISTS,
+    "Deployment": _EXISTS,
+    "Ingress": _EXISTS,
+    "Job": _EXISTS,
+    "PersistentVolume": _EXISTS,
+    "PersistentVolumeClaim": _EXISTS,
+    "Pod": _EXISTS,
+    "ReplicationController": _EXISTS,
+    "ResourceQuota": _EXISTS,
+    "Service": _EXISTS,
+    "StatefulSet": _EXISTS,
 }
 
-# What has claims made for it.
 HOLDERS = MAKES_PODS | {"PodGroup"}
+"""The kinds of objects that claims are created for."""
 
-
-# The node lifecycle controller adds taints to a Node's own, which are one field to server-side apply: without force the
-# provider would not change a Node any more that had one of those. Nor would it take over a bare pod that has been
-# provisioned in bulk: admission has added tolerations to it.
+# The node lifecycle controller adds taints to those of a Node, and server-side apply treats all of them as one field:
+# without force the provider could no longer change such a Node. Nor could it take over a bare pod that was provisioned
+# in bulk, as admission adds tolerations to it.
 FORCE = {"pulumi.com/patchForce": "true"}
 
 
 class KubernetesObject(pulumi.CustomResource):
-    """The object `manifest`, as it is on the wire, in `cluster`.
+    """The Kubernetes object `manifest` in `cluster`.
 
-    It is handed over untyped, so that every kind, version and field works that the API server knows, a Node's status
-    included; of resource.k8s.io in the version that the cluster is configured for, unless it is to stay `as_written`.
-    It goes away with its cluster, and what the API does not let change is replaced: deleted, then created.
+    The manifest is sent untyped, so every kind, version and field that the API server knows works, including the status
+    of a Node. Objects of resource.k8s.io are converted to the version that the cluster is configured for, unless the
+    manifest stays `as_written`. The object is deleted with its cluster, and replaced (deleted, then created) when a
+    field changes that the API does not allow to change.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class KubernetesObject(pulumi.CustomResource):
         depends_on: Sequence[pulumi.Resource] = (),
         replace_with: Sequence[pulumi.Resource] = (),
     ) -> None:
-        """Create the object after `depends_on`, and replace it whenever one of `replace_with` is replaced."""
+        """Create the object after `depends_on`, and replace it together with any of `replace_with`."""
         manifest = _labelled(manifest if as_written else convert(manifest, cluster.resource_api), cluster.labels)
         super().__init__(
             _type_token(manifest),
@@ -90,7 +90,7 @@ class KubernetesObject(pulumi.CustomResource):
                 deleted_with=cluster.deleted_with,
                 replacement_trigger=cluster.command.id,
                 delete_before_replace=True,
-                retain_on_delete=_is_made_anew(manifest),
+                retain_on_delete=_is_recreated(manifest),
                 replace_on_changes=_replaced_on(manifest["kind"], as_written),
                 replace_with=list(replace_with) or None,
                 aliases=[pulumi.Alias(type_=_type_token(other)) for other in _in_other_versions(manifest)],
@@ -99,9 +99,9 @@ class KubernetesObject(pulumi.CustomResource):
 
     @property
     def uid(self) -> pulumi.Output[str | None]:
-        """The UID that the API server gave the object; None in a preview that comes before it."""
+        """The UID that the API server gave the object; None in a preview before the object exists."""
         metadata: pulumi.Output[dict[str, str]] = pulumi.get(self, "metadata")
-        return metadata.apply(lambda made: made.get("uid"))
+        return metadata.apply(lambda found: found.get("uid"))
 
 
 def _replaced_on(kind: str, as_written: bool) -> list[str] | None:
@@ -109,8 +109,8 @@ def _replaced_on(kind: str, as_written: bool) -> list[str] | None:
     return ours or REPLACE_ON_CHANGES.get(kind)
 
 
-def _is_made_anew(manifest: Manifest) -> bool:
-    """Tell whether a controller makes the object again as soon as it is deleted: a wait for its end may be in vain.
+def _is_recreated(manifest: Manifest) -> bool:
+    """Return whether a controller recreates the object as soon as it is deleted: a wait for its end may never end.
 
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/serviceaccount/serviceaccounts_controller.go
     """
@@ -118,10 +118,11 @@ def _is_made_anew(manifest: Manifest) -> bool:
 
 
 def _resource_name(manifest: Manifest, as_written: bool) -> str:
-    """Return the name by which Pulumi knows the object: claims of several namespaces may have the same name.
+    """Return the object's Pulumi name, which contains the namespace: claims of several namespaces may share a name.
 
-    What holds devices for a workload keeps its name when it moves to another namespace, and so is replaced: else its
-    new pods would wait for the devices of the old ones, which stay until the end of the update.
+    The name of an object that holds devices for a workload leaves the namespace out, so that the object is replaced
+    when it moves to another one. Otherwise its new pods would wait for the devices of the old ones, which Pulumi
+    deletes at the end of the update.
     """
     name = str(manifest["metadata"]["name"])
     namespace = manifest["metadata"].get("namespace", DEFAULT_NAMESPACE)
@@ -132,7 +133,7 @@ def _resource_name(manifest: Manifest, as_written: bool) -> str:
 
 def _type_token(manifest: Manifest) -> str:
     if manifest["kind"] == "PodGroup":
-        # The provider (4.25) would warn that scheduling.k8s.io/v1beta1 was removed long ago, as its PriorityClass was.
+        # The provider (4.25) would warn that scheduling.k8s.io/v1beta1 was removed, as it was for PriorityClass.
         return "kubernetes:scheduling.k8s.io/v1:PodGroup"
     version = str(manifest["apiVersion"])
     group_version = version if "/" in version else f"core/{version}"
@@ -140,7 +141,7 @@ def _type_token(manifest: Manifest) -> str:
 
 
 def _in_other_versions(manifest: Manifest) -> list[Manifest]:
-    """Return the object in the versions that a stack may have had it in: it stays the same object."""
+    """Return the object in the other API versions that a stack may have had it in: it stays the same resource."""
     if not manifest["apiVersion"].startswith(f"{RESOURCE_API_GROUP}/"):
         return []
     versions = (f"{RESOURCE_API_GROUP}/{version}" for version in RESOURCE_API_VERSIONS)
@@ -154,7 +155,7 @@ def _labelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
 
 
 def _annotated(manifest: Manifest, as_written: bool) -> Manifest:
-    """Return the object with what Pulumi's provider has to know about it."""
+    """Return the object with the annotations that configure Pulumi's provider."""
     annotations = {}
     if manifest["kind"] in WAIT_FOR:
         annotations["pulumi.com/waitFor"] = WAIT_FOR[manifest["kind"]]

@@ -1,4 +1,4 @@
-"""The simulated cluster."""
+"""The simulated cluster, made with kwokctl."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pulumi_command import local
 
 from cluster.local import kwok_cluster, paths, programs
 from components.cluster_base import ClusterComponent
-from components.command import program
+from components.command import command, life_cycle
 from topology.objects.kwokctl_config import kwokctl_configuration, left_out
 from topology.schema.stack import Cluster
 
@@ -19,25 +19,25 @@ class KwokCluster(ClusterComponent):
 
     It creates
     - `command.local.Command`, which runs `commands/kwok_cluster.py`: create, repair and delete with kwokctl. A changed
-      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists; so does a cluster
-      that is gone. One whose processes have ended is updated: they are started again;
+      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists; so does the loss of
+      the cluster. If only its processes have exited, an update starts them again;
     - `kubernetes.Provider` for that cluster and no other.
 
     A replaced cluster is empty, so its objects are replaced with it (`KubernetesObject`). The provider's identifier is
-    the cluster's name all the same: with the command's id the engine would plan to replace the provider, close it while
-    it works out what else to replace, and then fail to delete the old objects with it.
+    the cluster's name nevertheless: with the command's id the engine would plan to replace the provider, close it while
+    it computes what else to replace, and then fail to delete the old objects with it.
 
     Raises:
-        pulumi.RunError: a program is missing, or the Kubernetes version was not built.
+        pulumi.RunError: a program is missing, or the Kubernetes version is not built.
     """
 
     def __init__(self, cluster: Cluster, stages: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        """Create the cluster that `cluster` describes, whose KWOK plays the `stages` (YAML) besides its own."""
+        """Create the cluster that `cluster` describes; its KWOK plays the `stages` (YAML) in addition to its own."""
         _check_programs(cluster)
         super().__init__("kwok-dra:components:KwokCluster", cluster.name, None, opts)
         if removed := ", ".join(left_out(cluster)):
-            told = f"Kubernetes {cluster.kube_version} no longer knows {removed}; the cluster does without"
-            pulumi.info(f"kwok-dra:cluster: {told}", self)
+            message = f"Kubernetes {cluster.kube_version} no longer has {removed}; the cluster is created without"
+            pulumi.info(f"kwok-dra:cluster: {message}", self)
         self.minor = cluster.minor
         self.resource_api = cluster.served_resource_api
         owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
@@ -62,12 +62,9 @@ class KwokCluster(ClusterComponent):
 
     def _create_command(self, cluster: Cluster, owner: str, stages: str) -> local.Command:
         condition = kwok_cluster.condition(cluster.name, owner)
-        return local.Command(
+        return command(
             cluster.name,
-            create=f"{program('kwok_cluster')} create",
-            update=f"{program('kwok_cluster')} update",
-            delete=f"{program('kwok_cluster')} delete",
-            environment={
+            {
                 "KWOK_DRA_CLUSTER": cluster.name,
                 "KWOK_DRA_OWNER": owner,
                 "KWOK_DRA_ID": condition.id,
@@ -78,8 +75,7 @@ class KwokCluster(ClusterComponent):
                 "KWOK_DRA_APISERVER_PORT": str(cluster.kube_apiserver_port or ""),
                 "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),
             },
-            logging=local.Logging.STDERR,  # stdout holds the kubeconfig
-            opts=pulumi.ResourceOptions(
+            pulumi.ResourceOptions(
                 parent=self,
                 additional_secret_outputs=["stdout"],
                 replace_on_changes=[
@@ -90,11 +86,13 @@ class KwokCluster(ClusterComponent):
                 ],
                 delete_before_replace=True,
             ),
+            *life_cycle("kwok_cluster"),
+            logging=local.Logging.STDERR,  # stdout holds the kubeconfig
         )
 
 
 def _confirmed(cluster: str, owner: str, made: dict[str, str]) -> dict[str, str]:
-    """Return what the Command printed, and note that Pulumi has it: the engine saves it before it hands it out."""
+    """Return what the Command printed, and record that it is in Pulumi's state: the engine saves outputs first."""
     kwok_cluster.confirm(cluster, owner, made.get("id", ""))
     return made
 
@@ -107,6 +105,6 @@ def _check_programs(cluster: Cluster) -> None:
         built = programs.built_kubernetes_versions(Path(tools))
         if cluster.kube_version not in built:
             raise pulumi.RunError(
-                f"kwok-dra:cluster.kubeVersion: Kubernetes {cluster.kube_version} is not there; the toolchain holds "
+                f"kwok-dra:cluster.kubeVersion: Kubernetes {cluster.kube_version} is not built; the toolchain holds "
                 f"{', '.join(built) or 'none'}. Use one of these, or build more with `make tools` and `make tools-1.36`"
             )

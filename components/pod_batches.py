@@ -9,15 +9,13 @@ from pulumi_command import local
 
 from cluster.fleet.provisioning import batches
 from components.cluster_base import ClusterComponent
-from components.command import program
+from components.command import command, life_cycle
 from components.kubernetes_object import KubernetesObject
 from topology.objects import pods
 from topology.schema.workloads import Workload
 
-APPLY = program("batch")
-
 NOT_OF_THE_PODS = ("replicas", "after", "expect", "readyTimeoutSeconds", "provisioning")
-"""What of a workload may change without its pods: how many there are, each batch knows by itself."""
+"""The keys of a workload whose change leaves its pods alone; each batch knows its own number of pods."""
 
 
 def pod_batches(
@@ -30,26 +28,23 @@ def pod_batches(
 ) -> list[local.Command]:
     """Create a `command.local.Command` for each thousand pods of `workload`, which runs `commands/batch.py`.
 
-    Its inputs are the workload as the configuration has it, and which of its pods they are. Pods have the `claims` and
-    templates that there were when they were made: they are made anew with those.
+    Its inputs are the workload as configured, and the numbers of its pods. A pod keeps the claims that it is created
+    with, so the pods are created anew when one of `claims`, which include templates and groups, is replaced.
     """
     uids = pulumi.Output.all(*(claim.uid for claim in claims))
     content = uids.apply(lambda found: _digest([pods.pod(workload, workload.name), found]))
     written = {key: value for key, value in workload.written.items() if key not in NOT_OF_THE_PODS}
     return [
-        local.Command(
+        command(
             f"{workload.name}-batch-{place}",
-            create=f"{APPLY} create",
-            update=f"{APPLY} update",
-            delete=f"{APPLY} delete",
-            environment={
+            {
                 "KWOK_DRA_WORKLOAD": json.dumps(written),
                 "KWOK_DRA_PODS": numbers,
                 "KWOK_DRA_CONTENT": content,
                 "KUBECONFIG": cluster.kubeconfig_path,
             },
-            logging=local.Logging.STDERR,  # which says how far it is
-            opts=cluster.content(parent, [*depends_on, *claims], delete_before_replace=True),
+            cluster.content(parent, [*depends_on, *claims], delete_before_replace=True),
+            *life_cycle("batch"),
         )
         for place, numbers in enumerate(batches(workload.replicas))
     ]

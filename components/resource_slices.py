@@ -1,4 +1,4 @@
-"""The devices of a node pool."""
+"""The ResourceSlices of a node pool."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,15 @@ from topology.schema.stack import NodePool
 
 
 class ResourceSlices(pulumi.ComponentResource):
-    """The `ResourceSlice`s of each node, created after it and owned by it, with all of the node's devices.
+    """The devices of the nodes of a pool.
 
-    They are updated in place, with a generation that goes up by one whenever what the driver publishes on a node
-    changes. While that is under way, the scheduler waits: it takes a pool's slices only when all of the newest
-    generation are there.
+    It creates the `ResourceSlice`s of each node, after the node, which owns them where the driver's slices name an
+    owner. Slices are updated in place, and their generation increases by one when the driver's devices change. During
+    an update the scheduler waits: it uses a pool's slices only when all of the newest generation exist.
     """
 
     slices: list[KubernetesObject]
+    """Everything that this component creates."""
 
     def __init__(
         self,
@@ -30,7 +31,7 @@ class ResourceSlices(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the slices for the `nodes` of `pool`, given by name; `generations` are by driver."""
+        """Create the slices of the `nodes` of `pool`, given by name; `generations` are by driver."""
         super().__init__("kwok-dra:components:ResourceSlices", pool.name, None, opts)
         self.slices = []
         for name, node in nodes.items():
@@ -41,7 +42,7 @@ class ResourceSlices(pulumi.ComponentResource):
                 if owners:
                     manifest["metadata"]["ownerReferences"] = [owner_reference(name, node.uid)]
                 self.slices.append(
-                    # Kubernetes deletes what a replaced node owned.
+                    # Kubernetes deletes the slices that a replaced node owned.
                     KubernetesObject(
                         manifest, cluster, parent=self, depends_on=[node, *depends_on], replace_with=owners
                     )

@@ -1,4 +1,4 @@
-"""What the workloads of a stack have in common: namespaces and what is in them, shared claims, taints of devices."""
+"""The objects that the workloads of a stack share: namespaces, service accounts, claims and device taint rules."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,13 @@ import pulumi
 from pulumi_command import local
 
 from components.cluster_base import ClusterComponent
+from components.command import command
 from components.kubernetes_object import KubernetesObject
 from topology.kubernetes.objects import Key
 from topology.objects import claims, device_taints, namespaces, pod_groups
 from topology.schema.stack import Topology
 
-# The API server takes policies up after a while, and has nothing that tells when. What is tried does not stay.
+# The API server starts to apply a policy after a while and does not report when. A dry run creates nothing.
 TRY = (
     f"kubectl run try --image fake-image --labels {pod_groups.POD_GROUP_LABEL}=try --dry-run=server "
     "--output jsonpath={.spec.schedulingGroup.podGroupName}"
@@ -20,17 +21,21 @@ AWAIT_ADMISSION = f"""exec timeout 60 sh -c 'until [ "$({TRY})" ]; do sleep 0.1;
 
 
 class SharedObjects(pulumi.ComponentResource):
-    """What there is before the workloads.
+    """The objects that exist before the workloads.
 
-    It creates one `Namespace` for each that a workload or claim names, the `ServiceAccount` of those with bare pods,
-    then the `ResourceClaim`s that are shared; the `DeviceTaintRule`s; and where pods are to be in groups, the
-    `MutatingAdmissionPolicy` that puts them there, with a `command.local.Command` that ends once it does.
+    It creates
+    - one `Namespace` for each that a workload or claim names;
+    - the `ServiceAccount` of each namespace with bare pods;
+    - the `ResourceClaim`s that workloads share;
+    - the `DeviceTaintRule`s;
+    - for workloads with a pod group, the `MutatingAdmissionPolicy` that puts pods into their groups, its binding, and a
+      `command.local.Command` that ends when the API server applies the policy.
     """
 
     claims: dict[Key, KubernetesObject]
-    """By namespace and name."""
+    """The shared claims, by namespace and name."""
     resources: list[pulumi.CustomResource]
-    """Everything."""
+    """Everything that this component creates, apart from the policy and its binding."""
 
     def __init__(
         self,
@@ -40,7 +45,7 @@ class SharedObjects(pulumi.ComponentResource):
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the objects of `topology` in `cluster`, after `depends_on`: classes and devices to claim."""
+        """Create the objects of `topology` in `cluster`, after `depends_on`: device classes and devices."""
         super().__init__("kwok-dra:components:SharedObjects", "shared-objects", None, opts)
         spaces = [
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
@@ -67,9 +72,10 @@ class SharedObjects(pulumi.ComponentResource):
 
     def _create_admission_policy(self, cluster: ClusterComponent) -> local.Command:
         policy = [KubernetesObject(manifest, cluster, parent=self) for manifest in pod_groups.admission_policy()]
-        return local.Command(
+        return command(
             "pod-groups",
+            cluster.kubectl_environment,
+            cluster.content(self, policy),
             create=AWAIT_ADMISSION,
-            environment=cluster.kubectl_environment,
-            opts=cluster.content(self, policy),
+            logging=None,
         )

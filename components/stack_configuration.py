@@ -1,13 +1,11 @@
 """The configuration of the running stack."""
 
-from pathlib import Path
-
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from cluster.fleet import existing_cluster
 from topology.checks.validation import ConfigurationError, load
-from topology.schema.settings import emptied, raw_configuration
+from topology.schema.settings import raw_configuration, unusable
 from topology.schema.stack import Topology
 
 
@@ -20,7 +18,7 @@ def load_topology() -> Topology:
         pulumi.RunError: the configuration is not valid, or not there; the message lists every problem.
     """
     stack = pulumi.get_stack()
-    if message := emptied(Path(f"Pulumi.{stack}.yaml")):
+    if message := unusable(stack):
         raise pulumi.RunError(message)
     try:
         return load(

@@ -1,32 +1,35 @@
-"""A command that ends when a workload, or what is in manifests, stands as expected: others come after it."""
+"""A Command that waits for a workload or for manifests, so that others can come after them."""
 
-import json
 from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi_command import local
 
 from components.cluster_base import ClusterComponent
-from components.command import program
+from components.command import command, program
 from topology.status.workload_progress import Expected
 
 
-def settled(
+def wait_command(
     expected: Expected,
-    wait: Mapping[str, str],
+    wait: Mapping[str, object] | None,
     cluster: ClusterComponent,
     *,
     parent: pulumi.Resource,
     objects: Sequence[pulumi.Resource],
-) -> local.Command:
-    """Wait for what is `expected` of the `objects`, once more whenever the environment `wait` is another one."""
-    wait_program = program("wait")
-    environment = {"KWOK_DRA_EXPECTED": json.dumps([expected])} | dict(wait)
-    return local.Command(
+) -> local.Command | None:
+    """Create a Command that ends when the `objects` are as `expected`, unless nothing comes after them (no `wait`).
+
+    It runs again when its further input `wait` changes.
+    """
+    if not wait:
+        return None
+    return command(
         expected.workload,
-        create=wait_program,
-        update=wait_program,
-        environment=cluster.kubectl_environment.apply(lambda kubectl: kubectl | environment),
-        logging=local.Logging.NONE,  # the error has all that it says
-        opts=cluster.content(parent, objects),
+        cluster.kubectl_environment,
+        cluster.content(parent, objects),
+        create=program("wait"),
+        update=program("wait"),
+        stdin={"KWOK_DRA_EXPECTED": [expected], **wait},
+        logging=local.Logging.NONE,  # The error message contains all output.
     )

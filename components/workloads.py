@@ -1,7 +1,6 @@
-"""What runs in a stack, in its order: workloads, and what is in manifests."""
+"""The workloads and manifests of a stack, in their order."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 
 import pulumi
@@ -13,20 +12,20 @@ from components.shared_objects import SharedObjects
 from topology.objects import namespaces
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload, in_order
-from topology.status.report import unfit
+from topology.status.expectations import unfit
 
 
-def apply_all(
+def create_all(
     topology: Topology, cluster: ClusterComponent, *, shared: SharedObjects, depends_on: Sequence[pulumi.Resource]
 ) -> list[ClaimWorkload | AppliedManifests]:
-    """Create all workloads and manifests of `topology` after `depends_on`, each after those that it names."""
+    """Create all workloads and manifests of `topology` after `depends_on`, each after those in its key `after`."""
     awaited = {name for entry in topology.applied for name in entry.after}
-    environment = _environment(topology) if awaited else None
+    conditions = {"KWOK_DRA_UNFIT": unfit(topology), "KWOK_DRA_STACK": _digest(topology)} if awaited else None
     claims = {("ResourceClaim", *name): made for name, made in shared.claims.items()}
     made: dict[str, ClaimWorkload | AppliedManifests] = {}
     for entry in in_order(topology.applied):
-        earlier = [made[name].settled for name in entry.after]
-        wait = environment if entry.name in awaited else None
+        earlier = [made[name].wait_command for name in entry.after]
+        wait = conditions if entry.name in awaited else None
         after = [*depends_on, *(command for command in earlier if command)]
         if isinstance(entry, Workload):
             used = [shared.claims[entry.namespace, claim.claim] for claim in entry.claims if claim.claim]
@@ -43,12 +42,8 @@ def apply_all(
     return list(made.values())
 
 
-def _environment(topology: Topology) -> dict[str, str]:
-    return {"KWOK_DRA_UNFIT": json.dumps(unfit(topology)), "KWOK_DRA_STACK": _digest(topology)}
-
-
 def _digest(topology: Topology) -> str:
-    """Return a text that is another one whenever something is that decides which claims get devices."""
-    # `mig: dynamic` is not of the type that pydantic knows of, and warned of.
+    """Return a digest of everything that affects allocation."""
+    # Pydantic would warn of `mig: dynamic`, whose type it does not know.
     text = topology.model_dump_json(exclude={"cluster", "catalogue"}, warnings=False)
     return hashlib.sha256(text.encode()).hexdigest()

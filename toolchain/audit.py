@@ -1,9 +1,9 @@
-"""Looks for known vulnerabilities: pip-audit in the pinned Python packages, govulncheck in the built programs.
+"""Looks for known vulnerabilities with pip-audit in the pinned Python packages and govulncheck in the built programs.
 
     python toolchain/audit.py
 
-Both ask public databases, https://pypi.org and https://vuln.go.dev. Where one cannot be reached, that is said, and it
-is an error too: nothing was looked at. GOVULNDB names another database of Go's, as govulncheck documents it.
+Both query public databases, https://pypi.org and https://vuln.go.dev. An unreachable database is an error too.
+GOVULNDB sets a different Go database; see the documentation of govulncheck.
 """
 
 import json
@@ -20,17 +20,17 @@ NO_DATA = (
     "Name or service not known",
     "Max retries exceeded",
 )
-"""What the two say where they have no data."""
+"""What the two print when they have no data."""
 
 
 def main() -> int:
-    """Run both; return 0 if both had their data and found nothing."""
+    """Run both; return 0 if both had data and found no vulnerability."""
     results = [audit(*scan) for scan in scans()]
     return 0 if all(results) else 1
 
 
 def scans() -> Iterator[tuple[str, Sequence[str], Path]]:
-    """Yield what is looked at, with the command that does it and where that runs."""
+    """Yield each scan: its subject, its command and the folder in which the command runs."""
     packages = ROOT / "requirements-dev.txt"
     arguments = ["--strict", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     yield packages.name, [sys.executable, "-m", "pip_audit", *arguments, "-r", str(packages)], ROOT
@@ -41,14 +41,14 @@ def scans() -> Iterator[tuple[str, Sequence[str], Path]]:
 
 
 def programs(tools: Path) -> list[Path]:
-    """Return the programs that were built, as their records say."""
+    """Return the programs that were built, according to their records."""
     records = tools / "records"
     built = [record for record in records.rglob("*.json") if not json.loads(record.read_text())["recipe"]["copy"]]
     return sorted(tools / record.relative_to(records).with_suffix("") for record in built)
 
 
 def audit(what: str, command: Sequence[str], folder: Path) -> bool:
-    """Run one scan and print what came of it; return whether it could look and found nothing."""
+    """Run one scan and print its result; return whether it had data and found no vulnerability."""
     environment = os.environ | {"GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     text = (done.stdout + done.stderr).strip()
@@ -57,9 +57,9 @@ def audit(what: str, command: Sequence[str], folder: Path) -> bool:
         return True
     without_data = next((line for line in text.splitlines() if any(words in line for words in NO_DATA)), None)
     if without_data:
-        print(f"{what}: NOT LOOKED AT, its database cannot be reached or does not know it: {without_data}")
+        print(f"{what}: NOT CHECKED, its database cannot be reached or does not have it: {without_data}")
     else:
-        print(f"{what}: vulnerabilities, or an error\n{text}")
+        print(f"{what}: vulnerabilities or an error\n{text}")
     return False
 
 

@@ -1,9 +1,9 @@
-"""Build the programs of programs.toml into .tools; with TOOLS=system look for the user's own.
+"""Builds the programs of programs.toml into .tools; with TOOLS=system, checks the user's own programs instead.
 
     .venv/bin/python toolchain/build.py [SET]
 
-SET is a folder `cluster…` next to this file: `cluster`, the default, stands for all programs, any
-other for the control plane of another Kubernetes version. What is there already is not built again.
+SET is a folder `cluster…` next to this file: `cluster`, the default, means all programs; any other means the control
+plane of another Kubernetes version. Programs that are up to date are not built again.
 """
 
 import argparse
@@ -29,7 +29,7 @@ console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> int:
-    """Run the command line and turn what a user can put right into lines without a traceback."""
+    """Run the command line; print errors that the user can fix without a traceback."""
     parser = argparse.ArgumentParser(description="Build the programs that kwok-dra needs.")
     parser.add_argument("set", nargs="?", default=MAIN_SET, help="cluster (all) or cluster-…")
     chosen = parser.parse_args().set
@@ -46,19 +46,19 @@ def main() -> int:
 
 
 def stop_like_ctrl_c(*signals: signal.Signals) -> None:
-    """Clean up after these signals too, unless the caller (nohup) wants them ignored."""
+    """Clean up on these signals too, unless the caller (nohup) ignores them."""
     for number in signals:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
 
 
 def run(root: Path, chosen: str, tools: str) -> None:
-    """Make the programs of a set ready in the way that TOOLS asks for."""
+    """Provide the programs of a set in the way that TOOLS selects."""
     if tools == "system":
         console.print(system.check(root))
         return
     if tools not in ("", "built"):
-        raise ToolchainError(f"TOOLS={tools} is unknown: leave it out, or say TOOLS=system.")
+        raise ToolchainError(f"TOOLS={tools} is unknown: leave it out, or set TOOLS=system.")
     programs = load_programs(root, chosen)
     if all(program.is_current() for program in programs):
         console.print(f"The tools are up to date ({counted(len(programs))} in .tools).")
@@ -70,7 +70,7 @@ def run(root: Path, chosen: str, tools: str) -> None:
 
 @contextmanager
 def only_one(root: Path) -> Iterator[None]:
-    """Let one build at a time run in a checkout; a second one waits and finds the work done."""
+    """Allow one build at a time in a checkout; a second build waits and then finds the programs built."""
     (root / ".tools").mkdir(exist_ok=True)
     with (root / ".tools/lock").open("w") as lock:
         try:
@@ -82,7 +82,7 @@ def only_one(root: Path) -> Iterator[None]:
 
 
 def make_all(root: Path, programs: list[Program], take_own: bool) -> None:
-    """Take what the user has in exactly the pinned version, if that is wanted, and build the rest."""
+    """Build missing programs; if `take_own`, copy those that the user has in exactly the pinned version instead."""
     missing = [program for program in programs if not program.is_current()]
     if not missing:
         return
@@ -90,7 +90,7 @@ def make_all(root: Path, programs: list[Program], take_own: bool) -> None:
         own = system.take(missing, folder / "own") if take_own else {}
         if own:
             names = [f"{program.name} {program.version}" for program in missing if program.name in own]
-            console.print(f"Taken from what you have installed, in the pinned version: {', '.join(names)}.")
+            console.print(f"Copied from your own programs of the pinned version: {', '.join(names)}.")
         rest = [program for program in missing if program.name not in own]
         with closing(Progress(console, rest)) as progress:
             compiler = Compiler(root / ".tools", progress)
@@ -108,7 +108,7 @@ def make_all(root: Path, programs: list[Program], take_own: bool) -> None:
 
 
 def announce(root: Path, compiler: Compiler, programs: list[Program]) -> None:
-    """Say before a build what it needs and how long it may take, or refuse it."""
+    """Print how long a build may take; raise ToolchainError if Go is missing or too old for it."""
     expected = in_words(sum(program.seconds for program in programs))
     if found := system.hint(root):
         console.print(f"Found {found} on PATH: `make up TOOLS=system` would skip {expected}.")
@@ -118,21 +118,21 @@ def announce(root: Path, compiler: Compiler, programs: list[Program]) -> None:
 
 
 def warn_if_disk_is_full(folders: list[Path]) -> None:
-    """Say in advance where there is less space than a build from empty caches takes."""
+    """Warn about folders that have less free space than a build from empty caches needs."""
     for folder in folders:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(existing).free / 2**30
         if free < NEEDED_GIB:
             console.print(
                 f"Only {free:.1f} GiB are free for {folder}:"
-                f" a build from empty caches takes about {NEEDED_GIB} GiB in all."
+                f" a build from empty caches needs about {NEEDED_GIB} GiB in total."
             )
 
 
 def install_plugins(programs: list[Program], tools: Path) -> None:
-    """Put plugins that are missing into the user's own PULUMI_HOME, where one is set.
+    """Install missing plugins into the user's own PULUMI_HOME, if one is set.
 
-    A home that toolchain/activate has set belongs to a checkout, whose build fills it.
+    A PULUMI_HOME that toolchain/activate sets belongs to a checkout, and the build of that checkout fills it.
     """
     home = Path(os.environ.get("PULUMI_HOME") or tools / "pulumi").resolve()
     if home == Path(os.environ.get("KWOK_DRA_TOOLS") or tools).resolve() / "pulumi":
@@ -145,12 +145,12 @@ def install_plugins(programs: list[Program], tools: Path) -> None:
 
 
 def install_plugin(plugin: Path, pulumi: Path) -> None:
-    """Let the Pulumi CLI install a built plugin into the home it uses."""
+    """Install a built plugin with the Pulumi CLI."""
     kind, name, version = plugin.parent.name.split("-")
     command = [str(pulumi), "plugin", "install", kind, name, version, "--file", str(plugin)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToolchainError(f"Plugin {name} could not be installed: {done.stderr.strip()}")
+        raise ToolchainError(f"The plugin {name} could not be installed: {done.stderr.strip()}")
 
 
 if __name__ == "__main__":

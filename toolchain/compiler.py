@@ -1,4 +1,4 @@
-"""Runs Go: builds the programs of a module set, tells how far it is, and explains a failure."""
+"""Runs Go: builds the programs of a module set, reports progress and explains failures."""
 
 import os
 import re
@@ -13,9 +13,9 @@ from pins import Program, ToolchainError, parse_build_info
 from progress import Progress
 
 GOFLAGS = "-buildvcs=false -trimpath -gcflags=all=-dwarf=false"
-"""What every go command is given, the checks in the Makefile too: other flags would compile everything once more.
+"""The flags of every go command, also of the checks in the Makefile: other flags would compile everything again.
 
-The linker leaves debug information out (pins.py), so there is no use in compiling it.
+The linker drops debug information (pins.py), so the compiler does not create it.
 """
 
 NO_GO = (
@@ -23,17 +23,17 @@ NO_GO = (
     " https://go.dev/dl/, or use your own programs with TOOLS=system."
 )
 ADVICE = {
-    r"no space left on device": "The disk is full: a build from empty caches takes about 8 GiB.",
+    r"no space left on device": "The disk is full: a build from empty caches needs about 8 GiB.",
     r"dial tcp|proxyconnect|i/o timeout|x509:|no such host|unrecognized import path|: [45]\d\d ": (
         "Go could not download a module: check the network; behind a proxy set HTTPS_PROXY,"
         " or GOPROXY to a module proxy that you can reach."
     ),
-    r"signal: killed": "The compiler was killed, most likely for want of memory (about 4 GiB).",
+    r"signal: killed": "The compiler was killed, probably because memory ran out: it needs about 4 GiB.",
 }
 
 
 class Compiler:
-    """The `go` command on PATH, used the same way whatever the user's own Go settings are."""
+    """The `go` command on PATH, independent of the user's Go settings."""
 
     def __init__(self, tools: Path, progress: Progress) -> None:
         """Build into the folder `tools`."""
@@ -52,7 +52,7 @@ class Compiler:
             self.environment.pop(name, None)
 
     def ask(self, *arguments: str) -> str:
-        """Return what a quick go command prints, nothing where there is no go."""
+        """Return the output of a quick go command; empty if there is no go."""
         command = ["go", *arguments]
         try:
             done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
@@ -61,7 +61,7 @@ class Compiler:
         return done.stdout
 
     def check_version(self, needed: str) -> None:
-        """Refuse a Go that is missing or older than the go.mod files say, in one line."""
+        """Raise ToolchainError if Go is missing or older than the go.mod files need."""
         found = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", self.ask("version"))
         if found is None:
             raise ToolchainError(NO_GO.format(needed=needed, found="none is on PATH"))
@@ -73,7 +73,7 @@ class Compiler:
         return [Path(line) for line in self.ask("env", "GOCACHE", "GOMODCACHE").splitlines()]
 
     def build(self, programs: list[Program], flags: str) -> None:
-        """Make programs of one module set; an interruption leaves none of them half-made."""
+        """Build programs of one module set; an interruption leaves no incomplete program."""
         recipes = [program.recipe() for program in programs]
         with workspace(self.tools / "partial/built") as folder:
             try:
@@ -88,13 +88,13 @@ class Compiler:
                         self.progress.built(program.name)
 
     def compile(self, programs: list[Program], flags: str, folder: Path) -> None:
-        """Build packages with one command: what they share is compiled once, and links overlap with it."""
+        """Build packages with one command, which compiles shared packages once and links in parallel."""
         if programs:
             packages = [program.package for program in programs]
             self.run(["build", "-ldflags", flags, "-o", f"{folder}/", *packages], programs, folder)
 
     def copy(self, program: Program, folder: Path) -> None:
-        """Copy a script out of a module, made executable."""
+        """Copy a script out of a module and make it executable."""
         log = self.run(["mod", "download", "-json", program.package], [program], folder)
         module = re.findall(r'"Dir": "(.*)"', log.read_text())[0]
         script = Path(shutil.copyfile(Path(module) / program.copy, folder / "copied"))
@@ -102,13 +102,13 @@ class Compiler:
         script.rename(folder / program.executable)
 
     def modules(self, program: Program, output: Path) -> dict[str, str]:
-        """Return the modules that went into a program."""
+        """Return the modules that a program contains."""
         if program.copy:
             return {program.package: program.pins[program.package]}
         return parse_build_info(self.ask("version", "-m", str(output)), program.pins)
 
     def run(self, arguments: list[str], programs: list[Program], folder: Path) -> Path:
-        """Run go to its end, its output in a log, and raise an explanation if it fails."""
+        """Run go and return the log of its output; raise ToolchainError if go fails."""
         log = self.tools / "logs" / f"{programs[0].folder.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w") as output:
@@ -129,7 +129,7 @@ class Compiler:
         return log
 
     def follow(self, process: subprocess.Popen[bytes], programs: list[Program], folder: Path, log: Path) -> None:
-        """Wait for a process and say how it goes on."""
+        """Wait for a process and show its progress."""
         while is_running(process, 0.2):
             for program in programs:
                 if (folder / program.executable).exists():
@@ -138,21 +138,21 @@ class Compiler:
 
 
 def memory_limit() -> int:
-    """Return the bytes up to which a compiler collects no garbage, which takes a fifth of its time.
+    """Return the bytes up to which a compiler collects no garbage; collecting takes a fifth of its time.
 
-    The compilers of all cores together have half of the machine's memory.
+    The compilers of all cores together get half of the memory.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(2**30, memory // 2 // (os.cpu_count() or 1))
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Make a version comparable."""
+    """Return a version as numbers that can be compared."""
     return tuple(map(int, version.split(".")))
 
 
 def is_running(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for a process for some seconds; return whether it is still running then."""
+    """Wait up to `seconds` for a process; return whether it is still running."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -162,10 +162,10 @@ def is_running(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 @contextmanager
 def workspace(folder: Path) -> Iterator[Path]:
-    """Provide an empty folder that is gone afterwards, also where Go is killed and cannot tidy up."""
+    """Provide an empty folder and delete it afterwards, even if Go is killed and cannot clean up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    folder.chmod(0o700)  # without a sticky group, which would make Go copy programs into place, not rename them
+    folder.chmod(0o700)  # without a setgid bit, with which Go would copy programs into place instead of renaming them
     try:
         yield folder
     finally:
@@ -174,7 +174,7 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no compiler behind, however the block ends."""
+    """Stop the process and its children when the block ends, also by an exception."""
     try:
         yield
     finally:
@@ -185,22 +185,22 @@ def stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def install(program: Program, output: Path, recipe: dict[str, str], modules: dict[str, str]) -> None:
-    """Put a finished program in its place, and its record beside."""
+    """Move a finished program to its place and write its record."""
     program.target.parent.mkdir(parents=True, exist_ok=True)
     output.replace(program.target)
     program.remember(recipe, modules)
 
 
 def explain(names: list[str], log: Path) -> str:
-    """Say which programs failed, with the end of Go's output, what to do, and where all of it is."""
+    """Return which programs failed, the end of Go's output, advice, and the path of the whole output."""
     output = log.read_text(errors="replace")
     lines = [line for line in output.splitlines() if not line.startswith("go: downloading")]
     hints = [hint for pattern, hint in ADVICE.items() if re.search(pattern, output)]
     return "\n".join(
         [
-            f"{', '.join(names)} could not be built. Go said at the end:",
+            f"{', '.join(names)} could not be built. The end of Go's output:",
             *(f"    {line}" for line in lines[-20:]),
             *hints,
-            f"All of its output: {log}. The same command goes on from there.",
+            f"The whole output: {log}. The same command continues where this one stopped.",
         ]
     )

@@ -1,9 +1,8 @@
-"""What is to be built, from which pins, and whether that is done already.
+"""The programs to build, their pinned versions, and whether they are up to date.
 
-A built program is up to date when its record, a small file written after the build, says the same
-as the pins do now. The record lists the modules that are really in the program, so that a changed
-pin rebuilds the programs it touches and no other. It holds no time and no absolute path: .tools can
-be copied from one checkout to another.
+A program is up to date if its record, a small file written after the build, matches the current pins. The record lists
+the modules that the program contains, so a changed pin rebuilds only the programs that contain its module. It has no
+times and no absolute paths: .tools can be copied from one checkout to another.
 """
 
 import hashlib
@@ -22,12 +21,12 @@ MAIN_SET = "cluster"
 
 
 class ToolchainError(Exception):
-    """Something that the user has to put right; its text says what and how."""
+    """A problem that the user must fix; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """One program of programs.toml with its versions filled in."""
+    """A program of programs.toml, with its versions filled in."""
 
     name: str
     version: str
@@ -46,16 +45,16 @@ class Program:
 
     @property
     def executable(self) -> str:
-        """The name under which Go, or a copy, makes the program."""
+        """The file name that Go, or the copy of a script, gives the program."""
         return self.name if self.copy else re.sub(r"/v\d+$", "", self.package).rpartition("/")[2]
 
     @property
     def ldflags(self) -> str:
-        """Linker flags of the program alone."""
+        """The linker flags of this program alone."""
         return link_flags([self])
 
     def recipe(self) -> dict[str, str]:
-        """Everything but the module versions that decides what comes out of a build."""
+        """Return everything that affects the result of a build, except the module versions."""
         own_code = self.package.startswith("./")
         return {
             "package": self.package,
@@ -67,7 +66,7 @@ class Program:
         }
 
     def is_current(self) -> bool:
-        """Whether the program exists and was built from the present pins."""
+        """Tell whether the program exists and was built from the current pins."""
         if not os.access(self.target, os.X_OK):
             return False
         try:
@@ -78,7 +77,7 @@ class Program:
         return same_modules and built["recipe"] == self.recipe()
 
     def remember(self, recipe: dict[str, str], modules: dict[str, str]) -> None:
-        """Write down what the program was built from."""
+        """Write the record of a build."""
         self.record.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"recipe": recipe, "modules": modules}, indent=1)
         partial = self.record.with_suffix(".partial")
@@ -87,16 +86,16 @@ class Program:
 
 
 def link_flags(programs: Iterable[Program]) -> str:
-    """Linker flags: no debug information, and the versions that programs report; stamps of others do nothing."""
+    """Return flags that drop debug information and set the versions that programs report; others ignore these."""
     stamps = dict.fromkeys(stamp for program in programs for stamp in program.stamps)
     return " ".join(["-s", "-w", *(f"-X={stamp}" for stamp in stamps)])
 
 
 def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
-    """Return the programs of a set: all of them, or the control plane of another version."""
+    """Return the programs of a set: all programs, or the control plane of another Kubernetes version."""
     folders = sorted(path.parent.name for path in root.glob(f"toolchain/{MAIN_SET}*/go.mod"))
     if chosen not in folders:
-        raise ToolchainError(f"No set of programs {chosen!r}: there are {', '.join(folders)}.")
+        raise ToolchainError(f"There is no set of programs {chosen!r}: there are {', '.join(folders)}.")
     table = read_table(root)
     entries = table["program"]
     if chosen != MAIN_SET:
@@ -107,7 +106,7 @@ def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
 
 
 def fill_in(entry: dict[str, Any], stamps: dict[str, list[str]], root: Path, pins: dict[str, str]) -> Program:
-    """Make a Program of an entry of the table by looking its versions up."""
+    """Return the Program of an entry of the table, with its versions from the pins."""
     version = (pins | python_pins(root))[entry["pin"]]
     major, minor = version.removeprefix("v").split(".")[:2]
     words = {"version": version, "major": major, "minor": minor}
@@ -137,7 +136,7 @@ def read_table(root: Path) -> dict[str, Any]:
 
 
 def go_pins(root: Path, folder: str) -> dict[str, str]:
-    """Return the pins of a Go module set; a module that lies in the toolchain is pinned by its files."""
+    """Return the pins of a Go module set; the pin of a module inside the toolchain is a hash of its files."""
     home = root / "toolchain" / folder
     pins = parse_go_mod((home / "go.mod").read_text())
     own = {path: f"{pin} {hash_sources(home / pin)}" for path, pin in pins.items() if pin.startswith("./")}
@@ -145,9 +144,9 @@ def go_pins(root: Path, folder: str) -> dict[str, str]:
 
 
 def parse_go_mod(text: str) -> dict[str, str]:
-    """Return the version of each module of a go.mod file, and that of "go" itself.
+    """Return the version of each module in a go.mod file, and of "go" itself.
 
-    The pin of a replaced module is the path and version of what replaces it.
+    The pin of a replaced module is the path and version of its replacement.
     """
     required: dict[str, str] = {}
     replaced: dict[str, str] = {}
@@ -163,7 +162,7 @@ def parse_go_mod(text: str) -> dict[str, str]:
 
 
 def go_mod_statements(text: str) -> Iterator[list[str]]:
-    """Yield the words of each statement of a go.mod file, blocks taken apart."""
+    """Yield the words of each statement of a go.mod file, with blocks split into statements."""
     block: list[str] = []
     for line in text.splitlines():
         words = line.partition("//")[0].split()
@@ -176,7 +175,7 @@ def go_mod_statements(text: str) -> Iterator[list[str]]:
 
 
 def parse_build_info(text: str, pins: dict[str, str]) -> dict[str, str]:
-    """Return the modules in a program, from the output of `go version -m`, as the pins have them."""
+    """Return the modules in the output of `go version -m`, written like the pins."""
     modules: dict[str, str] = {}
     latest = ""
     for line in text.splitlines():
@@ -195,7 +194,7 @@ def python_pins(root: Path) -> dict[str, str]:
 
 
 def hash_sources(folder: Path) -> str:
-    """Return a hash of the names and contents of the files in a folder, tests left out."""
+    """Return a hash of the names and contents of the files in a folder, without tests."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.match("*_test.go") and "testdata" not in path.parts:

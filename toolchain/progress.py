@@ -1,4 +1,4 @@
-"""How far a build is: what is done, how long it has taken, and how long it will take."""
+"""The progress of a build: what is done, the time that it took, and the time that is left."""
 
 import time
 
@@ -8,17 +8,17 @@ from rich.status import Status
 from rich.text import Text
 
 HEARTBEAT = 30.0
-"""Seconds between two signs of life where no terminal shows them live."""
+"""Seconds between two progress lines when the output is not a terminal."""
 
 REFRESHES_PER_SECOND = 2
-"""On a terminal: twelve, as rich has it, would take a thirtieth of the build's own CPU time."""
+"""On a terminal. The default of rich, twelve, would cost a thirtieth of the build's CPU time."""
 
 
 class Progress:
-    """The programs still to be built, each with the seconds that it takes from empty caches on 2 cores."""
+    """The programs left to build, each with its seconds from empty caches on 2 cores."""
 
     def __init__(self, console: Console, programs: list[Program]) -> None:
-        """Begin with nothing built."""
+        """Start with no program built."""
         self.console = console
         self.waiting = {program.name: program.seconds for program in programs}
         self.amount, self.work = len(programs), sum(self.waiting.values())
@@ -27,7 +27,7 @@ class Progress:
         self.live: Status | None = None
 
     def built(self, name: str) -> None:
-        """Note that a program is there, and judge the rest by how long it has taken so far."""
+        """Record that a program is built, and estimate the rest from the time so far."""
         if name not in self.waiting:
             return
         del self.waiting[name]
@@ -36,7 +36,7 @@ class Progress:
         self.rest = (self.latest - self.start) * left / max(self.work - left, 1)
 
     def show(self, modules: int) -> None:
-        """Say it: live on a terminal, else now and then."""
+        """Print the progress: live on a terminal, otherwise at intervals."""
         if self.console.is_interactive:
             self.live = self.live or self.console.status("", refresh_per_second=REFRESHES_PER_SECOND)
             self.live.start()
@@ -46,7 +46,7 @@ class Progress:
             self.console.print(self.text(modules))
 
     def text(self, modules: int) -> str:
-        """Write the state in one line."""
+        """Return the progress as one line."""
         now = time.monotonic()
         done = self.amount - len(self.waiting)
         text = f"{done} of {counted(self.amount)} built, {now - self.start:.0f} s so far"
@@ -55,20 +55,20 @@ class Progress:
         return text + (f", {modules} modules downloaded" if modules else "")
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
         if self.live:
             self.live.stop()
 
     def summary(self) -> str:
-        """Write the end."""
+        """Return the last line."""
         return f"Built {counted(self.amount)} in {time.monotonic() - self.start:.0f} s."
 
 
 def counted(programs: int) -> str:
-    """Write a number of programs."""
+    """Return a number of programs in words."""
     return f"{programs} program" + "s" * (programs != 1)
 
 
 def in_words(seconds: float) -> str:
-    """Write an expected time the way people say it."""
+    """Return an expected time in words."""
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"

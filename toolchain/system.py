@@ -1,4 +1,4 @@
-"""The programs that the user has already: which of them there are, and whether they will do."""
+"""The programs that the user already has, and whether their versions are suitable."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
 from pins import Program, ToolchainError, go_pins, read_table
 
 PATIENCE = 10.0
-"""Seconds in which a program has to say its version."""
+"""Seconds within which a program must print its version."""
 
 OPTIONAL = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A program that has to be on PATH, in this version or a newer one."""
+    """A program that must be on PATH in this version or a later one."""
 
     name: str
     arguments: tuple[str, ...]
@@ -31,7 +31,7 @@ class Requirement:
 
 
 def requirements(root: Path) -> list[Requirement]:
-    """Return what programs.toml asks for; without a minimum there it is the pinned version."""
+    """Return the requirements of programs.toml; the default minimum is the pinned version."""
     table = read_table(root)
     asked = {entry["name"]: tuple(entry.get("ask", ())) for entry in table["program"]}
     return [
@@ -46,7 +46,7 @@ def requirements(root: Path) -> list[Requirement]:
 
 
 def pinned(root: Path, entry: dict[str, str]) -> str:
-    """Return the version that the entry's module set pins."""
+    """Return the version that the module set of the entry pins."""
     return go_pins(root, entry["folder"])[entry["pin"]]
 
 
@@ -57,23 +57,23 @@ def parse_version(text: str) -> tuple[int, ...]:
 
 
 def show(version: tuple[int, ...]) -> str:
-    """Write a version the way it is read."""
+    """Return a version as text."""
     return ".".join(map(str, version))
 
 
 def own_path() -> str:
-    """Return PATH without the programs that were built here or in another checkout."""
+    """Return PATH without the folders that the builds of this or another checkout fill."""
     folders = os.environ.get("PATH", "").split(os.pathsep)
     return os.pathsep.join(folder for folder in folders if not is_ours(Path(folder)))
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file or folder belongs to a checkout's tools, and goes away with them."""
+    """Tell whether a file or folder belongs to the tools of a checkout, and is deleted with them."""
     return ".tools" in path.resolve().parts
 
 
 def answer(command: Sequence[str | Path]) -> str:
-    """Return the beginning of what a program prints; nothing if it fails or does not come to an end in time."""
+    """Return the start of the output of a program; empty if it fails or does not end in time."""
     deadline = time.monotonic() + PATIENCE
     output = b""
     try:
@@ -95,15 +95,15 @@ def answer(command: Sequence[str | Path]) -> str:
 
 
 def installed_version(wanted: Requirement) -> tuple[int, ...] | None:
-    """Return the version of a program on PATH; empty when it says none, None without a program."""
+    """Return the version of a program on PATH; empty if it prints none, None if there is no program."""
     program = shutil.which(wanted.name, path=own_path())
     return parse_version(answer([program, *wanted.arguments])) if program else None
 
 
 def take(programs: list[Program], folder: Path) -> dict[str, Path]:
-    """Copy what the user has in exactly the pinned version into a folder; return the copies by name.
+    """Copy the user's programs that have exactly the pinned version into a folder; return the copies by name.
 
-    A copy outlives its original, so it is the copy that has to say its version.
+    The version is checked on the copy, because only the copy is used later.
     """
     copies: dict[str, Path] = {}
     folder.mkdir()
@@ -116,7 +116,7 @@ def take(programs: list[Program], folder: Path) -> dict[str, Path]:
 
 
 def own(program: Program, copies: Iterable[str]) -> Path | None:
-    """Return where the user has a program that can be copied."""
+    """Return the path of the user's program if it can be copied."""
     found = place(program, copies)
     if found is None or is_ours(found) or not found.is_file() or not os.access(found, os.R_OK | os.X_OK):
         return None
@@ -124,13 +124,13 @@ def own(program: Program, copies: Iterable[str]) -> Path | None:
 
 
 def is_launcher(path: Path) -> bool:
-    """Whether a file is a script: in place of a program, it is there to start the real one."""
+    """Tell whether a file is a script, which starts the real program from elsewhere."""
     with path.open("rb") as file:
         return file.read(2) == b"#!"
 
 
 def place(program: Program, copies: Iterable[str]) -> Path | None:
-    """Return where a program would be: on PATH, beside one that has been copied, or among Pulumi's plugins."""
+    """Return where a program would be: on PATH, beside a program that was copied, or among Pulumi's plugins."""
     named = shutil.which(program.beside or program.name, path=own_path())
     if program.ask:
         return Path(named) if named else None
@@ -142,13 +142,13 @@ def place(program: Program, copies: Iterable[str]) -> Path | None:
 
 
 def says(text: str, version: str) -> bool:
-    """Whether a text has exactly this version in it, and not one that only begins or ends so."""
+    """Tell whether a text contains exactly this version, and not only as a part of another one."""
     number = re.escape(version.removeprefix("v"))
     return bool(re.search(rf"(?<![\w.+-])v?{number}(?![\w.+-])", text))
 
 
 def problem(wanted: Requirement, found: tuple[int, ...] | None) -> str:
-    """Say in one line what is wrong with a program and what to do; nothing when it will do."""
+    """Return one line that says what is wrong with a program and what to do; empty if it is suitable."""
     need = f"{wanted.name} {show(wanted.minimum)} or newer is needed"
     if found is None:
         return f"{need}, none is on PATH: {wanted.remedy}"
@@ -161,7 +161,7 @@ def problem(wanted: Requirement, found: tuple[int, ...] | None) -> str:
 
 
 def check(root: Path) -> str:
-    """Return what TOOLS=system will use, or raise with a line for each program that will not do."""
+    """Return which programs TOOLS=system uses; raise ToolchainError with a line for each unsuitable program."""
     versions = {wanted: installed_version(wanted) for wanted in requirements(root)}
     problems = [text for wanted, found in versions.items() if (text := problem(wanted, found))]
     if problems:
@@ -172,13 +172,13 @@ def check(root: Path) -> str:
 
 
 def hint(root: Path) -> str:
-    """Return the list of programs that fit, when all of them are on PATH, else nothing."""
+    """Return the list of programs if all of them are on PATH and suitable; otherwise empty."""
     versions = {wanted: installed_version(wanted) for wanted in requirements(root)}
     fit = not any(problem(wanted, found) for wanted, found in versions.items())
     return listing(versions) if fit else ""
 
 
 def listing(versions: dict[Requirement, tuple[int, ...] | None]) -> str:
-    """Write programs and versions as a list in a sentence."""
+    """Return programs and versions as a list for a sentence."""
     names = [f"{wanted.name} {show(found or ())}" for wanted, found in versions.items()]
     return f"{', '.join(names[:-1])} and {names[-1]}"

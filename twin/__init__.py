@@ -1,1 +1,1 @@
-"""The twin of a real fleet: a stack made of what kubectl printed there, and the same kind of dump of a stack."""
+"""Makes a stack, the twin, from kubectl output of a real fleet, and the same kind of dump from a stack."""

@@ -1,15 +1,16 @@
-"""The devices of a driver on a node as physical ones: a GPU, or all the parts of one, and where it is on PCIe."""
+"""Groups the devices of a driver on a node into physical devices, such as a GPU with all of its partitions."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import given
 from topology.kubernetes.quantities import canonical
 from topology.objects.kwok_stages import ATTACH_FAILS
+from twin.device_objects import Amount, SliceDevice
 from twin.identities import MARK, Wire
-from twin.objects import Amount, Device
 
 BUS_ID = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 PCI_NAME = re.compile(r"(?<![0-9a-z])([0-9a-f]{4})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])(?![0-9a-z])")
@@ -19,16 +20,32 @@ _STANDARD_BUS_ID = "resource.kubernetes.io/pciBusID"
 
 
 class Place(NamedTuple):
-    """Where a device is on PCIe, as far as it is known."""
+    """The place of a device on PCIe, as far as it is known."""
 
     bus_id: str | None = None
     root: str | None = None
     numa_node: int | None = None
 
+    @property
+    def placeholders(self) -> dict[str, str | int | None]:
+        """The values of the placeholders for a place."""
+        return {
+            "pciBusID": self.bus_id,
+            "pciName": self.bus_id and re.sub("[:.]", "-", self.bus_id),
+            "pcieRoot": self.root,
+            "pcieBus": self.root and self.root.partition(":")[2],
+            "numaNode": self.numa_node,
+        }
+
+    @property
+    def complete(self) -> "Place":
+        """The place with defaults for what no device publishes."""
+        return self._replace(root=self.root or "pci0000:00", numa_node=self.numa_node or 0)
+
 
 @dataclass(frozen=True)
 class Block:
-    """A physical device: what is published of it, the counters that its parts share, and its place."""
+    """A physical device: the devices that are published for it, and the counters that they share."""
 
     devices: list[Wire]
     counter_set: str | None = None
@@ -36,17 +53,17 @@ class Block:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is one device, and not in parts."""
+        """Whether it is published as one device without partitions."""
         return len(self.devices) == 1 and self.counter_set is None
 
     @property
     def place(self) -> Place:
-        """Where it is on PCIe: what its first device says."""
+        """Its place on PCIe, as its first device publishes it."""
         return place_of(self.devices[0])
 
 
-def wire(device: Device) -> Wire:
-    """Return a device as on the wire, with quantities as the API server writes them, and without faults."""
+def wire(device: SliceDevice) -> Wire:
+    """Return a device as on the wire, with canonical quantities and without faults."""
     failures = [name for name in device.binding_failure_conditions if name != ATTACH_FAILS]
     return {"name": device.name} | given(
         attributes=dict(device.attributes),
@@ -69,7 +86,7 @@ def _amount(amount: Amount) -> dict[str, Any]:
 
 
 def _canonical(value: Any) -> Any:
-    """Write all quantities in `value` as the API server does; whatever is none stays as it is."""
+    """Return `value` with its quantities as the API server writes them; everything else is unchanged."""
     if isinstance(value, dict):
         return {name: _canonical(entry) for name, entry in value.items()}
     if isinstance(value, list):
@@ -81,7 +98,7 @@ def _canonical(value: Any) -> Any:
 
 
 def place_of(device: Wire) -> Place:
-    """Return where a device is on PCIe: as its attributes say, or else its name."""
+    """Return the place of a device on PCIe from its attributes, or else from its name."""
     attributes = device.get("attributes", {})
     texts = [value["string"] for value in attributes.values() if "string" in value]
     standard = attributes.get(_STANDARD_BUS_ID, {}).get("string", "")
@@ -93,14 +110,14 @@ def place_of(device: Wire) -> Place:
 
 
 def in_order(devices: Sequence[Wire]) -> tuple[list[Wire], bool]:
-    """Return devices by number, and whether their driver sorts them by name, so that gpu-16 comes before gpu-8.
+    """Return devices sorted by number, and whether their driver sorts them by name (gpu-16 before gpu-8).
 
-    Drivers that have them in no order at all, as a Go map, get one. Devices of several kinds stay as they are.
+    Drivers that list devices in the random order of a Go map get this order too. Devices of several kinds keep theirs.
     """
     names = [device["name"] for device in devices]
     if len({_skeleton(name) for name in names}) > 1:
         return list(devices), False
-    by_number = sorted(devices, key=lambda device: _natural(device["name"]))
+    by_number = sorted(devices, key=lambda device: _by_number(device["name"]))
     return by_number, names == sorted(names) and names != [device["name"] for device in by_number]
 
 
@@ -108,14 +125,12 @@ def _skeleton(name: str) -> str:
     return re.sub(r"[0-9]+", "#", PCI_NAME.sub("pci", name))
 
 
-def _natural(name: str) -> list[Any]:
-    if PCI_NAME.search(name):
-        return [name]
-    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", name)]
+def _by_number(name: str) -> list[tuple[int, str]]:
+    return [(0, name)] if PCI_NAME.search(name) else natural_key(name)
 
 
 def blocks(devices: Sequence[Wire], counter_sets: Mapping[str, Mapping[str, str]]) -> list[Block]:
-    """Put the parts of each physical device together: what shares counters, a bus id, or is of one parent."""
+    """Group devices into physical ones: those that share counters, a PCI bus ID or a parent."""
     together: dict[str, list[Wire]] = {}
     for device in devices:
         together.setdefault(_key(device), []).append(device)

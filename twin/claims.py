@@ -1,28 +1,27 @@
-"""What claims ask for, as the configuration has it."""
+"""Converts the specs of claims to configuration."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from topology.kubernetes.objects import given
-from twin.objects import Alternative, ClaimSpec, Config, Constraint, Request, Selection, Selector
+from twin.claim_objects import Alternative, ClaimSpec, Config, Constraint, Request, Selection
+from twin.configuration import Written
+from twin.device_objects import Selector
 from twin.pseudonyms import Names
-
-Written = dict[str, Any]
 
 
 class ClaimSpecs:
-    """Writes what claims ask for, with the twin's names."""
+    """Converts the specs of claims, with the twin's names."""
 
     def __init__(self, names: Names, class_name: Callable[[str], str], expression: Callable[[str], str]) -> None:
-        """Take how classes are called, and what CEL expressions become, in the twin."""
+        """Take the functions that return a class's name and a CEL expression in the twin."""
         self._names = names
         self._class_name = class_name
         self._expression = expression
 
     def spec(self, spec: ClaimSpec, selectors: Mapping[str, str]) -> Written:
-        """Write requests, constraints and, where names are kept, what drivers are told: that may be anything.
+        """Return requests, constraints and, if names are kept, configuration for drivers, which can contain anything.
 
-        `selectors` are further ones of requests.
+        `selectors` has an additional CEL expression for some of the requests, by name.
         """
         devices = spec.devices
         return {"requests": [self._request(request, selectors) for request in devices.requests]} | given(
@@ -31,7 +30,7 @@ class ClaimSpecs:
         )
 
     def request_name(self, name: str) -> str:
-        """Return what a request is called; an alternative is called after its request."""
+        """Return a request's name in the twin; `request/alternative` names an alternative."""
         request, slash, alternative = name.partition("/")
         return self._names.of("request", request) + (slash and slash + self._names.of("alternative", alternative))
 
@@ -81,5 +80,5 @@ TOLERATION = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 def expressions(selectors: list[Selector]) -> list[str]:
-    """Return the CEL expressions of selectors."""
+    """Return the CEL expressions of the selectors."""
     return [selector.cel.expression for selector in selectors if selector.cel]

@@ -1,42 +1,40 @@
-"""DeviceClasses: those that do not come with the drivers of the twin anyway."""
+"""Converts DeviceClasses to configuration, except those that the twin's drivers ship."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from topology.kubernetes.objects import given
 from topology.schema.devices import DeviceClass as ConfiguredClass
 from twin.claims import expressions
-from twin.objects import DeviceClass
+from twin.configuration import Written
+from twin.device_objects import DeviceClass
 from twin.pseudonyms import Names
-
-Written = dict[str, Any]
 
 
 class Classes:
-    """The classes of a twin."""
+    """The DeviceClasses of a twin."""
 
     def __init__(self, found: Iterable[DeviceClass], shipped: Mapping[str, ConfiguredClass], names: Names) -> None:
-        """Take the classes of the dump, and those that come with its drivers."""
+        """Take the classes of the dump, and those that its drivers ship."""
         self._found = sorted(found, key=lambda entry: entry.name)
         self._shipped = shipped
         self._names = names
 
     @property
     def extended_resources(self) -> set[str]:
-        """The extended resources that stand for a class."""
+        """The extended resources that the classes of the dump serve."""
         return {entry.spec.extended_resource_name for entry in self._found if entry.spec.extended_resource_name}
 
     @property
     def known(self) -> set[str]:
-        """The names of all classes that there are, in the dump or with its drivers."""
+        """The names of all classes, in the dump and shipped by its drivers."""
         return {entry.name for entry in self._found} | self._shipped.keys()
 
     def name(self, name: str) -> str:
-        """Return what a class is called; those that come with drivers are called so everywhere."""
+        """Return a class's name in the twin; the names of shipped classes are public and stay."""
         return name if name in self._shipped else self._names.of("class", name)
 
     def all(self) -> list[Written]:
-        """Write the classes that are not as their drivers ship them."""
+        """Return the classes that differ from those that their drivers ship."""
         return [written for entry in self._found if (written := self._written(entry)) != self._as_shipped(entry.name)]
 
     def _written(self, entry: DeviceClass) -> Written:

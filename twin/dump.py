@@ -1,4 +1,4 @@
-"""What kubectl printed on a cluster: files of it, read, checked, and brought to resource.k8s.io/v1."""
+"""Reads a dump: files of kubectl output, checked and converted to resource.k8s.io/v1."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,32 +7,33 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, as_v1
-from twin.objects import (
-    GROUPS,
-    KINDS,
-    DeviceClass,
-    DeviceTaintRule,
-    Node,
-    Object,
-    Pod,
-    PodGroup,
-    ResourceClaim,
-    ResourceClaimTemplate,
-    ResourceSlice,
-)
-from twin.parsing import UnreadableError, documents
+from twin.claim_objects import ResourceClaim, ResourceClaimTemplate
+from twin.device_objects import DeviceClass, DeviceTaintRule, ResourceSlice
+from twin.objects import Node, Object
+from twin.parsing import UNCHANGED, UnreadableError, documents
+from twin.pod_objects import Pod, PodGroup
 
 COMMAND = "kubectl get nodes,resourceslices,deviceclasses,resourceclaims,resourceclaimtemplates,pods -A -o json"
+KINDS: dict[str, type[Object]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Node, ResourceSlice, DeviceClass, ResourceClaim, ResourceClaimTemplate),
+        *(Pod, PodGroup, DeviceTaintRule),
+    )
+}
+"""The kinds that a twin is made from."""
 
+# The API groups of the kinds that are not in resource.k8s.io.
+_GROUPS = {"Node": "", "Pod": "", "PodGroup": "scheduling.k8s.io"}
 _AnyObject = TypeVar("_AnyObject", bound=Object)
 
 
 class DumpError(Exception):
-    """Why a dump cannot be used: where, what, and what to do, in one message."""
+    """A dump cannot be used; the message says where, why and what to do."""
 
 
 class Dump(NamedTuple):
-    """The objects of a cluster, each once; of a kind that the dump does not have there are none."""
+    """The objects of a cluster, each once; the list of a kind that the dump does not have is empty."""
 
     nodes: list[Node]
     slices: list[ResourceSlice]
@@ -45,7 +46,7 @@ class Dump(NamedTuple):
 
 
 class _Item(NamedTuple):
-    """An object as it is written, and where."""
+    """An object as kubectl printed it, and its place in the files."""
 
     place: str
     content: dict[str, Any]
@@ -55,7 +56,7 @@ class _Item(NamedTuple):
         return str(self.content.get("kind"))
 
     @property
-    def words(self) -> str:
+    def described(self) -> str:
         metadata = self.content.get("metadata")
         names = [metadata.get(key) for key in ("namespace", "name")] if isinstance(metadata, dict) else []
         name = "/".join(name for name in names if isinstance(name, str))
@@ -63,10 +64,10 @@ class _Item(NamedTuple):
 
 
 def read(files: Sequence[Path]) -> Dump:
-    """Read the `files`, which are one dump together.
+    """Return the dump that the `files` make up.
 
     Raises:
-        DumpError: a file cannot be read, is no dump, or has what no twin may be made of.
+        DumpError: a file cannot be read, is not kubectl output, or contains a Secret or an invalid object.
     """
     found: dict[str, dict[tuple[str, str], Object]] = {kind: {} for kind in KINDS}
     for file in files:
@@ -85,7 +86,7 @@ def read(files: Sequence[Path]) -> Dump:
     )
     if not dump.slices:
         names = ", ".join(map(str, files))
-        raise DumpError(f"{names}: there is no ResourceSlice, so there are no devices to simulate: print `{COMMAND}`")
+        raise DumpError(f"{names}: no ResourceSlice, so there are no devices to simulate: run `{COMMAND}`")
     return dump
 
 
@@ -107,57 +108,57 @@ def _items(file: Path) -> Iterator[_Item]:
 
 
 def _objects(document: Any, place: str) -> Iterator[_Item]:
-    """Go through a document: an object, or a list of them."""
+    """Yield the objects of a document, which is one object or a list of objects."""
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-        raise DumpError(f"{place} is no Kubernetes object, nor a list of them: print `{COMMAND}`")
+        raise DumpError(f"{place} is neither a Kubernetes object nor a list of objects: run `{COMMAND}`")
     if not document["kind"].endswith("List"):
         yield _checked(_Item(place, document))
         return
     items = document.get("items") or []
     if not isinstance(items, list):
-        raise DumpError(f"{place}: items is no list: give what kubectl printed as it is")
-    # The entries of a list of one kind need not name it.
+        raise DumpError(f"{place}: items is not a list: {UNCHANGED}")
+    # The items of a list such as a PodList may omit their kind.
     common = {"apiVersion": document.get("apiVersion"), "kind": document["kind"].removesuffix("List")}
     for index, entry in enumerate(items):
         where = f"{place}, items[{index}]"
         if not isinstance(entry, dict):
-            raise DumpError(f"{where} is no Kubernetes object: give what kubectl printed as it is")
+            raise DumpError(f"{where} is not a Kubernetes object: {UNCHANGED}")
         yield _checked(_Item(where, common | entry))
 
 
 def _checked(item: _Item) -> _Item:
     if item.kind == "Secret":
-        raise DumpError(f"{item.words}: no twin is made of a dump with secrets: take them out, or print `{COMMAND}`")
+        raise DumpError(f"{item.described}: a dump must not contain Secrets: remove them, or run `{COMMAND}`")
     return item
 
 
 def _keep(item: _Item, known: dict[tuple[str, str], Object]) -> None:
-    """Add an object to those `known` of its kind; the same one may be there twice."""
+    """Add an object to the `known` ones of its kind; an identical duplicate is ignored."""
     try:
         read_object = KINDS[item.kind].model_validate(_as_v1(item))
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(map(str, details["loc"]))
-        raise DumpError(f"{item.words}: {path}: {details['msg'].lower()}: give what kubectl printed as it is") from None
+        raise DumpError(f"{item.described}: {path}: {details['msg'].lower()}: {UNCHANGED}") from None
     if known.setdefault(read_object.key, read_object) != read_object:
         raise DumpError(
-            f"{item.words} is there twice, and not the same: a dump is of one cluster at one moment, so take one of "
-            "them out"
+            f"{item.described} appears twice, with different content: a dump shows one cluster at one time; remove "
+            "one of the two"
         )
 
 
 def _as_v1(item: _Item) -> dict[str, Any]:
     group, _, version = str(item.content.get("apiVersion")).rpartition("/")
-    if group != GROUPS.get(item.kind, RESOURCE_API_GROUP):
-        raise DumpError(f"{item.words}: no {item.kind} is of {item.content.get('apiVersion')}: take it out")
+    if group != _GROUPS.get(item.kind, RESOURCE_API_GROUP):
+        raise DumpError(f"{item.described}: {item.content.get('apiVersion')} has no kind {item.kind}: remove it")
     if group != RESOURCE_API_GROUP or item.kind == "DeviceTaintRule":
         return item.content
     if version not in RESOURCE_API_VERSIONS:
         raise DumpError(
-            f"{item.words} is of {RESOURCE_API_GROUP}/{version}, which is not read: "
-            f"{', '.join(RESOURCE_API_VERSIONS)} are; print it with a newer kubectl"
+            f"{item.described}: {RESOURCE_API_GROUP}/{version} is not supported, only "
+            f"{', '.join(RESOURCE_API_VERSIONS)}: use a newer kubectl"
         )
     try:
         return as_v1(item.content)
     except (AttributeError, KeyError, TypeError):
-        raise DumpError(f"{item.words} is no object of {version}: give what kubectl printed as it is") from None
+        raise DumpError(f"{item.described} is not a valid object of {version}: {UNCHANGED}") from None

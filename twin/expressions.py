@@ -1,19 +1,19 @@
-"""CEL expressions that name one device or node: they name its counterpart in the twin."""
+"""Rewrites CEL expressions that name a device or node: they name its counterpart in the twin."""
 
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-# A text in CEL, in either kind of quotes; https://github.com/google/cel-spec/blob/master/doc/langdef.md
+# A string in CEL, in single or double quotes: https://github.com/google/cel-spec/blob/master/doc/langdef.md
 _TEXT = re.compile(r"'([^'\\]*)'|\"([^\"\\]*)\"")
 _NAMES = re.compile(r"[0-9]")
 
 
 class Expressions:
-    """Rewrites expressions; what the texts in them have become is found out when there is one that may need it."""
+    """Rewrites expressions."""
 
     def __init__(self, renamed: Callable[[], Mapping[str, str]]) -> None:
-        """Take what tells what has become of the texts of the dump."""
+        """Take a function that returns the twin's text for texts of the dump; it is called when first needed."""
         self._find = renamed
 
     @cached_property
@@ -21,7 +21,7 @@ class Expressions:
         return self._find()
 
     def of(self, expression: str) -> str:
-        """Return the expression for the twin."""
+        """Return the expression in the twin."""
         return _TEXT.sub(self._replaced, expression)
 
     def _replaced(self, match: re.Match[str]) -> str:

@@ -1,24 +1,25 @@
-"""The nodes of a dump with their devices, in a form in which nodes that are alike are equal."""
+"""Reads the nodes of a dump with their devices, in a form in which similar nodes are equal."""
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from topology.kubernetes.feature_gates import FEATURES
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.quantities import canonical, number
 from topology.objects.kwok_stages import ATTACH_FAILS
 from topology.objects.nodes import CLIQUE_LABEL
 from twin.blocks import in_order, wire
+from twin.device_objects import SliceSpec
 from twin.dump import Dump, DumpError
 from twin.identities import Identities, Wire
 from twin.labels import KeptLabels, kept_taints
 from twin.notes import Notes
-from twin.objects import Node, SliceSpec, Taint
+from twin.objects import Node, Taint
 
-# Of a kubelet's declared features, those that decide about devices.
+# The declared features of a kubelet that affect devices.
 _DECLARED = {FEATURES[name].gate for name in ("node allocatable resources", "optional node operations")}
 _IN_BYTES = ("memory", "ephemeral-storage")
 _GIBIBYTE = 2**30
@@ -26,7 +27,7 @@ _GIBIBYTE = 2**30
 
 @dataclass
 class DriverDevices:
-    """What a driver publishes on a node, without faults; identities are masked."""
+    """The devices that a driver publishes on a node, without faults; identities are masked."""
 
     driver: str
     devices: list[Wire]
@@ -37,7 +38,7 @@ class DriverDevices:
 
 @dataclass
 class FleetNode:
-    """A node with what scheduling looks at; of one that is not in the dump, only devices are known."""
+    """A node with what scheduling considers; if the dump does not have the Node, only its devices are known."""
 
     name: str
     labels: Mapping[str, str]
@@ -55,7 +56,7 @@ class FleetNode:
 
     @cached_property
     def shape(self) -> str:
-        """The same text for nodes that are alike but for faults."""
+        """A text that is equal for nodes that differ only in name and faults."""
         drivers = [
             [entry.driver, entry.devices, entry.counter_sets, entry.sorted_by_name, list(entry.skip_node_operations)]
             for entry in self.drivers
@@ -66,32 +67,29 @@ class FleetNode:
 
 
 def fleet(dump: Dump, kept: KeptLabels, identities: Identities, notes: Notes) -> list[FleetNode]:
-    """Return the nodes that have devices, by name.
+    """Return the nodes that have devices, sorted by name; the nodes of a clique follow each other.
 
     Raises:
-        DumpError: there is none.
+        DumpError: no node has devices.
     """
     by_node = _slices_by_node(dump, notes)
     published = {name: _published(specs, notes) for name, specs in by_node.items()}
-    identities.learn((entry.driver, name, entry.devices) for name, drivers in published.items() for entry in drivers)
+    identities.learn_from_devices(
+        (entry.driver, name, entry.devices) for name, drivers in published.items() for entry in drivers
+    )
     known = {node.name: node for node in dump.nodes}
     nodes = [
         _node(name, known.get(name), published[name], by_node[name], kept, identities)
-        for name in sorted(published, key=natural)
+        for name in sorted(published, key=natural_key)
         if any(entry.devices for entry in published[name])
     ]
     if not nodes:
         raise DumpError(
-            "no node of the dump has devices: a twin is made of ResourceSlices with a nodeName, and of their nodes"
+            "no node in the dump has devices: a twin needs ResourceSlices with a nodeName, and the nodes that they name"
         )
     if without := len(known.keys() - published.keys()):
-        notes.add(f"{without} of {len(known)} nodes have no devices and are left out")
+        notes.add(f"nodes without devices are left out: {without} of {len(known)}")
     return _with_cliques(nodes)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort `node-10` after `node-2`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def _slices_by_node(dump: Dump, notes: Notes) -> dict[str, list[SliceSpec]]:
@@ -108,14 +106,14 @@ def _slices_by_node(dump: Dump, notes: Notes) -> dict[str, list[SliceSpec]]:
         else:
             found[node].append(entry.spec)
     for driver, count in elsewhere.items():
-        notes.add(f"{count} ResourceSlices of {driver} are of no single node, which no pool can have: left out")
+        notes.add(f"ResourceSlices of {driver} without a nodeName are left out: {count}")
     if absent:
-        notes.add(f"ResourceSlices of {len(absent)} nodes that are not in the dump are left out")
+        notes.add(f"nodes that have ResourceSlices but are not in the dump are left out: {len(absent)}")
     return found
 
 
 def _published(specs: Sequence[SliceSpec], notes: Notes) -> list[DriverDevices]:
-    """Return what each driver publishes on a node; GPUs first, as they say what kind of host it is."""
+    """Return what each driver publishes on a node; GPU drivers first, as they determine the host."""
     by_pool: dict[tuple[str, str], list[SliceSpec]] = defaultdict(list)
     for spec in specs:
         by_pool[spec.driver, spec.pool.name].append(spec)
@@ -127,12 +125,13 @@ def _published(specs: Sequence[SliceSpec], notes: Notes) -> list[DriverDevices]:
 
 
 def _newest(specs: Sequence[SliceSpec], notes: Notes) -> list[SliceSpec]:
-    """Leave out the slices of older generations."""
+    """Return the slices of the latest generation."""
     generation = max(spec.pool.generation for spec in specs)
     found = [spec for spec in specs if spec.pool.generation == generation]
     if len(found) < found[0].pool.resource_slice_count:
         notes.add(
-            f"of some pools of {found[0].driver} not all ResourceSlices are there; the twin has the devices of these"
+            f"some pools of {found[0].driver} are incomplete: only the devices of the ResourceSlices in the dump are "
+            "in the twin"
         )
     return found
 
@@ -158,13 +157,7 @@ def _node(
 ) -> FleetNode:
     seen: dict[str, str] = {}
     drivers = [
-        DriverDevices(
-            entry.driver,
-            identities.masked(entry.devices, entry.driver, name, seen),
-            entry.counter_sets,
-            entry.sorted_by_name,
-            entry.skip_node_operations,
-        )
+        replace(entry, devices=identities.masked(entry.devices, entry.driver, name, seen))
         for entry in published
         if entry.devices
     ]
@@ -188,9 +181,9 @@ def _node(
 
 
 def _capacity(node: Node) -> dict[str, str]:
-    """Return what the scheduler can give away of a node.
+    """Return what pods can request of a node.
 
-    Of two machines of a kind, kubelets find some KiB more memory on one: whole GiB are left of it.
+    Kubelets report memory that differs by some KiB on equal machines, so it is rounded down to whole GiB.
     """
     amounts = node.status.allocatable or node.status.capacity
     return {name: _whole(amount) if name in _IN_BYTES else canonical(amount) for name, amount in amounts.items()}
@@ -203,7 +196,7 @@ def _whole(amount: str) -> str:
 
 
 def _with_cliques(nodes: list[FleetNode]) -> list[FleetNode]:
-    """Tell each node how many are in its NVLink clique, and put those of a clique together."""
+    """Set the size of each node's NVLink clique, and return the nodes with those of a clique side by side."""
     sizes = Counter(node.clique for node in nodes)
     first: dict[str | None, int] = {}
     for place, node in enumerate(nodes):

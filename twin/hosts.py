@@ -1,27 +1,26 @@
-"""What kind of server nodes are: where their devices are on PCIe, as a host of the catalogue or written out."""
+"""Finds the host of a node pool: the places of its devices on PCIe, as a host of the catalogue or a new one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from topology.objects.inventory import addresses
 from topology.schema.hosts import Host
 from twin.blocks import Place
+from twin.configuration import Written
 from twin.recognition import Entry, Models, used_of_place
-
-Written = dict[str, Any]
 
 
 class _Used(NamedTuple):
-    """The place of a device, and what of it the device tells."""
+    """The place of a device, and the placeholders for it that its model uses."""
 
     place: Place
     names: set[str]
 
 
 def host_of(entries: Sequence[Entry], models: Models, hosts: Mapping[str, Host]) -> str | Written | None:
-    """Return what a pool with these entries has to say about its host: the name of a known one, or a host.
+    """Return the `host` of a pool with these entries: the name of a known host, or a new host.
 
-    That is nothing where the host of its devices' model is the right one.
+    None if no `host` is needed, as the default host of the devices' model fits.
     """
     used = _used(entries, models)
     default = next((host for entry in entries if (host := models.known[entry.model].host)), None)
@@ -31,7 +30,7 @@ def host_of(entries: Sequence[Entry], models: Models, hosts: Mapping[str, Host])
 
 
 def _used(entries: Sequence[Entry], models: Models) -> dict[str, list[_Used]]:
-    """Return the places of devices by kind of slot, in order."""
+    """Return the places of the devices in order, by kind of slot."""
     found: dict[str, list[_Used]] = {"gpu": [], "nic": []}
     for entry in entries:
         if entry.slot:
@@ -49,16 +48,12 @@ def _fits(host: Host, used: Mapping[str, Sequence[_Used]]) -> bool:
 
 
 def _is_at(host: Host, slot: str, index: int, used: _Used) -> bool:
-    there = addresses(host, slot, index)
-    place = used.place
-    told = {"pciBusID": place.bus_id, "pciName": place.bus_id and place.bus_id.replace(":", "-").replace(".", "-")}
-    told |= {"pcieRoot": place.root, "pcieBus": place.root and place.root.removeprefix("pci").partition(":")[2]}
-    numbers = {"numaNode": place.numa_node}
-    return all(there[name] == (told | numbers)[name] for name in used.names)
+    of_host, of_device = addresses(host, slot, index), used.place.placeholders
+    return all(of_host[name] == of_device[name] for name in used.names)
 
 
 def _slots(used: Mapping[str, Sequence[_Used]]) -> list[Written]:
-    """Write slots: each GPU with the NIC of the same number where all of these are at one NUMA node, or else apart."""
+    """Return the slots: each GPU with the NIC of the same number if all such pairs share a NUMA node, else separate."""
     gpus, nics = ([one.place for one in used.get(slot, [])] for slot in ("gpu", "nic"))
     if len(gpus) == len(nics) and all(one.numa_node == other.numa_node for one, other in zip(gpus, nics, strict=True)):
         return [
@@ -70,5 +65,4 @@ def _slots(used: Mapping[str, Sequence[_Used]]) -> list[Written]:
 
 
 def _slot(place: Place, **addresses: str | None) -> Written:
-    """Write a slot. What no device tells has to be there nevertheless."""
-    return {"pcieRoot": place.root or "pci0000:00", "numaNode": place.numa_node or 0, **addresses}
+    return {"pcieRoot": place.complete.root, "numaNode": place.complete.numa_node, **addresses}

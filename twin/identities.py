@@ -1,12 +1,12 @@
-"""What tells one device or node from all others (UUIDs, serial numbers, addresses), and is replaced in a twin.
+"""Masks identities: values that are unique to a device or node (UUIDs, serial numbers, addresses).
 
-A value is masked by a mark such as `<uuid:3>`: the same number for the same value on a node, so that devices with
-something in common, as the parts of one GPU, still have it in common.
+A mark such as `<uuid:3>` replaces a value. On a node, the same value gets the same number, so that devices that share a
+value, such as the partitions of a GPU, still share it.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -31,19 +31,19 @@ _DEVICES_MIN, _NODES_MIN = 8, 3
 
 
 def is_identity(attribute: DeviceAttribute) -> bool:
-    """Tell whether an attribute of a model is another one for each device or node."""
+    """Return whether an attribute of a model is unique to each device or node."""
     return any(_PLACEHOLDERS & used_in(text) for text in attribute.texts)
 
 
 class Identities:
-    """Knows which attributes hold identities, besides those that look like one: (driver, name) pairs."""
+    """Masks identities: values of known attributes, and values that look like an identity."""
 
     def __init__(self) -> None:
-        """Know none yet."""
+        """Start without known attributes, which are kept by driver and name."""
         self._names: set[tuple[str, str]] = set()
 
-    def know(self, models: Iterable[DeviceModel]) -> None:
-        """Learn from models which attributes are filled in for each device."""
+    def learn_from_models(self, models: Iterable[DeviceModel]) -> None:
+        """Add the attributes that the models fill in for each device."""
         self._names |= {
             (model.driver, name)
             for model in models
@@ -52,10 +52,10 @@ class Identities:
             if attribute.texts and is_identity(attribute)
         }
 
-    def learn(self, found: Iterable[tuple[str, str, Iterable[Wire]]]) -> None:
-        """Learn from the devices of a driver on each node: texts that no two devices of the dump have in common.
+    def learn_from_devices(self, found: Iterable[tuple[str, str, Iterable[Wire]]]) -> None:
+        """Add the attributes whose values differ on all devices of the dump; `found` has driver, node and devices.
 
-        `found` has driver, node and devices. Of a few devices, or of those of one machine, it may be chance.
+        On a few devices, or on those of one or two nodes, all values can differ by chance.
         """
         values: dict[tuple[str, str], list[str]] = defaultdict(list)
         nodes: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -72,18 +72,12 @@ class Identities:
         }
 
     def masked(self, devices: Iterable[Wire], driver: str, node: str, seen: dict[str, str]) -> list[Wire]:
-        """Return the devices with a mark for each identity; `seen` are the marks that the node has so far."""
-        return [device | self._attributes(device, driver, node, seen) for device in devices]
+        """Return the devices with a mark for each identity, and add the marks to the node's in `seen`."""
 
-    def _attributes(self, device: Wire, driver: str, node: str, seen: dict[str, str]) -> Wire:
-        if "attributes" not in device:
-            return {}
-        return {
-            "attributes": {
-                name: {"string": self._text(value["string"], driver, name, node, seen)} if "string" in value else value
-                for name, value in device["attributes"].items()
-            }
-        }
+        def mask(name: str, text: str) -> str:
+            return self._text(text, driver, name, node, seen)
+
+        return [_with_texts(device, mask) for device in devices]
 
     def _text(self, text: str, driver: str, name: str, node: str, seen: dict[str, str]) -> str:
         def mark(kind: str, value: str) -> str:
@@ -99,32 +93,33 @@ class Identities:
 
 @lru_cache
 def _name_of(node: str) -> re.Pattern[str]:
-    """Return what finds the name of a node in a text, unless that could be any word, as `gpu`."""
+    """Return a pattern that finds the node's name in a text; it finds nothing if the name can be any word, as `gpu`."""
     is_name = "-" in node or "." in node
     return re.compile(rf"(?<![A-Za-z0-9]){re.escape(node)}(?![A-Za-z0-9])" if is_name else r"(?!)")
 
 
 def renumbered(devices: Iterable[Wire]) -> list[Wire]:
-    """Number the marks of some devices from 0 on, as they come."""
+    """Return the devices with their marks renumbered from 0 in order of appearance."""
     numbers: dict[str, str] = {}
 
     def number(match: re.Match[str]) -> str:
         return numbers.setdefault(match[0], f"<{match[1]}:{len(numbers)}>")
 
-    return [_with_texts(device, lambda text: MARK.sub(number, text)) for device in devices]
+    return [_with_texts(device, lambda _, text: MARK.sub(number, text)) for device in devices]
 
 
 def alike(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an attribute with marks that say only that there is an identity."""
+    """Return an attribute whose marks have neither kind nor number."""
     return {"string": MARK.sub("<>", value["string"])} if "string" in value else value
 
 
-def _with_texts(device: Wire, change: Any) -> Wire:
+def _with_texts(device: Wire, change: Callable[[str, str], str]) -> Wire:
+    """Return the device with each string attribute changed by `change`, which takes its name and value."""
     if "attributes" not in device:
         return device
     return device | {
         "attributes": {
-            name: {"string": change(value["string"])} if "string" in value else value
+            name: {"string": change(name, value["string"])} if "string" in value else value
             for name, value in device["attributes"].items()
         }
     }

@@ -1,7 +1,7 @@
-"""Labels and taints of nodes that scheduling looks at; all others stay where they are.
+"""Selects the labels and taints of nodes that a twin keeps: those that scheduling considers.
 
-Those are: what the catalogue's models and hosts put on nodes, what says where and what kind of machine a node is, and
-what the pods of the dump select.
+These are the labels that the catalogue's models and hosts put on nodes, those that describe a node's location and
+hardware, and those that pods of the dump select.
 """
 
 import re
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from topology.objects.nodes import CLIQUE_LABEL
 from topology.schema.catalogue import Catalogue
 from twin.dump import Dump
-from twin.objects import Pod, Taint
+from twin.objects import Taint
+from twin.pod_objects import Pod
 
 # https://kubernetes.io/docs/reference/labels-annotations-taints/
 _WELL_KNOWN = {
@@ -22,14 +23,15 @@ _WELL_KNOWN = {
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
 }
-# Of what there is in a machine; GPU feature discovery and the node labellers of AMD and Intel.
+# Labels about hardware, of GPU feature discovery and the node labellers of AMD and Intel.
 _VENDORS = ("nvidia.com", "amd.com", "beta.amd.com", "gpu.intel.com", "intel.feature.node.kubernetes.io")
-_HOSTNAME = "kubernetes.io/hostname"
-# Of these, what is about times, and about what operators are doing at the moment.
+HOSTNAME = "kubernetes.io/hostname"
+# Labels of vendors that change: times, and the progress of operators.
 _PASSING_VALUE = re.compile(r"[0-9]{9,}|[0-9a-f]{8}-[0-9a-f]{4}-")
 _PASSING_KEY = re.compile(r"timestamp|\.deploy\.|state$")
 
-# What controllers put on nodes that are not ready or cordoned, and take off others: `taintKeyToNodeConditionMap` in
+# Taints that controllers add to nodes that are not ready or cordoned and remove from others:
+# `taintKeyToNodeConditionMap` in
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/nodelifecycle/node_lifecycle_controller.go
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _OF_CONTROLLERS = {
@@ -44,21 +46,21 @@ _OF_CONTROLLERS = {
     "node.cloudprovider.kubernetes.io/uninitialized",
 }
 CORDONED = Taint(key="twin/cordoned", effect="NoSchedule")
-"""What stands for a cordon: a controller takes the taint of one off nodes that are not cordoned."""
+"""Replaces the taint of a cordon, which a controller removes from nodes that are not cordoned."""
 
 
 class KeptLabels:
-    """Which labels of nodes a twin has."""
+    """Selects the labels of nodes that a twin keeps."""
 
     def __init__(self, catalogue: Catalogue, dump: Dump) -> None:
-        """Learn the keys from the catalogue, and from what pods select."""
+        """Collect the keys from the catalogue and from what pods select."""
         shapes = [model.node for model in catalogue.models.values()]
         shapes += [host.node for host in catalogue.hosts.values()]
         self.public = _WELL_KNOWN | {key for shape in shapes for key in shape.labels}
-        self._selected = {key for pod in dump.pods for key in selected(pod)} - {_HOSTNAME}
+        self._selected = {key for pod in dump.pods for key in selected(pod)} - {HOSTNAME}
 
     def of(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Return those of the labels."""
+        """Return the labels that the twin keeps."""
         return {key: value for key, value in labels.items() if key != CLIQUE_LABEL and self._keeps(key, value)}
 
     def _keeps(self, key: str, value: str) -> bool:
@@ -67,12 +69,12 @@ class KeptLabels:
         )
 
     def is_public(self, key: str) -> bool:
-        """Tell whether a label's key and values are the same everywhere."""
+        """Return whether a label's key and values are public."""
         return key in self.public or key.partition("/")[0] in _VENDORS
 
 
 def selected(pod: Pod) -> dict[str, str]:
-    """Return the labels that a pod's node has to have, as far as each has to have one value."""
+    """Return the labels that a pod requires of its node, as far as each must have one particular value."""
     found = dict(pod.spec.node_selector)
     affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
     terms = affinity and affinity.required_during_scheduling_ignored_during_execution
@@ -84,15 +86,15 @@ def selected(pod: Pod) -> dict[str, str]:
 
 
 def kept_taints(taints: Iterable[Taint], unschedulable: bool) -> list[Taint]:
-    """Return the taints that a node has for good, and one for a cordon."""
+    """Return a node's taints without those of controllers, and with `CORDONED` if it is cordoned."""
     found = [taint for taint in taints if taint.key not in _OF_CONTROLLERS]
     cordoned = unschedulable or any(taint.key == UNSCHEDULABLE for taint in taints)
     return [*found, CORDONED] if cordoned else found
 
 
-_OF_EVERYBODY = re.compile(r"(^|\.|x-)(kubernetes\.io|k8s\.io|nvidia\.com|amd\.com|intel\.com|google\.com)/|^twin/")
+_PUBLIC_TAINT = re.compile(r"(^|\.|x-)(kubernetes\.io|k8s\.io|nvidia\.com|amd\.com|intel\.com|google\.com)/|^twin/")
 
 
 def is_public_taint(key: str) -> bool:
-    """Tell whether the key of a taint is one that everybody may know."""
-    return _OF_EVERYBODY.search(key) is not None
+    """Return whether the key and value of a taint are public."""
+    return _PUBLIC_TAINT.search(key) is not None

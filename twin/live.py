@@ -1,4 +1,4 @@
-"""The dump of a stack that is up: what kubectl would print, without what the cluster alone has set."""
+"""Writes the dump of a running stack: what kubectl prints, without the fields that only the cluster sets."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,29 +9,28 @@ import yaml
 
 from cluster.fleet.running_stack import read
 from topology.kubernetes.feature_gates import served
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import RESOURCE_API_VERSION
 from topology.objects.device_taints import rule_version
 from topology.objects.kwok_stages import ATTACH_FAILS
 from topology.schema.features_used import features_used
 from topology.schema.stack import Topology
-from twin.dump import DumpError
-from twin.fleet import natural
-from twin.objects import KINDS
+from twin.dump import KINDS, DumpError
 from twin.parsing import plain
+from twin.pod_objects import ENDED
 
-_ENDED = ("Succeeded", "Failed")
-# What tools and controllers put on everything.
+# Labels that tools and controllers put on every object.
 _LABELS_LEFT_OUT = ("app.kubernetes.io/managed-by", "pod-template-hash", "controller-revision-hash")
 
 Object = dict[str, Any]
 
 
 def write(stack: str, file: Path) -> str:
-    """Write the dump of `stack`, and return where it is.
+    """Write the dump of `stack` to `file`, and return its path.
 
     Raises:
         DumpError: the file cannot be written.
-        views.live.NothingToShowError: the stack is not up.
+        cluster.fleet.running_stack.NothingToShowError: the stack is not up.
     """
     found = read(stack, _kinds)
     items = objects(found.objects, _api_versions(found.topology))
@@ -44,14 +43,14 @@ def write(stack: str, file: Path) -> str:
     return str(file)
 
 
-_HEADER = "# A simulated fleet; no names, addresses or uids of real machines are in it.\n"
+_HEADER = "# A dump of a simulated fleet, without names, addresses or UIDs of real machines.\n"
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Puts a text in quotes that could be anything else, as kubectl does it."""
+    """Quotes strings that could be read as anything else, as kubectl does."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Write a text."""
+        """Return the YAML node of a string."""
         style = None if plain(text) == text else '"'
         return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -66,35 +65,36 @@ def _kinds(topology: Topology) -> list[str]:
 
 
 def _api_versions(topology: Topology) -> dict[str, str]:
-    """Return the group versions in which the objects of a stack are read, but for those of resource.k8s.io/v1."""
+    """Return the API versions in which the objects of a stack are read, except resource.k8s.io/v1."""
     minor = topology.cluster.minor
     groups = served("pod groups", minor) or ""
     return {"Node": "v1", "Pod": "v1", "PodGroup": groups, "DeviceTaintRule": rule_version(minor)}
 
 
-def objects(live: Iterable[Mapping[str, Any]], versions: Mapping[str, str]) -> list[Object]:
-    """Return the objects of the dump: those that a twin is made of, each with what a twin is made of.
+def objects(live: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> list[Object]:
+    """Return the objects of the dump: those that a twin needs, with the fields that it needs.
 
-    Pods and claims whose names end at random are numbered. Pods that have run to their end hold nothing, and templates
-    that no other pod uses are of no use to anybody.
+    Pods and claims with random names are numbered. Pods that have ended are left out, as they hold no devices, and so
+    are templates that no other pod uses.
     """
     found = {
         (entry["kind"], *_key(entry)): entry for entry in live if entry["kind"] in KINDS and not _is_made_by_kwok(entry)
     }
     pods = [entry for (kind, *_), entry in found.items() if kind == "Pod"]
-    there = [pod for pod in pods if pod["status"].get("phase") not in _ENDED]
+    active = [pod for pod in pods if pod["status"].get("phase") not in ENDED]
     claims = {_key(entry): entry for (kind, *_), entry in found.items() if kind == "ResourceClaim"}
-    names = _names(there, claims)
-    used = {"Pod": set(map(_key, there)), "ResourceClaimTemplate": {key for pod in there for key in _templates_of(pod)}}
+    names = _names(active, claims, [entry for entry in live if entry["kind"] == "ReplicaSet"])
+    templates = {key for pod in active for key in _templates_of(pod)}
+    used = {"Pod": set(map(_key, active)), "ResourceClaimTemplate": templates}
     kept = [entry for entry in found.values() if entry["kind"] not in used or _key(entry) in used[entry["kind"]]]
     written = [
         {"apiVersion": versions.get(entry["kind"], RESOURCE_API_VERSION), **_written(entry, names)} for entry in kept
     ]
-    return sorted(written, key=lambda entry: (list(KINDS).index(entry["kind"]), *map(natural, _key(entry))))
+    return sorted(written, key=lambda entry: (list(KINDS).index(entry["kind"]), *map(natural_key, _key(entry))))
 
 
 def _is_made_by_kwok(entry: Mapping[str, Any]) -> bool:
-    """Tell whether KWOK has made a DeviceTaintRule, of a device that could not be attached: it does so again."""
+    """Return whether KWOK created a DeviceTaintRule for a device that fails to attach; it does so again in a twin."""
     return entry["kind"] == "DeviceTaintRule" and ATTACH_FAILS in entry["metadata"].get("labels", {})
 
 
@@ -108,14 +108,23 @@ def _templates_of(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 _Names = dict[tuple[str, str, str], str]
-"""The new name of each pod and claim: by kind, namespace and the old one."""
+"""The new name of each pod, claim and ReplicaSet, by kind, namespace and old name."""
 
 
-def _names(pods: Sequence[Mapping[str, Any]], claims: Mapping[tuple[str, str], Mapping[str, Any]]) -> _Names:
+def _names(
+    pods: Sequence[Mapping[str, Any]],
+    claims: Mapping[tuple[str, str], Mapping[str, Any]],
+    replica_sets: Iterable[Mapping[str, Any]],
+) -> _Names:
+    """Name ReplicaSets after their Deployments, and number the pods of each owner."""
+    names: _Names = {
+        ("ReplicaSet", *_key(entry)): owner["name"]
+        for entry in replica_sets
+        for owner in entry["metadata"].get("ownerReferences", [])
+    }
     by_owner: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for pod in pods:
-        by_owner[pod["metadata"]["namespace"], _owner(pod) or ""].append(pod)
-    names: _Names = {}
+        by_owner[pod["metadata"]["namespace"], _owner(pod, names)].append(pod)
     for (namespace, owner), found in by_owner.items():
         for number, pod in enumerate(sorted(found, key=lambda pod: _holding(pod, claims))):
             name = f"{owner}-{number}" if owner else pod["metadata"]["name"]
@@ -126,13 +135,13 @@ def _names(pods: Sequence[Mapping[str, Any]], claims: Mapping[tuple[str, str], M
     return names
 
 
-def _owner(pod: Mapping[str, Any]) -> str | None:
-    """Return the name of what made the pod, without the hash that a ReplicaSet has from its Deployment."""
+def _owner(pod: Mapping[str, Any], names: _Names) -> str:
+    """Return the new name of the controller that owns a pod; empty for a bare pod."""
     for owner in pod["metadata"].get("ownerReferences", []):
         if owner["kind"] != "PodGroup":
-            template = pod["metadata"].get("labels", {}).get("pod-template-hash", "")
-            return str(owner["name"]).removesuffix(f"-{template}")
-    return None
+            name: str = owner["name"]
+            return names.get((owner["kind"], pod["metadata"]["namespace"], name), name)
+    return ""
 
 
 def _claims_of(pod: Mapping[str, Any]) -> dict[str, str]:
@@ -147,13 +156,13 @@ def _claims_of(pod: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _holding(pod: Mapping[str, Any], claims: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[Any]:
-    """Sort pods of one owner by where they are and what they hold, as their names are random."""
+    """Return a sort key for pods of one owner, whose names are random: their node and devices."""
     namespace = pod["metadata"]["namespace"]
     held = [claims.get((namespace, name), {}).get("status", {}) for name in _claims_of(pod).values()]
     results = [status.get("allocation", {}).get("devices", {}).get("results", []) for status in held]
     devices = [f"{one['driver']}/{one['pool']}/{one['device']}" for some in results for one in some]
     node = pod["spec"].get("nodeName", "")
-    return [not node, natural(node), [natural(device) for device in devices], pod["metadata"]["name"]]
+    return [not node, natural_key(node), [natural_key(device) for device in devices], pod["metadata"]["name"]]
 
 
 def _written(entry: Mapping[str, Any], names: _Names) -> Object:
@@ -174,22 +183,19 @@ def _written(entry: Mapping[str, Any], names: _Names) -> Object:
 
 
 def _rename(content: Object, entry: Mapping[str, Any], names: _Names) -> None:
-    """Give pods and claims their new names wherever they are named."""
+    """Replace the names of pods, claims and ReplicaSets wherever an object refers to them."""
     namespace = entry["metadata"].get("namespace", "default")
+
+    def rename(kind: str, reference: Object, key: str) -> None:
+        name = reference.get(key, "")
+        reference[key] = names.get((kind, namespace, name), name)
+
     status = content.get("status", {})
-    for claim in status.get("resourceClaimStatuses", []):
-        name = claim.get("resourceClaimName", "")
-        claim["resourceClaimName"] = names.get(("ResourceClaim", namespace, name), name)
-    if extended := status.get("extendedResourceClaimStatus"):
-        name = extended["resourceClaimName"]
-        extended["resourceClaimName"] = names.get(("ResourceClaim", namespace, name), name)
+    extended = status.get("extendedResourceClaimStatus")
+    for claim in [*status.get("resourceClaimStatuses", []), *([extended] if extended else [])]:
+        rename("ResourceClaim", claim, "resourceClaimName")
     for consumer in status.get("reservedFor", []):
-        consumer["name"] = names.get(("Pod", namespace, consumer["name"]), consumer["name"])
-    status.get("reservedFor", []).sort(key=lambda consumer: natural(consumer["name"]))
-    if owners := content["metadata"].get("ownerReferences"):
-        for owner in owners:
-            owner["name"] = (
-                names.get(("Pod", namespace, owner["name"]), owner["name"])
-                if owner["kind"] == "Pod"
-                else _owner(entry) or owner["name"]
-            )
+        rename("Pod", consumer, "name")
+    status.get("reservedFor", []).sort(key=lambda consumer: natural_key(consumer["name"]))
+    for owner in content["metadata"].get("ownerReferences", []):
+        rename(owner["kind"], owner, "name")

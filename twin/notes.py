@@ -1,21 +1,21 @@
-"""What of a dump is not in its twin: said once, in the order in which it is found."""
+"""Notes: how a twin differs from its dump."""
 
 NOTES_MAX = 20
 
 
 class Notes:
-    """The notes of a twin."""
+    """The notes of a twin, in the order in which they are added."""
 
     def __init__(self) -> None:
-        """Begin with none."""
-        self._found: dict[str, None] = {}
+        """Start without notes."""
+        self._notes: dict[str, None] = {}
 
     def add(self, note: str) -> None:
-        """Say something; the same thing is said once."""
-        self._found.setdefault(note)
+        """Add a note; a repeated one is ignored."""
+        self._notes.setdefault(note)
 
     def lines(self) -> list[str]:
-        """Return the notes; of very many, the first."""
-        found = list(self._found)
-        rest = len(found) - NOTES_MAX
-        return [*found[:NOTES_MAX], f"and {rest} more of the kind"] if rest > 0 else found
+        """Return the first `NOTES_MAX` notes, and the number of further ones."""
+        notes = list(self._notes)
+        rest = len(notes) - NOTES_MAX
+        return [*notes[:NOTES_MAX], f"and {rest} more"] if rest > 0 else notes

@@ -1,7 +1,7 @@
-"""From the text of a dump to Python's dictionaries and lists: JSON, or YAML without anything that kubectl never writes.
+"""Parses a dump into dictionaries and lists: JSON, or the part of YAML that kubectl writes.
 
-PyYAML's own loader takes a minute for the dump of a thousand nodes. This one builds the same of the parser's events, in
-a tenth of the time, and has no aliases: a few of them may stand for more than any memory holds, or for themselves.
+PyYAML's own loader takes a minute for the dump of a thousand nodes. This one builds the same result from the parser's
+events in a tenth of the time. It refuses aliases: a few of them can exhaust the memory, or refer to themselves.
 """
 
 import json
@@ -14,7 +14,8 @@ from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
 YAML_BYTES_MAX = 64 * 2**20
 JSON_BYTES_MAX = 512 * 2**20
-"""JSON is read twenty times as fast, so there may be more of it."""
+"""JSON is parsed twenty times as fast, so its limit is higher."""
+UNCHANGED = "use kubectl's output unchanged"
 
 _BLANK = re.compile(r"\s*")
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -22,26 +23,26 @@ _NUMBER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 
 
 class UnreadableError(Exception):
-    """What is wrong with a text, and what to do about it."""
+    """A text cannot be parsed; the message says why and what to do."""
 
 
 def documents(text: bytes) -> list[Any]:
-    """Return the documents of a dump, whichever of the two formats it is in.
+    """Return the documents of a dump in JSON or YAML.
 
     Raises:
-        UnreadableError: it is in neither of them, or too large.
+        UnreadableError: it is neither JSON nor YAML, or too large.
     """
     is_json = text[:256].lstrip()[:1] in (b"{", b"[")
     limit = JSON_BYTES_MAX if is_json else YAML_BYTES_MAX
     if len(text) > limit:
-        advice = ":" if is_json else ": print it with `-o json`, which is read much faster, or"
+        advice = "" if is_json else "use `-o json`, which is parsed much faster, or "
         raise UnreadableError(
-            f"has {len(text) >> 20} MiB, and {limit >> 20} are the most{advice} give it in parts, a file for each kind"
+            f"has {len(text) >> 20} MiB; the maximum is {limit >> 20} MiB: {advice}write one file per kind"
         )
     try:
         decoded = text.decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"is not UTF-8 (byte {error.start}): give what kubectl printed as it is") from None
+        raise UnreadableError(f"is not UTF-8 (byte {error.start}): {UNCHANGED}") from None
     return _json(decoded) if is_json else list(_yaml(decoded))
 
 
@@ -55,9 +56,9 @@ def _json(text: str) -> list[Any]:
             found.append(value)
             place = _BLANK.match(text, end).end()  # type: ignore[union-attr]
     except json.JSONDecodeError as error:
-        raise UnreadableError(f"is not JSON: line {error.lineno}: {error.msg}; is it cut off?") from None
+        raise UnreadableError(f"is not valid JSON: line {error.lineno}: {error.msg}; is it truncated?") from None
     except (RecursionError, ValueError):
-        raise UnreadableError("is not what kubectl prints: it is nested too deep, or has a number too long") from None
+        raise UnreadableError(f"is nested too deeply, or contains a number that is too long: {UNCHANGED}") from None
     return found
 
 
@@ -69,16 +70,16 @@ def _yaml(text: str) -> Iterator[Any]:
             if isinstance(event, yaml.DocumentStartEvent):
                 yield _document(parser)
     except yaml.YAMLError as error:
-        raise UnreadableError(f"is neither JSON nor YAML: {_words(error)}") from None
+        raise UnreadableError(f"is neither JSON nor YAML: {_reason(error)}") from None
 
 
-def _words(error: yaml.YAMLError) -> str:
+def _reason(error: yaml.YAMLError) -> str:
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}: {problem}" if mark and problem else " ".join(str(error).split())
 
 
 def _document(parser: CParser) -> Any:
-    """Build one document of the events up to its end."""
+    """Build one document from the events up to its end."""
     root: list[Any] = []
     stack: list[Any] = [root]
     keys: list[str | None] = [None]
@@ -99,8 +100,8 @@ def _document(parser: CParser) -> Any:
             continue
         elif isinstance(event, yaml.AliasEvent):
             raise UnreadableError(
-                f"has the alias *{event.anchor} in line {event.start_mark.line + 1}, which kubectl does not write: "
-                "give what it printed as it is"
+                f"has the alias *{event.anchor} in line {event.start_mark.line + 1}, which kubectl never writes: "
+                f"{UNCHANGED}"
             )
         else:
             return root[0] if root else None
@@ -114,8 +115,8 @@ def _key(event: yaml.ScalarEvent, mapping: dict[str, Any]) -> str:
     key: str = event.value
     if key in mapping:
         raise UnreadableError(
-            f"has the key {key} twice, in line {event.start_mark.line + 1} for the second time: put --- between two "
-            "outputs of kubectl, or give two files"
+            f"repeats the key {key} in line {event.start_mark.line + 1}: put --- between two outputs of kubectl, or "
+            "write two files"
         )
     return key
 
@@ -124,7 +125,7 @@ def _add(parent: Any, keys: list[str | None], value: Any, event: yaml.Event) -> 
     if type(parent) is list:
         parent.append(value)
     elif keys[-1] is None:
-        raise UnreadableError(f"has a key that is no text, in line {event.start_mark.line + 1}")
+        raise UnreadableError(f"has a key that is not a string in line {event.start_mark.line + 1}: {UNCHANGED}")
     else:
         parent[keys[-1]] = value
         keys[-1] = None
@@ -136,7 +137,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
 
 
 def plain(text: str) -> Any:
-    """Return what a text without quotes stands for: kubectl puts a text that could be anything else in quotes."""
+    """Return the value of an unquoted scalar; kubectl quotes strings that could be read as anything else."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] in "-+0123456789" and (match := _NUMBER.fullmatch(text)) and len(text) < 100:

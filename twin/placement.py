@@ -1,35 +1,39 @@
-"""Where pods and claims are kept: on the nodes that they were on, or with the very devices that they had."""
+"""Selects the devices that a claim has in the dump, for twins that keep them."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from twin.claim_objects import ResourceClaim, Result
+from twin.device_objects import SliceDevice
 from twin.dump import Dump
-from twin.objects import Device, ResourceClaim, Result
 
 Kept = Literal["", "nodes", "devices"]
-"""What is kept: nothing, the nodes of pods, or the devices of claims too."""
+"""What a twin keeps: nothing, the nodes of pods, or also the devices of claims."""
 
 _Pool = tuple[str, str]
+# What a CEL string in single quotes can contain as it is.
+_LITERAL = re.compile(r"[^'\\\r\n]*")
 
 
 class Placement:
-    """Tells by which selectors a claim gets the devices that it had."""
+    """Returns selectors that give claims the devices that they have in the dump."""
 
     def __init__(self, dump: Dump, kept: Kept) -> None:
         """Take the devices of the dump."""
         self.kept = kept
-        self._devices: dict[_Pool, dict[str, Device]] = defaultdict(dict)
-        self._telling: dict[_Pool, str | None] = {}
+        self._devices: dict[_Pool, dict[str, SliceDevice]] = defaultdict(dict)
+        self._distinct: dict[_Pool, str | None] = {}
         for entry in dump.slices:
             self._devices[entry.spec.driver, entry.spec.pool.name] |= {one.name: one for one in entry.spec.devices}
 
     def selectors(self, claim: ResourceClaim | None) -> dict[str, str]:
-        """Return a CEL expression for each request whose devices have something that no other of the node has."""
-        if self.kept != "devices" or claim is None or claim.status.allocation is None:
+        """Return a CEL expression for each request whose devices have an attribute that tells them apart."""
+        if self.kept != "devices" or claim is None:
             return {}
         by_request: dict[str, list[Result]] = defaultdict(list)
-        for result in claim.status.allocation.devices.results:
+        for result in claim.results:
             by_request[result.request].append(result)
         found = {request: self._selector(results) for request, results in by_request.items()}
         return {request: selector for request, selector in found.items() if selector}
@@ -39,7 +43,7 @@ class Placement:
         if len(pools) != 1:
             return None
         (pool,) = pools
-        name = self._telling_attribute(pool)
+        name = self._distinct_attribute(pool)
         if name is None:
             return None
         devices = [self._devices[pool][result.device] for result in results]
@@ -49,21 +53,22 @@ class Placement:
         empty = "''" if values[0].startswith("'") else "-1"
         return f"device.driver == '{pool[0]}' && {attribute}.orValue({empty}) in [{', '.join(values)}]"
 
-    def _telling_attribute(self, pool: _Pool) -> str | None:
-        """Return an attribute that all devices of a pool have, each with a value of its own; a text if there is one."""
-        if pool not in self._telling:
+    def _distinct_attribute(self, pool: _Pool) -> str | None:
+        """Return an attribute that has another value on each device of a pool, preferably a string."""
+        if pool not in self._distinct:
             devices = list(self._devices[pool].values())
-            names = [name for name in devices[0].attributes if _tells(name, devices)] if devices else []
+            names = [name for name in devices[0].attributes if _is_distinct(name, devices)] if devices else []
             names.sort(key=lambda name: "string" not in devices[0].attributes[name])
-            self._telling[pool] = names[0] if names else None
-        return self._telling[pool]
+            self._distinct[pool] = names[0] if names else None
+        return self._distinct[pool]
 
 
-def _tells(name: str, devices: Sequence[Device]) -> bool:
+def _is_distinct(name: str, devices: Sequence[SliceDevice]) -> bool:
     values = [device.attributes.get(name, {}) for device in devices]
     kinds = {kind for value in values for kind in value}
-    texts = [str(value) for value in values]
-    return kinds in ({"string"}, {"int"}) and all(values) and len(set(texts)) == len(texts)
+    texts = [str(entry) for value in values for entry in value.values()]
+    is_literal = all(_LITERAL.fullmatch(text) for text in texts)
+    return kinds in ({"string"}, {"int"}) and is_literal and len(set(texts)) == len(texts) == len(devices)
 
 
 def _literal(value: Mapping[str, object]) -> str:

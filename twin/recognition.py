@@ -1,6 +1,6 @@
-"""The devices of a driver on a node as entries of `devices`: of models that are known, or written out here.
+"""Recognises the devices of a driver on a node as entries of `devices`, with known models or new ones.
 
-Whether a model is the right one is found by rendering it with the program's own code and comparing what comes out.
+A model is the right one if the program's own code renders it to exactly these devices.
 """
 
 from collections import Counter
@@ -15,8 +15,9 @@ from topology.schema.devices import Attributes, DeviceAttribute, DeviceModel
 from topology.schema.placeholders import ADDRESS_PLACEHOLDERS, used_in
 from topology.schema.stack import Devices, MigDevices
 from twin.blocks import Block, Place
+from twin.configuration import Written
 from twin.identities import Identities, Wire, alike, renumbered
-from twin.templates import Written, device_model, on_blocks
+from twin.templates import device_model, on_blocks
 
 _NODE = "node-of-the-twin"
 _WRITTEN_TRIED_MAX = 16
@@ -24,7 +25,7 @@ _WRITTEN_TRIED_MAX = 16
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of `devices`: so many of a model, what goes over its attributes, how it is cut, and where they are."""
+    """An entry of `devices`: the model, the number of devices, overriding attributes, MIG devices and PCIe places."""
 
     model: str
     count: int
@@ -36,38 +37,38 @@ class Entry:
 
 @dataclass
 class Models:
-    """The models that a twin can name: those of the catalogue, and those that are written out for it, by name."""
+    """The models that a twin can use, by name: those of the catalogue, and new ones."""
 
     known: dict[str, DeviceModel]
     written: dict[str, Written] = field(default_factory=dict)
     identities: Identities = field(init=False)
-    """Which attributes hold identities."""
+    """Masks the identities of devices."""
 
     def __post_init__(self) -> None:
-        """Learn from the models which attributes are filled in for each device."""
+        """Learn from the models which attributes are identities."""
         self.identities = Identities()
-        self.identities.know(self.known.values())
+        self.identities.learn_from_models(self.known.values())
 
     def of_driver(self, driver: str) -> dict[str, DeviceModel]:
-        """Return the models of a driver that may be the right ones: of those that are written out, the latest."""
+        """Return the models to try for a driver; of new models only the latest, to limit the time."""
         found = {name: model for name, model in self.known.items() if model.driver == driver}
         latest = [name for name in found if name in self.written][-_WRITTEN_TRIED_MAX:]
         return {name: model for name, model in found.items() if name not in self.written or name in latest}
 
     def add(self, written: Written) -> str:
-        """Add a model, which gets a name by what it is, unless the same one is there already."""
+        """Add a model unless there is an equal one, and return its name."""
         for other, known in self.written.items():
             if known == written:
                 return other
         name = unused(_slug(written), self.known)
         self.known[name] = DeviceModel.model_validate(written)
         self.written[name] = written
-        self.identities.know([self.known[name]])
+        self.identities.learn_from_models([self.known[name]])
         return name
 
 
 def unused(name: str, taken: Mapping[str, object] | set[str]) -> str:
-    """Return the name, or the first of `name-b`, `name-c` and so on that is not taken."""
+    """Return the name, or the first of `name-b`, `name-c`, … that is not taken."""
     if name not in taken:
         return name
     number = 1
@@ -77,13 +78,13 @@ def unused(name: str, taken: Mapping[str, object] | set[str]) -> str:
 
 
 def _letters(number: int) -> str:
-    """Return a, b, … z, ba, bb and so on for 0, 1, …, 25, 26."""
+    """Return a, b, …, z, ba, bb, … for 0, 1, …, 25, 26, 27, …."""
     rest, digit = divmod(number, 26)
     return (_letters(rest) if rest else "") + chr(ord("a") + digit)
 
 
 def _slug(written: Written) -> str:
-    """Name a model by the product that it is, or else by its driver."""
+    """Return a name for a model from its product, or else from its driver."""
     attributes = written.get("attributes", {})
     texts = [
         attributes.get(name, {}).get("string") for name in ("productName", "model", "product", "dra.net/pciDevice")
@@ -94,9 +95,10 @@ def _slug(written: Written) -> str:
 
 
 def entries(driver: str, found: Sequence[Block], models: Models, hints: Written) -> list[Entry]:
-    """Return the entries that give the blocks of `driver`, in order.
+    """Return the entries that render the blocks of `driver` in order; `hints` are further keys of new models.
 
-    `hints` are what a model that is written out has besides: how its driver sorts devices.
+    Raises:
+        ValueError: no model renders a device.
     """
     shared = on_blocks(found)
     numbers: Counter[str] = Counter()
@@ -107,7 +109,7 @@ def entries(driver: str, found: Sequence[Block], models: Models, hints: Written)
         numbers[models.known[entry.model].device_name] += entry.count
         entries.append(entry)
         rest = rest[entry.count :]
-    return merged(entries, models)
+    return _merged(entries, models)
 
 
 def _next(
@@ -118,7 +120,7 @@ def _next(
     numbers: Counter[str],
     hints: Written,
 ) -> Entry:
-    """Return the entry for the first of the blocks and for as many after it as are made alike."""
+    """Return the entry for the first of the blocks and those after it that follow the same pattern."""
     known = models.of_driver(driver)
     slot = next((model.slot for model in known.values() if model.slot), "gpu")
     size, written = _longest(driver, rest, shared, slot, numbers)
@@ -137,9 +139,9 @@ def _next(
 def _longest(
     driver: str, rest: Sequence[Block], shared: Mapping[str, int], slot: str, numbers: Mapping[str, int]
 ) -> tuple[int, Written]:
-    """Return how many of the blocks are made alike, often all, and the model that makes them.
+    """Return how many of the first blocks follow the same pattern, and the model that renders them.
 
-    Twice as many and one more are tried each time, and then what is between: a node may have thousands of devices.
+    A node can have thousands of devices, so the number is doubled as long as there is a model, then bisected.
     """
     found = {1: device_model(driver, rest[:1], shared, slot, numbers)}
     size = 1
@@ -154,17 +156,17 @@ def _longest(
         most, least_too_many = (size, least_too_many) if found[size] is not None else (most, size)
     written = found.get(most)
     if written is None:
-        raise ValueError(f"device {rest[0].devices[0]['name']} of {driver} cannot be written down")
+        raise ValueError(f"no device model can describe the device {rest[0].devices[0]['name']} of {driver}")
     return most, written
 
 
-# What is known: a model is the right one if it gives the same.
+# Known models.
 
 
 def _as(
     name: str, model: DeviceModel, run: Sequence[Block], written: Written, start: int, identities: Identities
 ) -> Entry | None:
-    """Return the entry that gives the blocks as devices of `model`, numbered from `start` on; None if none does."""
+    """Return the entry that renders the blocks as devices of `model`, numbered from `start`; None if there is none."""
     cuts = _cuts(model, run[0])
     if cuts is None:
         return None
@@ -180,7 +182,7 @@ def _as(
 
 
 def _cuts(model: DeviceModel, block: Block) -> Any:
-    """Return how a GPU of the model is cut into these devices: `dynamic`, a list, `[]` if it is whole; None if not."""
+    """Return the `mig` with which a GPU of the model has these devices: `[]` if it is whole, None if there is none."""
     if not model.mig:
         return []
     if block.is_whole and not _profile(block.devices[0]):
@@ -207,9 +209,9 @@ def _written_cuts(cuts: Any) -> Any:
 def _needed(
     model: DeviceModel, run: Sequence[Block], written: Written, start: int, identities: Identities, cuts: Any
 ) -> dict[str, Any] | None:
-    """Return what has to go over the model's attributes: versions, and what the model does not have.
+    """Return the attributes that have to override the model's: versions, and attributes that the model does not have.
 
-    None if other things than these differ: then it is another model.
+    None if anything else differs, as the model is then another one.
     """
     made = Devices.model_construct(model=model, count=len(run), mig=cuts, attributes={})
     needed: dict[str, Any] = {}
@@ -220,7 +222,7 @@ def _needed(
         for key in want:
             if key not in have or alike(have[key]) != alike(want[key]):
                 needed[key] = None
-    common = _common(written)
+    common: Mapping[str, Any] = written.get("attributes", {})
     for key in needed:
         if key not in common or not _may_differ(model, key) or (cuts and key not in mig.PARENT_ATTRIBUTES):
             return None
@@ -228,13 +230,8 @@ def _needed(
     return needed
 
 
-def _common(written: Written) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = written.get("attributes", {})
-    return found
-
-
 def _may_differ(model: DeviceModel, name: str) -> bool:
-    """Tell whether an attribute can be another one without the device being another one."""
+    """Return whether an attribute can differ between devices of the same model."""
     attribute = model.attributes.get(name)
     return attribute is None or attribute.version is not None or f"attributes.{name}" in model.unverified
 
@@ -245,7 +242,7 @@ def _same(made: Devices, run: Sequence[Block], start: int, identities: Identitie
 
 
 def _pairs(made: Devices, run: Sequence[Block], start: int, identities: Identities) -> Iterator[tuple[Wire, Wire]]:
-    """Go through what `made` gives for each device of the blocks, and the device; {} where there is no counterpart."""
+    """Yield each device that `made` renders with its counterpart in the blocks, up to a block that has none."""
     seen: dict[str, str] = {}
     for place, block in enumerate(run):
         physical = physical_device(made, place, _values(made, block, start + place))
@@ -270,16 +267,8 @@ def _values(made: Devices, block: Block, number: int) -> dict[str, object]:
         "index": number,
         "numaNode": number,
     }
-    place = block.place
-    if made.model.slot and place.bus_id:
-        root = place.root or "pci0000:00"
-        values |= {
-            "pciBusID": place.bus_id,
-            "pciName": place.bus_id.replace(":", "-").replace(".", "-"),
-            "pcieRoot": root,
-            "pcieBus": root.removeprefix("pci").partition(":")[2],
-            "numaNode": place.numa_node or 0,
-        }
+    if made.model.slot and block.place.bus_id:
+        values |= block.place.complete.placeholders
     return values
 
 
@@ -296,27 +285,27 @@ def _bound(device: Device, model: DeviceModel) -> Device:
     )
 
 
-# Entries one after the other that are of one model are one entry.
+# Successive entries of one model become one entry.
 
 
-def merged(entries: Sequence[Entry], models: Models) -> list[Entry]:
-    """Put entries together that differ only in how GPUs are cut."""
+def _merged(entries: Sequence[Entry], models: Models) -> list[Entry]:
+    """Merge successive entries that differ only in their MIG devices."""
     found: list[Entry] = []
     for entry in entries:
-        if found and _goes_with(found[-1], entry, models):
+        if found and _can_merge(found[-1], entry, models):
             found[-1] = _together(found[-1], entry)
         else:
             found.append(_with_gpus(entry))
     return [replace(entry, mig=_without_needless_gpus(entry)) for entry in found]
 
 
-def _goes_with(one: Entry, other: Entry, models: Models) -> bool:
+def _can_merge(one: Entry, other: Entry, models: Models) -> bool:
     same = (one.model, one.attributes) == (other.model, other.attributes)
-    return same and "dynamic" not in (one.mig, other.mig) and not counts(models.known[one.model])
+    return same and "dynamic" not in (one.mig, other.mig) and not _has_count(models.known[one.model])
 
 
-def counts(model: DeviceModel) -> bool:
-    """Tell whether a model's devices say how many they are."""
+def _has_count(model: DeviceModel) -> bool:
+    """Return whether a model's devices publish their number."""
     parts = [model.attributes, *(partition.attributes for partition in model.partitions)]
     return any("count" in used_in(text) for part in parts for one in part.values() for text in _texts(one))
 
@@ -326,7 +315,7 @@ def _texts(attribute: DeviceAttribute) -> list[str]:
 
 
 def _with_gpus(entry: Entry, begin: int = 0) -> Entry:
-    """Say of which GPUs, counted from `begin` on, each cut is."""
+    """Add the numbers of the GPUs, counted from `begin`, to the MIG devices."""
     if not isinstance(entry.mig, list):
         return entry
     gpus = list(range(begin, begin + entry.count))
@@ -352,7 +341,7 @@ def _without_needless_gpus(entry: Entry) -> Any:
 
 
 def used_of_place(model: DeviceModel, attributes: Mapping[str, Any]) -> set[str]:
-    """Return what of their places on PCIe devices of the model tell, with what goes over its attributes."""
+    """Return the placeholders for a place on PCIe that the model and the overriding attributes use."""
     texts = [model.device_name, *(partition.device_name for partition in model.partitions)]
     for part in (model.attributes, *(partition.attributes for partition in model.partitions)):
         texts += [text for attribute in part.values() for text in _texts(attribute)]

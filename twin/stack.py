@@ -1,11 +1,13 @@
-"""A stack that is the twin of the fleet in a dump."""
+"""Makes the twin of a dump: the configuration of a stack."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from topology.checks.validation import ConfigurationError, load
+from pydantic import ValidationError
+
+from topology.checks.validation import ConfigurationError, load, printable
 from topology.kubernetes.objects import given
 from topology.objects.inventory import device_pools
 from topology.schema.catalogue import Catalogue, built_in
@@ -14,23 +16,22 @@ from topology.schema.stack import NodePool
 from topology.schema.values import NODE_RESOURCES
 from twin.claims import ClaimSpecs
 from twin.classes import Classes
+from twin.configuration import Written
+from twin.device_objects import DeviceSelector, DeviceTaintRule
 from twin.dump import Dump, DumpError
 from twin.expressions import Expressions
 from twin.fleet import FleetNode, fleet
-from twin.labels import KeptLabels, is_public_taint
+from twin.labels import KeptLabels
 from twin.notes import Notes
-from twin.objects import DeviceSelector, DeviceTaintRule
 from twin.placement import Kept, Placement
 from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
 from twin.recognition import Models
-from twin.workloads import Fleet, Workloads
-
-Written = dict[str, Any]
+from twin.workloads import TwinFleet, Workloads
 
 
 class Stack(NamedTuple):
-    """A twin: its configuration by key, the catalogue file beside it, and what of the dump is not in it."""
+    """A twin: its configuration by key, the content of its own catalogue file, and how it differs from the dump."""
 
     configuration: Written
     catalogue: Written
@@ -40,10 +41,10 @@ class Stack(NamedTuple):
 
 
 def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") -> Stack:
-    """Return the twin of the fleet in `dump`.
+    """Return the twin of `dump`.
 
     Raises:
-        DumpError: there is none.
+        DumpError: no node has devices, or something cannot be simulated.
     """
     catalogue = built_in()
     models = Models(dict(catalogue.models))
@@ -52,15 +53,17 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     try:
         pools = Pooling(catalogue, models, names, kept, notes).pools(nodes)
     except ValueError as error:
-        raise DumpError(_words(error)) from None
+        raise DumpError(f"the dump contains what cannot be simulated: {_reason(error)}") from None
     drivers = {driver.driver for node in nodes for driver in node.drivers}
     classes = Classes(dump.classes, catalogue.device_classes(drivers), names)
     expressions = Expressions(lambda: _renamed(dump, nodes, pools, models, catalogue))
     specs = ClaimSpecs(names, classes.name, expressions.of)
     node_resources = {name for name in NODE_RESOURCES if all(name in node.capacity for node in nodes)}
-    there = Fleet(pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources, node_resources)
+    twin_fleet = TwinFleet(
+        pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources, node_resources
+    )
     placement = Placement(dump, keep_placement)
-    claims, workloads = Workloads(dump, there, specs, placement, names, kept, notes).all()
+    claims, workloads = Workloads(dump, twin_fleet, specs, placement, names, kept, notes).all()
     configuration = given(
         deviceClasses=[_with_expressions(entry, expressions) for entry in classes.all()],
         nodePools=pools.pools,
@@ -72,25 +75,23 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
 
 
 def checked(found: Stack, name: str, folder: Path) -> None:
-    """Check what is written as `pulumi up` will.
+    """Check the twin's configuration as `pulumi up` does; `folder` has its catalogue file.
 
     Raises:
-        DumpError: something of the dump cannot be simulated.
+        DumpError: something cannot be simulated.
     """
     try:
         load({"cluster": {"name": name}, **found.configuration}, folder)
     except ConfigurationError as error:
-        problems = "\n".join(f"  {problem.path}: {problem.message}" for problem in error.problems[:10])
-        raise DumpError(f"the dump has what cannot be simulated; of the twin it would be:\n{problems}") from None
+        problems = "\n".join(printable(f"  {problem.path}: {problem.message}") for problem in error.problems[:10])
+        raise DumpError(f"the dump contains what cannot be simulated; in the twin's keys:\n{problems}") from None
 
 
-def _words(error: ValueError) -> str:
-    errors = getattr(error, "errors", None)
-    if errors is None:
-        return f"the dump has what cannot be simulated: {error}"
-    details = errors(include_url=False)[0]
-    path = ".".join(map(str, details["loc"]))
-    return f"the dump has what cannot be simulated: {path}: {details['msg']}"
+def _reason(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    details = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
 
 
 def _devices(dump: Dump, nodes: Sequence[FleetNode]) -> dict[tuple[str, str], set[str]]:
@@ -111,15 +112,10 @@ def _rules(dump: Dump, notes: Notes) -> list[DeviceTaintRule]:
 
 def _rule(rule: DeviceTaintRule, nodes: Mapping[str, str], names: Names) -> Written:
     selector = rule.spec.device_selector or DeviceSelector()
-    taint = rule.spec.taint
-    key, value = names.taint(taint.key, taint.value, is_public_taint(taint.key))
+    taint = names.taint(rule.spec.taint)
     pool = selector.pool and (nodes.get(selector.pool) or names.of("node", selector.pool))
     where = given(driver=selector.driver, pool=pool, device=selector.device)
-    return {
-        "name": names.of("rule", rule.name),
-        **where,
-        "taint": {"key": key} | given(value=value) | {"effect": taint.effect},
-    }
+    return {"name": names.of("rule", rule.name), **where, "taint": taint}
 
 
 def _with_expressions(entry: Written, expressions: Expressions) -> Written:
@@ -129,7 +125,7 @@ def _with_expressions(entry: Written, expressions: Expressions) -> Written:
 def _renamed(
     dump: Dump, nodes: Sequence[FleetNode], pools: Pools, models: Models, catalogue: Catalogue
 ) -> dict[str, str]:
-    """Return what the texts of devices' attributes have become that are not the same in the twin: identities."""
+    """Return the twin's text for each node name and each string attribute that differs in the twin."""
     hosts = catalogue.hosts | {name: Host.model_validate(host) for name, host in pools.hosts.items()}  # type: ignore[operator]
     context = {"models": models.known, "hosts": hosts}
     configured = [NodePool.model_validate(pool, context=context) for pool in pools.pools]

@@ -1,21 +1,20 @@
-"""From several devices to what they are made by: texts with placeholders, and a device model of them."""
+"""Derives a device model, with placeholders in its texts, from devices that follow one pattern."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from twin.blocks import BUS_ID, PCI_NAME, ROOT, Block, Place
+from topology.kubernetes.objects import given
+from twin.blocks import PCI_NAME, Block, Place
+from twin.configuration import Written
 from twin.identities import MARK, NODE_MARK, Wire
-
-Written = dict[str, Any]
-"""A device model as the configuration has it."""
-
 
 _LARGE_STEPS_MIN = 3
 
 
 class _Spot(NamedTuple):
-    """A device among those that a template is for: its number, its place, and what its marks are made by."""
+    """A device of a template: its number, its place, and the placeholders for its marks."""
 
     number: int
     place: Place
@@ -25,10 +24,10 @@ class _Spot(NamedTuple):
 def device_model(
     driver: str, blocks: Sequence[Block], shared: Mapping[str, int], slot: str, numbers: Mapping[str, int]
 ) -> Written | None:
-    """Return the model that gives exactly these blocks, one after the other; None if they are not made alike.
+    """Return the model that renders exactly these blocks in this order; None if they follow no common pattern.
 
-    `shared` says of each mark on how many blocks of the driver it is, `slot` what kind of place they have on PCIe,
-    `numbers` how many devices there are before, by the templates of their names.
+    `shared` is the number of blocks of the driver that have a mark, `slot` the kind of slot that devices with a place
+    on PCIe use, `numbers` the number of preceding devices by the template of their name.
     """
     first = blocks[0]
     if any(len(block.devices) != len(first.devices) or block.is_whole != first.is_whole for block in blocks):
@@ -56,7 +55,7 @@ def _spots(
 
 
 def _marks(block: Block, device: Wire, shared: Mapping[str, int]) -> dict[str, str]:
-    """Return the placeholder for each mark: of the node, of the physical device, or of the part of it."""
+    """Return the placeholder for each mark: of the node, of the physical device, or of its partition."""
     others = {mark for other in block.devices if other is not device for mark in _marks_of(other)}
     found = {}
     for mark in _marks_of(device):
@@ -76,12 +75,10 @@ def _marks_of(device: Wire) -> set[str]:
 
 
 def on_blocks(blocks: Sequence[Block]) -> dict[str, int]:
-    """Return on how many of the blocks each mark is."""
-    found: dict[str, int] = {}
-    for block in blocks:
-        for mark in {mark for device in block.devices for mark in _marks_of(device)}:
-            found[mark] = found.get(mark, 0) + 1
-    return found
+    """Return the number of blocks that have each mark."""
+    return Counter(
+        mark for block in blocks for mark in {mark for device in block.devices for mark in _marks_of(device)}
+    )
 
 
 def _model(driver: str, blocks: Sequence[Block], spots: Sequence[Sequence[_Spot]]) -> Written | None:
@@ -98,7 +95,7 @@ def _model(driver: str, blocks: Sequence[Block], spots: Sequence[Sequence[_Spot]
 
 
 def _part(devices: Sequence[Wire], spots: Sequence[_Spot]) -> Written | None:
-    """Return what devices of several blocks have alike; the keys are those of a model."""
+    """Return what devices of several blocks have in common, with the keys of a model; None if they differ."""
     name = _text([device["name"] for device in devices], spots)
     rests = [_rest(device) for device in devices]
     names = devices[0].get("attributes", {}).keys()
@@ -109,11 +106,11 @@ def _part(devices: Sequence[Wire], spots: Sequence[_Spot]) -> Written | None:
     attributes = {key: _attribute([device["attributes"][key] for device in devices], spots) for key in names}
     if any(attribute is None for attribute in attributes.values()):
         return None
-    return {"deviceName": name} | ({"attributes": attributes} if attributes else {}) | rests[0]
+    return {"deviceName": name} | given(attributes=attributes) | rests[0]
 
 
 def _rest(device: Wire) -> Wire:
-    """Return all of a device but its name, attributes and counters, as a model has it."""
+    """Return a device without its name and attributes, with the keys of a model."""
     rest = {key: value for key, value in device.items() if key not in ("name", "attributes", "consumesCounters")}
     if "capacity" in rest:
         rest["capacity"] = {
@@ -127,24 +124,23 @@ def _consumed(device: Wire) -> Wire:
         return {}
     consumption = device["consumesCounters"][0]
     counters = {name: amount["value"] for name, amount in consumption["counters"].items()}
-    groups = consumption.get("compatibilityGroups")
-    return {"consumesCounters": counters} | ({"compatibilityGroups": groups} if groups else {})
+    return {"consumesCounters": counters} | given(compatibilityGroups=consumption.get("compatibilityGroups"))
 
 
-_OF_PARTS = ("deviceName", "attributes", "capacity", "consumesCounters", "compatibilityGroups")
+_PARTITION_KEYS = ("deviceName", "attributes", "capacity", "consumesCounters", "compatibilityGroups")
 
 
 def _partitioned(
     driver: str, blocks: Sequence[Block], spots: Sequence[_Spot], parts: Sequence[Written]
 ) -> Written | None:
-    """Return a model with partitions, which has what all of them have in common."""
+    """Return a model with partitions, which has the attributes that all of them share."""
     common = {
         name: value
         for name, value in parts[0].get("attributes", {}).items()
         if all(part.get("attributes", {}).get(name) == value for part in parts)
     }
-    flags = {key: value for key, value in parts[0].items() if key not in _OF_PARTS}
-    if any({key: value for key, value in part.items() if key not in _OF_PARTS} != flags for part in parts):
+    flags = {key: value for key, value in parts[0].items() if key not in _PARTITION_KEYS}
+    if any({key: value for key, value in part.items() if key not in _PARTITION_KEYS} != flags for part in parts):
         shared = [part.get("allowMultipleAllocations", False) for part in parts]
         flags.pop("allowMultipleAllocations", None)
         parts = [part | {"allowMultipleAllocations": one} for part, one in zip(parts, shared, strict=True)]
@@ -163,24 +159,31 @@ def _partitioned(
 
 def _partition(part: Written, common: Mapping[str, Any], counters: Mapping[str, str]) -> Written:
     own = {name: value for name, value in part.get("attributes", {}).items() if name not in common}
-    kept = {key: part[key] for key in (*_OF_PARTS, "allowMultipleAllocations") if key in part and key != "attributes"}
+    keys = (*_PARTITION_KEYS, "allowMultipleAllocations")
+    kept = {key: part[key] for key in keys if key in part and key != "attributes"}
     if kept.get("consumesCounters") == counters:
-        del kept["consumesCounters"]  # Without it, a partition takes all of them.
-    return {"deviceName": kept.pop("deviceName")} | ({"attributes": own} if own else {}) | kept
+        del kept["consumesCounters"]  # A partition consumes all counters by default.
+    return {"deviceName": kept.pop("deviceName")} | given(attributes=own) | kept
+
+
+def common_prefix(names: Sequence[str]) -> str:
+    """Return what all of the names start with."""
+    first, last = min(names), max(names)
+    length = next((place for place, letter in enumerate(first) if letter != last[place : place + 1]), len(first))
+    return first[:length]
 
 
 def _stem(names: Sequence[str]) -> str:
-    """Return what names begin with alike, up to a dash: `gpu-{index}` of its parts."""
-    first, last = min(names), max(names)
-    length = next((place for place, letter in enumerate(first) if letter != last[place : place + 1]), len(first))
-    stem = first if length == len(first) else first[:length].rpartition("-")[0]
-    # It tells devices apart, so it needs a number where they have one.
+    """Return the common prefix of the names up to a dash, such as `gpu-{index}`."""
+    prefix = common_prefix(names)
+    stem = prefix if prefix in names else prefix.rpartition("-")[0]
+    # The stem identifies a device, so it needs a number where names have one.
     is_whole = stem.count("{") == stem.count("}") and ("{" in stem or "{" not in names[0])
     return stem if stem and is_whole else names[0]
 
 
 def _attribute(values: Sequence[Mapping[str, Any]], spots: Sequence[_Spot]) -> dict[str, Any] | None:
-    """Return an attribute that is each of the values at its spot."""
+    """Return an attribute that has each of the values at its spot; None if there is none."""
     first = values[0]
     (kind,) = first
     if any(value.keys() != first.keys() for value in values[1:]):
@@ -196,7 +199,7 @@ def _attribute(values: Sequence[Mapping[str, Any]], spots: Sequence[_Spot]) -> d
 
 
 def _is_numa_node(values: Sequence[Mapping[str, Any]], spots: Sequence[_Spot]) -> bool:
-    """Tell whether all values are the NUMA nodes of devices with a place on PCIe, of which there are several."""
+    """Return whether the values are the NUMA nodes of the devices' places, and not all equal."""
     numa_nodes = [spot.place.numa_node for spot in spots]
     return len(set(numa_nodes)) > 1 and [value.get("int") for value in values] == numa_nodes
 
@@ -209,7 +212,7 @@ def _number(values: Sequence[int], spots: Sequence[_Spot]) -> dict[str, Any] | N
 
 
 def _text(texts: Sequence[str], spots: Sequence[_Spot]) -> str | None:
-    """Return the template that gives each of the texts at its spot."""
+    """Return the template that renders each of the texts at its spot; None if there is none."""
     replaced = [_replaced(text, spot) for text, spot in zip(texts, spots, strict=True)]
     if all(text == replaced[0] for text in replaced[1:]):
         return replaced[0]
@@ -229,7 +232,10 @@ def _piece(values: Sequence[str], spots: Sequence[_Spot]) -> str | None:
 
 
 def _linear(values: Sequence[int], spots: Sequence[_Spot]) -> str | None:
-    """Return `{index*8+128}` where that gives each of the values; of only two devices, any two numbers would do."""
+    """Return a template such as `{index*8+128}` that renders the values.
+
+    None if there is none, or if only two devices suggest a step above 1, which any two numbers do.
+    """
     numbers = [spot.number for spot in spots]
     step, rest = divmod(values[1] - values[0], numbers[1] - numbers[0])
     begin = values[0] - step * numbers[0]
@@ -241,16 +247,12 @@ def _linear(values: Sequence[int], spots: Sequence[_Spot]) -> str | None:
 
 
 def _replaced(text: str, spot: _Spot) -> str:
-    """Put placeholders for where the device is, and for what is its own."""
-    place = spot.place
-    if place.bus_id:
-        if BUS_ID.fullmatch(text) and text == place.bus_id:
-            return "{pciBusID}"
-        if ROOT.fullmatch(text) and text == place.root:
-            return "{pcieRoot}"
-        if place.root and text == place.root.partition(":")[2]:
-            return "{pcieBus}"
-        name = re.sub("[:.]", "-", place.bus_id)
-        text = PCI_NAME.sub(lambda match: "{pciName}" if match[0] == name else match[0], text)
+    """Return the text with placeholders for the place of the device, its marks and its node."""
+    if spot.place.bus_id:
+        values = spot.place.placeholders
+        for name in ("pciBusID", "pcieRoot", "pcieBus"):
+            if text == values[name]:
+                return f"{{{name}}}"
+        text = PCI_NAME.sub(lambda match: "{pciName}" if match[0] == values["pciName"] else match[0], text)
     text = MARK.sub(lambda match: spot.marks[match[0]], text)
     return text.replace(NODE_MARK, "{node}")

@@ -1,52 +1,50 @@
-"""The pods that hold devices or wait for some, as workloads."""
+"""Groups the pods that have or need devices into workloads."""
 
 import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, given
+from topology.kubernetes.naming import natural_key
+from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Key, given
 from topology.kubernetes.quantities import canonical, number
 from topology.objects.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.objects.pod_groups import POD_GROUP_LABEL
+from twin.claim_objects import ClaimSpec, ResourceClaim
 from twin.claims import ClaimSpecs
+from twin.configuration import Written
 from twin.dump import Dump
-from twin.fleet import natural
-from twin.labels import KeptLabels, selected
+from twin.labels import HOSTNAME, KeptLabels, selected
 from twin.notes import Notes
-from twin.objects import ClaimSpec, Container, Pod, PodClaim, PodGroup, ResourceClaim, Toleration
 from twin.placement import Placement
+from twin.pod_objects import ENDED, Container, Pod, PodClaim, PodGroup, Toleration
 from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
 from twin.recognition import unused
 
-Written = dict[str, Any]
-Key = tuple[str, str]
-HOSTNAME = "kubernetes.io/hostname"
 _PODS_IN_TIME, _PODS_PER_SECOND = 500, 5
-_ENDED = ("Succeeded", "Failed")
 
-# What an admission plugin gives every pod:
+# The tolerations that an admission plugin adds to every pod:
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/plugin/pkg/admission/defaulttolerationseconds/admission.go
 _BY_DEFAULT = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _SECONDS_BY_DEFAULT = 300
 
 
-class Fleet(NamedTuple):
-    """What the twin has for pods: the names of its nodes, by the dump's, and which devices are there, by their pool."""
+class TwinFleet(NamedTuple):
+    """What pods find in the twin: its node names by those of the dump, and the dump's devices by driver and pool."""
 
     nodes: Mapping[str, str]
     devices: Mapping[tuple[str, str], set[str]]
     classes: set[str]
     extended_resources: set[str]
-    """What DeviceClasses are asked for by."""
+    """The extended resources that DeviceClasses serve."""
     node_resources: set[str]
-    """What is known of every node: a pod that asks for anything else would find no place."""
+    """The resources that are known of every node; a pod that requests any other fits no node."""
 
 
 class _Holder(NamedTuple):
-    """A pod: what is configured of it, and how many of its claims have their devices."""
+    """A pod: its configuration, and how many claims it has and how many of them are allocated."""
 
     owner: str
     workload: Written
@@ -57,24 +55,24 @@ class _Holder(NamedTuple):
 
 
 class Workloads:
-    """Makes workloads of pods, and the claims that they share."""
+    """Makes workloads from pods, and the claims that they share."""
 
     def __init__(
         self,
         dump: Dump,
-        fleet: Fleet,
+        fleet: TwinFleet,
         specs: ClaimSpecs,
         placement: Placement,
         names: Names,
         kept: KeptLabels,
         notes: Notes,
     ) -> None:
-        """Take what is known."""
+        """Index the dump, and start without shared claims."""
         self._claims = {claim.key: claim for claim in dump.claims}
         self._templates = {template.key: template.spec.spec for template in dump.templates}
         self._groups = {group.key: group for group in dump.groups}
         self._labels_are_known = bool(dump.nodes)
-        self._pods = sorted(dump.pods, key=lambda pod: [natural(part) for part in pod.key])
+        self._pods = sorted(dump.pods, key=lambda pod: [natural_key(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
         self._placement = placement
@@ -91,19 +89,19 @@ class Workloads:
         if self._placement.kept:
             holders = [self._pinned(holder) for holder in holders]
         workloads = _named(_grouped(holders, self._names.kept), self._names)
-        return list(self._shared.values()), _with_patience(_in_order(workloads))
+        return list(self._shared.values()), _with_timeout(_in_order(workloads))
 
     # Pods.
 
     def _holder(self, pod: Pod) -> _Holder | None:
-        """Return what becomes of a pod; None if it holds no devices and waits for none."""
+        """Return the configuration of a pod; None if the twin does not have it: it needs no devices, or is left out."""
         statuses = {status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses}
         self._used |= {(pod.metadata.namespace, name) for name in statuses.values() if name}
-        if pod.status.phase in _ENDED:
+        if pod.status.phase in ENDED:
             return None
         found = [self._claim(pod, claim, statuses.get(claim.name)) for claim in pod.spec.resource_claims]
         if not all(found):
-            self._notes.add("pods are left out whose claims, templates or DeviceClasses are not in the dump")
+            self._notes.add("pods whose claims, templates or DeviceClasses are not in the dump are left out")
             return None
         claims = [written for written, _ in filter(None, found)]
         objects = [entry for _, entry in filter(None, found)]
@@ -113,7 +111,7 @@ class Workloads:
         if not objects:
             return None
         if not all(self._is_there(entry) for entry in objects if entry):
-            self._notes.add("pods that hold devices of no single node are left out, as these devices are")
+            self._notes.add("pods with allocated devices that are not in the twin are left out")
             return None
         allocated = sum(1 for entry in objects if entry and entry.status.allocation)
         group = self._group(pod)
@@ -123,13 +121,13 @@ class Workloads:
             nodeSelector=self._node_selector(pod),
             tolerations=[self._names.toleration(one) for one in _tolerations(pod.spec.tolerations)],
         )
-        kind = {} if _makers(pod) else {"kind": "Pod"}
+        kind = {} if _has_controller(pod) else {"kind": "Pod"}
         gang = group.spec.scheduling_policy.gang if group else None
         min_count = gang.min_count if gang else None
         return _Holder(_owner(pod), kind | workload, len(objects), allocated, pod.spec.node_name, min_count)
 
     def _claim(self, pod: Pod, claim: PodClaim, name: str | None) -> tuple[Written, ResourceClaim | None] | None:
-        """Return a claim as the configuration has it, and the claim itself; None if nobody knows what it asks for."""
+        """Return the configuration of a pod's claim, and its ResourceClaim if any; None if its spec is unknown."""
         namespace = pod.metadata.namespace
         own = {"name": self._names.of("claim", claim.name)}
         if claim.resource_claim_name:
@@ -147,7 +145,7 @@ class Workloads:
         return own | kept | self._specs.spec(spec, self._placement.selectors(found)), found
 
     def _has_classes(self, spec: ClaimSpec) -> bool:
-        """Tell whether it is known what each request asks for."""
+        """Return whether the classes of all requests are known."""
         selections = [
             selection
             for request in spec.devices.requests
@@ -162,9 +160,10 @@ class Workloads:
         return name
 
     def _is_there(self, claim: ResourceClaim) -> bool:
-        """Tell whether the devices that a claim has are in the twin."""
-        results = claim.status.allocation.devices.results if claim.status.allocation else []
-        return all(result.device in self._fleet.devices.get((result.driver, result.pool), ()) for result in results)
+        """Return whether the devices that are allocated to a claim are in the twin."""
+        return all(
+            result.device in self._fleet.devices.get((result.driver, result.pool), ()) for result in claim.results
+        )
 
     def _namespace(self, name: str) -> str:
         if name == "default":
@@ -175,9 +174,9 @@ class Workloads:
     # Extended resources.
 
     def _extended(self, pod: Pod) -> set[str]:
-        """Return the extended resources that a pod has devices for, or is to get some for."""
+        """Return the extended resources of a pod that are, or will be, allocated as devices."""
         if not pod.status.extended_resource_claim_status and pod.spec.node_name:
-            return set()  # The node has them by itself.
+            return set()  # The node's device plugin provides them.
         asked = {name for container in pod.spec.containers for name in container.resources.requests}
         return {name for name in asked if self._is_extended(name)}
 
@@ -190,7 +189,7 @@ class Workloads:
         self._used.add(key)
         return self._claims.get(key)
 
-    # What a pod is besides its claims.
+    # The other fields of a pod.
 
     def _group(self, pod: Pod) -> PodGroup | None:
         own = pod.spec.scheduling_group
@@ -210,7 +209,7 @@ class Workloads:
         names = [claim.name for claim in pod.spec.resource_claims]
         written = [self._container(container, extended) for container in containers]
         uses_all = len(containers) == 1 and _uses(containers[0]) == [(name, None) for name in names]
-        return None if uses_all and "resources" not in written[0] else written  # As without a word.
+        return None if uses_all and "resources" not in written[0] else written  # The default is the same.
 
     def _container(self, container: Container, extended: set[str]) -> Written:
         claims = [
@@ -235,7 +234,7 @@ class Workloads:
                 found[label] = self._names.label_value(key, value, self._kept)
         return found
 
-    # Claims without pods, where the dump has no pods or they are gone.
+    # Claims whose pods are not in the dump.
 
     def _without_pods(self) -> list[ResourceClaim]:
         return [
@@ -249,13 +248,12 @@ class Workloads:
         ]
 
     def _holder_of(self, claim: ResourceClaim) -> _Holder:
-        results = claim.status.allocation.devices.results if claim.status.allocation else []
         spec = self._specs.spec(claim.spec, self._placement.selectors(claim))
         written = {"name": self._names.of("claim", "claim"), **spec}
         workload = {"kind": "Pod", "namespace": self._namespace(claim.metadata.namespace), "claims": [written]}
-        return _Holder(claim.name, workload, 1, 1, next((result.pool for result in results), None))
+        return _Holder(claim.name, workload, 1, 1, next((result.pool for result in claim.results), None))
 
-    # Where pods are.
+    # The nodes of pods.
 
     def _pinned(self, holder: _Holder) -> _Holder:
         node = self._fleet.nodes.get(holder.node or "")
@@ -269,12 +267,12 @@ def _uses(container: Container) -> list[tuple[str, str | None]]:
     return [(claim.name, claim.request) for claim in container.resources.claims]
 
 
-def _makers(pod: Pod) -> list[str]:
-    return [owner.name for owner in pod.metadata.owner_references if owner.kind != "PodGroup"]
+def _has_controller(pod: Pod) -> bool:
+    return any(owner.kind != "PodGroup" for owner in pod.metadata.owner_references)
 
 
 def _owner(pod: Pod) -> str:
-    """Return the name of whatever made a pod, such as a Deployment; of a bare one its own, without a number."""
+    """Return the name of a pod's owner, such as a Deployment; of a bare pod its own name without the number."""
     for owner in pod.metadata.owner_references:
         if owner.kind == "ReplicaSet":
             return owner.name.removesuffix(f"-{pod.metadata.labels.get('pod-template-hash', '')}")
@@ -294,7 +292,7 @@ def _is_by_default(toleration: Written) -> bool:
     return toleration.get("key") in _BY_DEFAULT and toleration.get("tolerationSeconds") == _SECONDS_BY_DEFAULT
 
 
-# From pods to workloads: those that differ in nothing are replicas.
+# From pods to workloads: equal pods become replicas.
 
 
 def _grouped(holders: Sequence[_Holder], by_owner: bool) -> list[list[_Holder]]:
@@ -306,7 +304,7 @@ def _grouped(holders: Sequence[_Holder], by_owner: bool) -> list[list[_Holder]]:
 
 
 def _named(groups: Sequence[list[_Holder]], names: Names) -> list[tuple[Written, int]]:
-    """Write a workload for each group of pods, with how many of its claims are allocated."""
+    """Return a workload for each group of pods, with the number of its allocated claims."""
     taken: set[str] = set()
     templates: Counter[tuple[str, str]] = Counter()
     found = []
@@ -337,7 +335,7 @@ def _workload(name: str, holders: Sequence[_Holder], templates: Counter[tuple[st
 
 
 def _with_template(name: str, claim: Written, namespace: str, templates: Counter[tuple[str, str]]) -> Written:
-    """Name the template only where it is not called that anyway; only one workload can have it."""
+    """Omit `template` where it is the default, or where another workload has the template already."""
     template = claim.get("template")
     if template is None:
         return claim
@@ -348,7 +346,7 @@ def _with_template(name: str, claim: Written, namespace: str, templates: Counter
 
 
 def _in_order(workloads: Sequence[tuple[Written, int]]) -> list[Written]:
-    """Have those that hold all they ask for come first, then those that hold some, then those that hold nothing."""
+    """Order workloads by `after`: those with all claims allocated come first, those with none last."""
     tiers: list[list[Written]] = [[], [], []]
     for workload, allocated in workloads:
         tiers[0 if "expect" not in workload else 1 if allocated else 2].append(workload)
@@ -359,8 +357,8 @@ def _in_order(workloads: Sequence[tuple[Written, int]]) -> list[Written]:
     return found
 
 
-def _with_patience(workloads: Sequence[Written]) -> list[Written]:
-    """Give the scheduler time for all pods, where there are many of them: each may be the last one."""
+def _with_timeout(workloads: Sequence[Written]) -> list[Written]:
+    """Extend the timeout of all workloads if there are many pods, as any pod can be the last to be scheduled."""
     pods = sum(workload["replicas"] for workload in workloads)
     if pods < _PODS_IN_TIME:
         return list(workloads)

@@ -1,45 +1,50 @@
-"""The files of a twin: all of them, or none."""
+"""Writes the files of a twin: all of them, or none."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
+from topology.checks.validation import printable
+from topology.schema.settings import STACKS, stack_file
 from topology.schema.values import is_dns_label
 from twin.dump import DumpError
 from twin.stack import Stack, checked
 
-_COMMENT = "# The twin of a fleet, made of what kubectl printed there: docs/twin.md.\n"
+_TITLE = "The twin of a real fleet, made from kubectl output: see docs/twin.md."
 _NAMESPACE = "kwok-dra"
 
 
 def free(name: str, folder: Path) -> None:
-    """Check that there can be a new stack of that name.
+    """Check that a new stack can have that name.
 
     Raises:
-        DumpError: there cannot.
+        DumpError: the name is not valid, or is taken.
     """
     if not is_dns_label(name):
-        raise DumpError(f"{name!r} cannot be the name of a stack: use lower-case letters, digits and '-'")
-    for file in (_stack_file(name), _catalogue_file(name)):
+        raise DumpError(f"{name!r} is not a valid stack name: use lower-case letters, digits and '-'")
+    for file in (stack_file(name), _catalogue_file(name)):
         if (folder / file).exists():
-            raise DumpError(f"{file} is there already: take it away, or give the twin another name with STACK=…")
+            raise DumpError(f"{file} already exists: remove it, or choose another name with STACK=…")
 
 
-def write(found: Stack, name: str, folder: Path, keep_names: bool) -> list[str]:
-    """Write the stack's configuration and, where the built-in catalogue does not have everything, a file for that.
+def write(found: Stack, name: str, folder: Path, keep_names: bool) -> list[Path]:
+    """Write the stack file and, if the twin has devices or hosts of its own, a catalogue file; return their paths.
 
     Raises:
-        DumpError: what is written would not be valid, or cannot be written.
+        DumpError: the configuration is not valid, or a file cannot be written.
     """
     texts = _texts(found, name, keep_names)
     try:
         with TemporaryDirectory(prefix=f".{name}-", dir=folder) as temporary:
+            Path(temporary, STACKS).mkdir()
             for file, text in texts.items():
                 Path(temporary, file).write_text(text, encoding="utf-8")
             checked(found, name, Path(temporary))
+            (folder / STACKS).mkdir(exist_ok=True)
             for file in texts:
                 os.replace(Path(temporary, file), folder / file)
     except OSError as error:
@@ -47,32 +52,33 @@ def write(found: Stack, name: str, folder: Path, keep_names: bool) -> list[str]:
     return list(texts)
 
 
-def _stack_file(name: str) -> str:
-    return f"Pulumi.{name}.yaml"
+def _catalogue_file(name: str) -> Path:
+    return Path(STACKS, f"{name}-devices.yaml")
 
 
-def _catalogue_file(name: str) -> str:
-    return f"{name}-devices.yaml"
-
-
-def _texts(found: Stack, name: str, keep_names: bool) -> dict[str, str]:
-    """Return the files, the one that the other names first."""
+def _texts(found: Stack, name: str, keep_names: bool) -> dict[Path, str]:
+    """Return the texts of the files; the catalogue file comes before the stack file, which names it."""
     texts = {}
     if found.catalogue:
-        found.configuration["catalogue"] = [_catalogue_file(name)]
-        comment = f"# The devices and hosts of the stack {name} that are not in the catalogue as they are.\n"
-        texts[_catalogue_file(name)] = comment + _yaml(found.catalogue)
+        found.configuration["catalogue"] = [str(_catalogue_file(name))]
+        title = f"The devices and hosts of the stack {name} that the built-in catalogue does not have."
+        texts[_catalogue_file(name)] = _comments([title]) + _yaml(found.catalogue)
     keys = sorted(found.configuration, key=list(("catalogue", *found.configuration)).index)
     config = {f"{_NAMESPACE}:{key}": found.configuration[key] for key in keys}
-    comments = _COMMENT + "".join(f"# Not in it: {note}.\n" for note in found.notes)
+    comments = [_TITLE, *(f"Note: {note}." for note in found.notes)]
     if keep_names:
-        comments += "".join(f"# {new} is {old}.\n" for old, new in found.nodes.items() if old != new)
-    texts[_stack_file(name)] = comments + _yaml({"config": config})
+        comments += [f"{new} is {old}." for old, new in found.nodes.items() if old != new]
+    texts[stack_file(name)] = _comments(comments) + _yaml({"config": config})
     return texts
 
 
+def _comments(lines: Iterable[str]) -> str:
+    """Return a YAML comment for each line; a text of the dump cannot end it, as line breaks are escaped."""
+    return "".join(f"# {printable(line)}\n" for line in lines)
+
+
 class _Dumper(yaml.SafeDumper):
-    """Writes what is there twice twice, without an anchor."""
+    """Repeats equal parts instead of writing anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,1 +1,1 @@
-"""What a stack looks like right now, for people: a table in the terminal, a picture in the browser."""
+"""Shows the live state of a stack: a table in the terminal, a picture in the browser."""

@@ -15,7 +15,7 @@ from views import changes, page, table
 
 
 def main() -> int:
-    """Print the table, or write the picture and print where it is."""
+    """Print the table, or write the picture and print its URL."""
     arguments = _arguments()
     try:
         found = running_stack.read(arguments.stack)
@@ -29,7 +29,7 @@ def main() -> int:
 
 
 def _status(told: Report, file: Path) -> int:
-    """Print the table, and what is different from the last one: before and after a change, say."""
+    """Print the table, and what has changed since the last one."""
     counted = changes.numbers(told)
     before = changes.remembered(file)
     changed = list(changes.changes(before, counted)) if before else []

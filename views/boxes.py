@@ -1,4 +1,4 @@
-"""The boxes of the picture: devices, GPUs with their parts, and what is said about each."""
+"""The boxes of the picture: devices, GPUs with their parts, and the text about each."""
 
 import re
 from collections import Counter
@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology.kubernetes.quantities import number
-from views.fleet import OTHERS, Device, Physical, Share
+from views.fleet import OTHERS, Physical, Share, ShownDevice
 from views.markup import Html, element, join
 
 HUES = 6
 PATTERNS = 3
 ALL_ATTRIBUTES_DEVICES_MAX = 3_000
-"""With more devices than this only the attributes that tell them apart are on the page, to keep it small."""
+"""With more devices than this, the page has only `TELLING_ATTRIBUTES`, to keep it small."""
 
 ALL_PARTS_DEVICES_MAX = 5_000
-"""With more devices than this the parts of GPUs that nobody holds are not drawn, only counted."""
+"""With more devices than this, the page only counts the parts of GPUs that no claim holds."""
 
 TELLING_ATTRIBUTES = ("productName", "model", "profile", "uuid", "pcieRoot", "pciBusID", "numaNode")
 
 
 class Style(NamedTuple):
-    """How the page is drawn: the colours of its workloads, its size."""
+    """How the page is drawn: the colours of its workloads, the size of its boxes."""
 
     workloads: Sequence[str]
     compact: bool
@@ -35,10 +35,10 @@ class Style(NamedTuple):
         return f"h{place % HUES} p{place // HUES % PATTERNS}"
 
     def mark(self, workload: str) -> str:
-        """Return the class that finds a workload's boxes."""
+        """Return the class that marks a workload's boxes."""
         return f"w{self.workloads.index(workload)}"
 
-    def of(self, device: Device) -> str:
+    def of(self, device: ShownDevice) -> str:
         """Return the classes of a device's box."""
         if not device.holders or device.state == "gone":
             return device.state
@@ -47,7 +47,7 @@ class Style(NamedTuple):
 
 
 def physical_box(physical: Physical, node: str, style: Style) -> Html:
-    """Draw a device, or a GPU with its parts in it."""
+    """Draw a device, or a GPU that contains its parts."""
     if physical.memory_slices:
         return _mig_box(physical, node, style)
     if len(physical.parts) == 1:
@@ -62,7 +62,7 @@ def _short(name: str, whole: str) -> str:
     return name.removeprefix(whole).strip("-") or name
 
 
-def _device_box(device: Device, label: str, node: str, style: Style) -> Html:
+def _device_box(device: ShownDevice, label: str, node: str, style: Style) -> Html:
     classes = style.of(device)
     title = about(device, node, style)
     if style.compact:
@@ -75,11 +75,11 @@ def _device_box(device: Device, label: str, node: str, style: Style) -> Html:
 
 
 def _breakable(text: str) -> Html:
-    """Let a long text begin new lines after its separators."""
+    """Allow line breaks after the separators of a long text."""
     return join(part for piece in re.split(r"(?<=[/=:])", text) for part in (piece, Html("<wbr>")))
 
 
-def _holder_lines(device: Device) -> Iterator[Html]:
+def _holder_lines(device: ShownDevice) -> Iterator[Html]:
     held = Counter((share.workload or "other claims") + (" (admin)" if share.admin else "") for share in device.shares)
     for workload, count in held.items():
         yield element("div", workload if count == 1 else f"{workload}: {count}")
@@ -87,11 +87,11 @@ def _holder_lines(device: Device) -> Iterator[Html]:
         yield element("div", STATES[device.state], class_="soft")
 
 
-STATES = {"free": "free", "taken": "taken by others", "tainted": "not given out", "gone": "gone"}
+STATES = {"free": "free", "taken": "taken by other parts", "tainted": "unavailable", "gone": "gone"}
 
 
-def _meters(device: Device, style: Style) -> Iterator[Html]:
-    """Draw how much of each capacity of a shared device is taken, and by whom."""
+def _meters(device: ShownDevice, style: Style) -> Iterator[Html]:
+    """Draw how much of each capacity of a shared device each workload consumes."""
     if not device.shared:
         return
     for name, used in device.used().items():
@@ -104,7 +104,7 @@ def _meters(device: Device, style: Style) -> Iterator[Html]:
         yield element("div", *parts, class_="meter")
 
 
-def _percent(share: Share, capacity: str, device: Device) -> float:
+def _percent(share: Share, capacity: str, device: ShownDevice) -> float:
     whole = number(device.spec["capacity"][capacity]["value"])
     return float(100 * number(share.amounts[capacity]) / whole)
 
@@ -113,9 +113,9 @@ def _percent(share: Share, capacity: str, device: Device) -> float:
 
 
 def _mig_box(physical: Physical, node: str, style: Style) -> Html:
-    """Draw the memory slices of a GPU and who holds which; below, what else it could be cut into."""
-    on_demand = physical.is_cut_on_demand
-    shown = [part for part in physical.parts if part.holders or not on_demand or part.state == "gone"]
+    """Draw the memory slices of a GPU with their holders; below, the other placements of MIG devices."""
+    dynamic = physical.is_partitionable
+    shown = [part for part in physical.parts if part.holders or not dynamic or part.state == "gone"]
     rest = [part for part in physical.parts if part not in shown]
     bar = _slices(physical, shown, node, style, fill=True)
     if style.devices > ALL_PARTS_DEVICES_MAX:
@@ -127,8 +127,8 @@ def _mig_box(physical: Physical, node: str, style: Style) -> Html:
     return element("div", element("b", physical.name), bar, *lines, chart, class_="gpu")
 
 
-def _held_lines(parts: Iterable[Device]) -> Iterator[str]:
-    """Say for each workload what it has of a GPU."""
+def _held_lines(parts: Iterable[ShownDevice]) -> Iterator[str]:
+    """Yield for each workload what it holds of a GPU."""
     held: dict[str, Counter[str]] = {}
     for part in parts:
         for workload in dict.fromkeys(share.workload for share in part.holders):
@@ -138,8 +138,8 @@ def _held_lines(parts: Iterable[Device]) -> Iterator[str]:
         yield f"{workload}: {', '.join(named)}"
 
 
-def _slices(physical: Physical, parts: Sequence[Device], node: str, style: Style, fill: bool) -> Html:
-    """Lay devices out by the memory slices that they take; with `fill`, the slices that are left too."""
+def _slices(physical: Physical, parts: Sequence[ShownDevice], node: str, style: Style, fill: bool) -> Html:
+    """Lay out devices by the memory slices that they take; with `fill`, draw the remaining slices too."""
     cells = [(part.memory_slices or list(range(physical.memory_slices)), part) for part in parts]
     taken = {place for places, _ in cells for place in places}
     boxes = {
@@ -156,54 +156,52 @@ def _slices(physical: Physical, parts: Sequence[Device], node: str, style: Style
     if fill:
         available = {place for part in physical.parts if part.state == "free" for place in part.memory_slices}
         for place in sorted(set(range(physical.memory_slices)) - taken):
-            state = "free" if place in available else "taken" if physical.is_cut_on_demand else "uncut"
+            state = "free" if place in available else "taken" if physical.is_partitionable else "uncut"
             boxes[place] = element("div", class_=f"empty {state}", style=f"grid-column:{place + 1}")
     return element(
         "div", *(box for _, box in sorted(boxes.items())), class_="slices", style=f"--n:{physical.memory_slices}"
     )
 
 
-def _label(part: Device, size: int) -> str:
+def _label(part: ShownDevice, size: int) -> str:
     profile = part.profile or "whole"
     return profile if size > 1 else profile.partition(".")[0]
 
 
-def _chart(physical: Physical, parts: Sequence[Device], node: str, style: Style) -> Html:
-    """Draw a row for each profile with every place at which it may begin."""
-    rows: dict[str, list[Device]] = {}
+def _chart(physical: Physical, parts: Sequence[ShownDevice], node: str, style: Style) -> Html:
+    """Draw a row for each profile, with each of its placements."""
+    rows: dict[str, list[ShownDevice]] = {}
     for part in parts:
         rows.setdefault(part.profile or "whole", []).append(part)
     free = sum(1 for part in parts if part.state == "free")
-    content = [element("summary", f"{free} of {len(parts)} other cuts possible")]
+    content = [element("summary", f"{free} of {len(parts)} other placements possible")]
     for profile, found in rows.items():
         content.append(element("div", profile, class_="row"))
         content.append(_slices(physical, found, node, style, fill=False))
     return element("details", *content, class_="chart")
 
 
-# What is said about a device.
+# The text about a device.
 
 
-def about(device: Device, node: str, style: Style) -> str:
-    """Return all there is to say about a device, a line each."""
-    return "\n".join([f"{device.name} on {node} ({device.driver})", *_standing(device), *_facts(device, style)])
+def about(device: ShownDevice, node: str, style: Style) -> str:
+    """Return the details of a device, one per line."""
+    return "\n".join([f"{device.name} on {node} ({device.driver})", *_state(device), *_facts(device, style)])
 
 
-def _standing(device: Device) -> Iterator[str]:
+def _state(device: ShownDevice) -> Iterator[str]:
     for share in device.shares:
         namespace, claim = share.claim
         what = "admin access" if share.admin else "held"
         yield f"{what} by {share.workload or 'a claim of others'}: claim {namespace}/{claim}"
         yield from (f"  pod {namespace}/{pod}" for pod in share.pods)
         yield from (f"  {name}: {amount}" for name, amount in sorted(share.amounts.items()))
-    if device.state in ("free", "taken"):
-        yield {"free": "free", "taken": "its place is taken by others"}[device.state]
-    if device.state == "gone":
-        yield "not published any more"
+    if told := {"free": "free", "taken": "taken by other parts", "gone": "no longer published"}.get(device.state):
+        yield told
     yield from (f"taint {taint}" for taint in device.taints)
 
 
-def _facts(device: Device, style: Style) -> Iterator[str]:
+def _facts(device: ShownDevice, style: Style) -> Iterator[str]:
     every = style.devices <= ALL_ATTRIBUTES_DEVICES_MAX
     for name, value in device.spec.get("attributes", {}).items():
         short = name.removeprefix("resource.kubernetes.io/")

@@ -1,4 +1,4 @@
-"""What is different from the last time that somebody looked."""
+"""What has changed since the last `make status`."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ Numbers = dict[str, dict[str, int]]
 
 
 def numbers(report: Report) -> Numbers:
-    """Return what is counted of each pool, and of the claims of each workload by state."""
+    """Return the counts of each pool, and of the claims of each workload by state."""
     counted = {f"pool {pool['name']}": {name: int(pool[name]) for name in COUNTED} for pool in report.pools}
     if isinstance(report.claims, dict):
         counts = {str(workload): dict(states) for workload, states in report.claims["counts"].items()}
@@ -26,7 +26,7 @@ def numbers(report: Report) -> Numbers:
 
 
 def changes(before: Numbers, now: Numbers) -> Iterator[tuple[str, str]]:
-    """Yield what is counted differently now: of what, and each number as it was and as it is."""
+    """Yield each pool or workload whose counts have changed, with the old and the new numbers."""
     for name in sorted(before.keys() | now.keys(), key=lambda name: (name not in before, name)):
         was, found = before.get(name, {}), now.get(name, {})
         keys = [key for key in {**was, **found} if was.get(key, 0) != found.get(key, 0)]
@@ -35,7 +35,7 @@ def changes(before: Numbers, now: Numbers) -> Iterator[tuple[str, str]]:
 
 
 def remembered(file: Path) -> Numbers:
-    """Return what was counted the last time; nothing where that is not known."""
+    """Return the counts of the last time; empty if they are not known."""
     try:
         found: Numbers = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -44,6 +44,6 @@ def remembered(file: Path) -> Numbers:
 
 
 def remember(file: Path, counted: Numbers) -> None:
-    """Write down what was counted, for the next time."""
+    """Save the counts for the next time."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(counted), encoding="utf-8")

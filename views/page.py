@@ -1,4 +1,4 @@
-"""The fleet as one HTML page: nothing outside of it is needed to look at it."""
+"""The fleet as one self-contained HTML page."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,22 +8,23 @@ from typing import Any
 
 from topology.kubernetes.objects import Object
 from topology.schema.stack import Topology
+from topology.status.workload_progress import counted
 from views import wording
 from views.boxes import Style, physical_box
-from views.fleet import Device, Fleet, Node, Physical, Pool, State, fleet
+from views.fleet import Physical, ShownDevice, ShownFleet, ShownNode, ShownPool, State, shown_fleet
 from views.markup import Html, element, join
 
 TEMPLATE = Path(__file__).with_name("template.html")
 LARGE_BOXES_MAX = 300
-"""With more GPUs and other devices than this, they are small squares."""
+"""With more GPUs and other devices than this, the page draws small squares."""
 
-PODS_NAMED_MAX = 5
-"""At most this many pods are named for a reason."""
+PODS_LISTED_MAX = 5
+"""At most this many pods are listed for each reason."""
 
 
 def page(topology: Topology, objects: Sequence[Object], when: str) -> str:
-    """Return the page, given the live `objects` of all `topology.status.KINDS` and when they were read."""
-    found = fleet(topology, objects)
+    """Return the page, from the live `objects` of all `report.kinds` and the time when they were read."""
+    found = shown_fleet(topology, objects)
     style = _style(found)
     body = join(
         [
@@ -40,7 +41,7 @@ def page(topology: Topology, objects: Sequence[Object], when: str) -> str:
     )
 
 
-def _style(found: Fleet) -> Style:
+def _style(found: ShownFleet) -> Style:
     boxes = sum(len(node.physical) for pool in found.pools for node in pool.nodes)
     return Style(found.workloads, boxes > LARGE_BOXES_MAX, sum(1 for _ in found.devices()))
 
@@ -48,17 +49,19 @@ def _style(found: Fleet) -> Style:
 # Above the pools.
 
 
-def _header(found: Fleet, style: Style, when: str) -> Html:
+def _header(found: ShownFleet, style: Style, when: str) -> Html:
     return element(
         "header",
         element("h1", found.name),
         element("p", found.report.summary),
-        element("p", f"As of {when}. Click a device for all about it, a workload to find its devices.", class_="soft"),
+        element(
+            "p", f"As of {when}. Click a device for its details, or a workload to find its devices.", class_="soft"
+        ),
         element("ul", *_legend(found, style), class_="legend"),
     )
 
 
-def _legend(found: Fleet, style: Style) -> Iterator[Html]:
+def _legend(found: ShownFleet, style: Style) -> Iterator[Html]:
     for workload in found.workloads:
         label = f"{workload or 'other claims'} · {found.held.get(workload, 0)}"
         swatch = element("span", class_=f"swatch {style.colour(workload)}")
@@ -67,23 +70,22 @@ def _legend(found: Fleet, style: Style) -> Iterator[Html]:
     states = Counter(device.state for device in found.devices())
     meanings: dict[State, str] = {
         "free": "free",
-        "taken": "its place is taken by others",
-        "tainted": "kept free by a taint",
-        "gone": "held, but not published any more",
+        "taken": "taken by other parts",
+        "tainted": "unavailable",
+        "gone": "held, but no longer published",
     }
     for state, meaning in meanings.items():
         if states[state]:
             yield element("li", element("span", class_=f"swatch {state}"), f"{meaning} · {states[state]}", class_="key")
 
 
-def _pending(found: Fleet) -> Html:
+def _pending(found: ShownFleet) -> Html:
     reasons = wording.reasons(wording.listed(found.report.claims))
     if not reasons:
         return Html()
     rows = []
     for workload, reason, pods in reasons:
-        named = ", ".join(pods[:PODS_NAMED_MAX]) + (" …" if len(pods) > PODS_NAMED_MAX else "")
-        rows.append([workload, f"{len(pods)}: {named}", reason])
+        rows.append([workload, f"{len(pods)}: {wording.first(pods, PODS_LISTED_MAX)}", reason])
     return element(
         "section", element("h2", "Pending claims", class_="warn"), _table(["workload", "pods", "reason"], rows)
     )
@@ -92,18 +94,14 @@ def _pending(found: Fleet) -> Html:
 # The pools.
 
 
-def _pool(pool: Pool, style: Style) -> Html:
+def _pool(pool: ShownPool, style: Style) -> Html:
     row = pool.row
-    missing = f" of {len(pool.nodes)}" if row["nodes"] < len(pool.nodes) else ""
-    numbers = [f"{row['nodes']}{missing} {'node' if len(pool.nodes) == 1 else 'nodes'}"]
-    numbers += [
-        f"{row['devices']} {'device' if row['devices'] == 1 else 'devices'}",
-        f"{row['allocated']} allocated",
-        f"{row['free']} free",
-    ]
+    missing = f"{row['nodes']} of " if row["nodes"] < len(pool.nodes) else ""
+    numbers = [f"{missing}{counted(len(pool.nodes), 'node')}", counted(row["devices"], "device")]
+    numbers += [f"{row['allocated']} allocated", f"{row['free']} free"]
     numbers += [f"{row['notReady']} not ready"] if "notReady" in row else []
     numbers += [f"{row['tainted']} tainted"] if "tainted" in row else []
-    fits = element("p", f"Still fits, each if no other were asked for: {wording.fits(row)}", class_="soft")
+    fits = element("p", f"Still fits, each kind on its own: {wording.fits(row)}", class_="soft")
     return element(
         "section",
         element("div", element("h2", row["name"]), element("span", " · ".join(numbers), class_="soft"), class_="head"),
@@ -113,8 +111,8 @@ def _pool(pool: Pool, style: Style) -> Html:
     )
 
 
-def _bar(pool: Pool, style: Style) -> Html:
-    """Draw how much of the pool's hardware each workload has; of a GPU that is cut, by memory slices."""
+def _bar(pool: ShownPool, style: Style) -> Html:
+    """Draw how much of the pool's hardware each workload holds; of a GPU in MIG mode, by memory slices."""
     shares: dict[str, float] = {}
     physical = [entry for node in pool.nodes for entry in node.physical]
     for entry in physical:
@@ -129,15 +127,15 @@ def _bar(pool: Pool, style: Style) -> Html:
     return element("div", *parts, class_="bar", aria_hidden="true") if physical else Html()
 
 
-def _parts_held(physical: Physical, device: Device) -> Mapping[str, float]:
-    """Return how much of a GPU or other physical device its holders have by way of `device`."""
+def _parts_held(physical: Physical, device: ShownDevice) -> Mapping[str, float]:
+    """Return how much of `physical` each workload holds through `device`."""
     taken = max(map(float, device.used().values()), default=1.0) if device.shared else 1.0
     held = Counter(share.workload for share in device.holders)
-    part = physical.part(device) * taken / max(len(device.holders), 1)
+    part = physical.fraction(device) * taken / max(len(device.holders), 1)
     return {workload: part * count for workload, count in held.items()}
 
 
-def _node(node: Node, style: Style) -> Html:
+def _node(node: ShownNode, style: Style) -> Html:
     notes = element("span", ", ".join(node.notes), class_="warn") if node.notes else Html()
     drivers = list(dict.fromkeys(physical.driver for physical in node.physical))
     content = []
@@ -154,7 +152,7 @@ def _node(node: Node, style: Style) -> Html:
 # Below the pools.
 
 
-def _claims(found: Fleet, style: Style) -> Html:
+def _claims(found: ShownFleet, style: Style) -> Html:
     claims = found.report.claims
     if not claims:
         return Html()
@@ -179,7 +177,7 @@ def _claim(claim: Mapping[str, Any]) -> list[str]:
     return [*(str(claim[key]) for key in keys), devices]
 
 
-def _leftovers(found: Fleet) -> Html:
+def _leftovers(found: ShownFleet) -> Html:
     leftovers = found.report.leftovers
     if not leftovers:
         return Html()
@@ -189,7 +187,7 @@ def _leftovers(found: Fleet) -> Html:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
-    """Return a table; where it is narrow each cell says of which column it is."""
+    """Return a table; on a narrow screen each cell shows the name of its column."""
     head = element("thead", element("tr", *(element("th", column) for column in columns)))
     lines = [
         element("tr", *(element("td", cell, data_name=column) for column, cell in zip(columns, row, strict=True)))

@@ -1,6 +1,6 @@
-"""A report as a table for the terminal."""
+"""A report as tables for the terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,16 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from topology.status.report import Report
-from topology.status.workload_progress import READY_PHASES
+from topology.status.workload_progress import READY_PHASES, counted
 from views import wording
 
 Entry = Mapping[str, Any]
-PODS_NAMED_MAX = 3
-"""At most this many pods are named for a reason."""
+PODS_LISTED_MAX = 3
+"""At most this many pods are listed for each reason."""
 
 
 def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> RenderableType:
-    """Return the summary, the pools, the claims, why some are pending, what is left over, and what is different."""
+    """Return the summary, the pools, the claims, the reasons of pending ones, leftover claims, and the `changes`."""
     parts: list[RenderableType] = [Text(report.summary, style="bold")]
     parts += _section("Pools", _pools(report.pools))
     claims = wording.listed(report.claims)
@@ -34,7 +34,10 @@ def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> Renderable
     if report.leftovers:
         parts += _section("Claims that no pod uses", _leftovers(report.leftovers))
     if changes:
-        parts += _section("Since the last time", _changes(changes))
+        parts += _section(
+            "Changes since the last time",
+            _rows(["what", "was → is"], [[Text(cell) for cell in change] for change in changes]),
+        )
     return Group(*parts)
 
 
@@ -42,11 +45,13 @@ def _section(title: str, *content: RenderableType) -> list[RenderableType]:
     return [Text(), Text(title, style="bold cyan"), *content]
 
 
-def _new_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
-    """Return an empty table; its first column gives way last, for names are to be copied."""
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[Text]] = (), numbers: Sequence[str] = ()) -> Table:
+    """Return a table; its first column does not wrap, so that names can be copied."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if column in numbers else "left", overflow="fold", no_wrap=not index)
+    for row in rows:
+        made.add_row(*row)
     return made
 
 
@@ -54,25 +59,28 @@ def _pools(pools: Sequence[Entry]) -> Table:
     numbers = ["nodes", "devices", "allocated", "free"]
     numbers += [name for name in ("notReady", "tainted") if any(name in pool for pool in pools)]
     more = ["still fits"] if any("fits" in pool for pool in pools) else []
-    made = _new_table("pool", *numbers, *more, numbers=numbers)
-    for pool in pools:
-        cells = [
-            Text(str(pool.get(name, 0)), style="green" if name == "free" and pool[name] else "") for name in numbers
+    rows = [
+        [
+            Text(pool["name"]),
+            *(Text(str(pool.get(name, 0)), style="green" if name == "free" and pool[name] else "") for name in numbers),
+            *(Text(wording.fits(pool)) for _ in more),
         ]
-        made.add_row(Text(pool["name"]), *cells, *([Text(wording.fits(pool))] if more else []))
-    return made
+        for pool in pools
+    ]
+    return _rows(["pool", *numbers, *more], rows, numbers)
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
-    made = _new_table("workload", "state", "claims", numbers=["claims"])
-    for workload, states in counts.items():
-        for index, (state, count) in enumerate(states.items()):
-            made.add_row(Text("" if index else workload), _state(state), Text(str(count)))
-    return made
+    rows = [
+        [Text("" if index else workload), _state(state), Text(str(count))]
+        for workload, states in counts.items()
+        for index, (state, count) in enumerate(states.items())
+    ]
+    return _rows(["workload", "state", "claims"], rows, numbers=["claims"])
 
 
 def _claims(claims: Sequence[Entry]) -> Table:
-    made = _new_table("workload, pod", "phase", "node", "state", "devices")
+    made = _rows(["workload, pod", "phase", "node", "state", "devices"])
     for workload, group in groupby(claims, key=lambda claim: str(claim["workload"])):
         made.add_row(Text(workload, style="bold"))
         for claim in group:
@@ -87,7 +95,7 @@ def _claims(claims: Sequence[Entry]) -> Table:
 
 
 def _state(state: str) -> Text:
-    """Return kubectl's words; what is reserved for a pod is allocated anyway, which need not take up the width."""
+    """Return the state as kubectl shows it, but shorter: a reserved claim is always allocated."""
     style = "yellow" if state == "pending" else "green" if state.endswith("reserved") else "dim"
     return Text(state.replace("allocated,reserved", "reserved"), style=style)
 
@@ -99,21 +107,14 @@ def _devices(devices: Sequence[Entry]) -> Text:
 
 def _reasons(claims: Sequence[Entry]) -> Iterator[RenderableType]:
     for workload, reason, pods in wording.reasons(claims):
-        named = ", ".join(pods[:PODS_NAMED_MAX]) + (" …" if len(pods) > PODS_NAMED_MAX else "")
-        count = "1 pod" if len(pods) == 1 else f"{len(pods)} pods"
-        yield Text.assemble((workload, "bold"), f" ({count}: {named})")
+        listed = wording.first(pods, PODS_LISTED_MAX)
+        yield Text.assemble((workload, "bold"), f" ({counted(len(pods), 'pod')}: {listed})")
         yield Padding(Text(reason, style="yellow"), (0, 0, 0, 2))
 
 
 def _leftovers(leftovers: Sequence[Entry]) -> Table:
-    made = _new_table("claim", "namespace", "state", "why")
-    for entry in leftovers:
-        made.add_row(Text(entry["name"]), Text(entry["namespace"]), _state(entry["state"]), Text(entry["why"]))
-    return made
-
-
-def _changes(changes: Sequence[tuple[str, str]]) -> Table:
-    made = _new_table("what", "was → is")
-    for what, numbers in changes:
-        made.add_row(Text(what), Text(numbers))
-    return made
+    rows = [
+        [Text(entry["name"]), Text(entry["namespace"]), _state(entry["state"]), Text(entry["why"])]
+        for entry in leftovers
+    ]
+    return _rows(["claim", "namespace", "state", "why"], rows)

@@ -1,13 +1,13 @@
-"""How both views write down what the report says."""
+"""How both views word the contents of a report."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 
 def devices_by_request(devices: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return each request with its devices, runs of numbers put together: `gpu-0 to gpu-7`."""
+    """Return each request with its devices, consecutive numbers merged: `gpu-0 to gpu-7`."""
     by_request: dict[str, list[str]] = {}
     for device in devices:
         by_request.setdefault(device["request"], []).append(_with_marks(device))
@@ -23,7 +23,7 @@ def _with_marks(device: Mapping[str, Any]) -> str:
 
 
 def _runs(names: Iterable[str]) -> list[str]:
-    """Put three and more names together whose last numbers follow each other."""
+    """Merge three or more names that end in consecutive numbers."""
     found = {name: re.fullmatch(r"(.*?)(0|[1-9][0-9]{0,8})", name) for name in names}
     numbered = sorted((match[1], int(match[2])) for match in found.values() if match)
     told = []
@@ -34,12 +34,12 @@ def _runs(names: Iterable[str]) -> list[str]:
 
 
 def fits(row: Mapping[str, Any]) -> str:
-    """Return what still fits on a pool's partitioned GPUs."""
+    """Return how many devices of each kind still fit on a pool's partitionable GPUs."""
     return ", ".join(f"{kind}: {count}" for kind, count in row.get("fits", {}).items())
 
 
 def reasons(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
-    """Return each workload and reason of pending claims, with the names of the pods."""
+    """Return the workload, the reason and the pods of pending claims, each reason once per workload."""
     found: dict[tuple[str, str], list[str]] = {}
     for claim in claims:
         if "reason" in claim:
@@ -47,7 +47,12 @@ def reasons(claims: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, list[st
     return [(workload, reason, list(dict.fromkeys(pods))) for (workload, reason), pods in found.items()]
 
 
+def first(names: Sequence[str], count: int) -> str:
+    """Return at most `count` of the names, and whether there are more."""
+    return ", ".join(names[:count]) + (" …" if len(names) > count else "")
+
+
 def listed(claims: list[dict[str, Any]] | dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the claims that a report lists one by one."""
+    """Return the claims that a report lists individually."""
     unsatisfied: list[dict[str, Any]] = claims["unsatisfied"] if isinstance(claims, dict) else claims
     return unsatisfied

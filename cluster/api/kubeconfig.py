@@ -31,21 +31,21 @@ USER_KEYS = {
     "tokenFile",
 }
 FILES = ("certificate-authority", "client-certificate", "client-key")
-"""Keys of files that can be given as data too."""
+"""The keys that name files; each may be replaced by its `-data` key."""
 
 
 class KubeconfigError(Exception):
-    """A kubeconfig that cannot be used; the message says why."""
+    """A kubeconfig that is not usable; the message says why."""
 
 
 def current(content: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the cluster and the user of the current context.
 
     Raises:
-        KubeconfigError: it is not one.
+        KubeconfigError: `content` is not a kubeconfig, or has no current context.
     """
     if not isinstance(content, Mapping):
-        raise KubeconfigError("there is no kubeconfig in it")
+        raise KubeconfigError("it is not a kubeconfig")
     context = _named(content, "context", content.get("current-context"))
     return _named(content, "cluster", context.get("cluster")), _named(content, "user", context.get("user"))
 
@@ -54,25 +54,26 @@ def contexts(file: Path) -> list[str]:
     """Return the names of the contexts in `file`, in order.
 
     Raises:
-        KubeconfigError: it cannot be read, or is no kubeconfig.
+        KubeconfigError: the file cannot be read, or is not a kubeconfig.
     """
     return [str(entry["name"]) for entry in _entries(_read(file), "context")]
 
 
 def of_context(file: Path, context: str) -> Kubeconfig:
-    """Return the kubeconfig of one context of `file`, which is the current one there and needs no certificate's file.
+    """Return a kubeconfig with one context of `file` as its current context, and with certificates as data.
 
-    As `kubectl config view --minify --flatten --raw --context …` prints it, but that its names are the context's.
+    `kubectl config view --minify --flatten --raw --context …` prints the same, except for the names of cluster and
+    user: here they are that of the context.
 
     Raises:
-        KubeconfigError: there is no such context, or it reaches its cluster in a way that is not known here.
+        KubeconfigError: there is no such context, or it connects to its cluster in an unsupported way.
     """
     found = _read(file)
     cluster, user = current(found | {"current-context": context})
     _check_known("cluster", cluster, CLUSTER_KEYS)
     _check_known("user", user, USER_KEYS)
     if not str(cluster.get("server", "")).startswith("https://"):
-        raise KubeconfigError(f"the cluster of context {context!r} has no server whose address begins with https://")
+        raise KubeconfigError(f"the server of context {context!r} must be an address that begins with https://")
     entries = {"cluster": _flat(cluster, file.parent), "user": _flat(user, file.parent)}
     return {
         "apiVersion": "v1",
@@ -89,7 +90,7 @@ def _read(file: Path) -> Kubeconfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise KubeconfigError(f"{file} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict) or not _entries(found, "context"):
-        raise KubeconfigError(f"{file} is no kubeconfig with contexts")
+        raise KubeconfigError(f"{file} is not a kubeconfig with contexts")
     return found
 
 
@@ -108,11 +109,11 @@ def _named(content: Mapping[str, Any], kind: str, name: object) -> dict[str, Any
 
 def _check_known(kind: str, entry: Mapping[str, Any], known: set[str]) -> None:
     if unknown := sorted(key for key, value in entry.items() if value and key not in known):
-        raise KubeconfigError(f"its {kind} has {', '.join(unknown)}, which is not supported: leave it out")
+        raise KubeconfigError(f"its {kind} has {', '.join(unknown)}, which is not supported: remove it")
 
 
 def _flat(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what needs no file but a token's and a program, and these by paths that hold everywhere."""
+    """Return the entry with certificates as data, and with absolute paths of the token file and the plugin."""
     flat = {key: value for key, value in entry.items() if key not in FILES}
     for key in FILES:
         if entry.get(key) and not entry.get(f"{key}-data"):
@@ -122,7 +123,7 @@ def _flat(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
                 raise KubeconfigError(f"its {key} {entry[key]!r} cannot be read: {error.strerror}") from None
     if entry.get("tokenFile"):
         flat["tokenFile"] = str((folder / entry["tokenFile"]).absolute())
-    program = entry.get("exec")
-    if isinstance(program, dict) and "/" in str(program.get("command")):  # Others are looked for on PATH.
-        flat["exec"] = program | {"command": str((folder / program["command"]).absolute())}
+    plugin = entry.get("exec")
+    if isinstance(plugin, dict) and "/" in str(plugin.get("command")):  # PATH is searched for any other command.
+        flat["exec"] = plugin | {"command": str((folder / plugin["command"]).absolute())}
     return flat

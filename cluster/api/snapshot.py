@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from cluster.api.api_server import EXPIRED, ApiServer, RefusedError, UnreachableError, at_once
+from cluster.api.api_server import BUSY, EXPIRED, ApiServer, UnreachableError, at_once
 from topology.kubernetes.objects import LISTS
 
 PAGE = 500
-"""So many objects are read at once, as kubectl does it."""
+"""The number of objects in one response, as kubectl asks for."""
 
-AGAIN = {EXPIRED, 429, 500, 503, 504}
-"""Answers after which it is read anew: the store has forgotten how things were, as it does every five minutes; the API
-server has too much to do; or its cache of a kind has not come up to that version in the three seconds that it waits.
+AGAIN = {EXPIRED, 500, 504}
+"""Statuses after which everything is read again: etcd has compacted the version away, as it does every five minutes;
+etcd is too busy; or the watch cache of a kind has not reached the version within three seconds.
 https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/cacher/watch_cache.go
 """
 
@@ -24,24 +24,39 @@ Object = dict[str, Any]
 
 
 def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
-    """Return all objects of `kinds`, or None if the cluster does not answer.
+    """Return all objects of `kinds` as `must_read` does, or None if the cluster does not answer.
 
-    A kind that is not one of `LISTS`, or of which not all are wanted, is given as `<kind>=<path of its list>`; a query
-    may follow.
+    Raises:
+        RefusedError: the API server refuses to list a kind.
+    """
+    try:
+        return must_read(api, kinds)
+    except UnreachableError:
+        return None
 
-    `kubectl get pods,resourceclaims` reads kind after kind, and while pods come and go it finds pods whose claims are
-    gone by then, and claims whose pods were not there yet. So the first list tells the version of the whole store, and
-    the others are read as they were at that version; all kinds of a cluster that kwokctl makes are in one etcd.
+
+def must_read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+    """Return all objects of `kinds`.
+
+    A kind that is not in `LISTS`, or of which only some objects are wanted, is given as `<kind>=<path of its list>`,
+    with an optional query.
+
+    `kubectl get pods,resourceclaims` reads one kind after the other. While pods come and go, it finds pods whose claims
+    are gone by then, and claims whose pods did not exist yet. Here the first list returns the version of the whole
+    store, and the others are read at exactly that version: all kinds of a kwokctl cluster are in one etcd.
     https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
+
+    Raises:
+        UnreachableError: the cluster does not answer, or fails at each try.
+        RefusedError: the API server refuses to list a kind.
     """
     for _ in range(TRIES):
         try:
             return _read(api, kinds)
-        except _AgainError:
+        except _AgainError as error:
+            message = str(error)
             time.sleep(SECONDS_BETWEEN_TRIES)
-        except (UnreachableError, RefusedError):
-            break
-    return None
+    raise UnreachableError(message)
 
 
 def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
@@ -51,11 +66,11 @@ def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
 
 
 class _AgainError(Exception):
-    """The API server cannot say now how things were at that version."""
+    """The API server cannot return the objects at that version now."""
 
 
 def _list(api: ApiServer, kind: str, version: str = "") -> tuple[str, list[Object]]:
-    """Return the version of the list, and its objects."""
+    """Return the version of the list and its objects."""
     name, _, path = kind.partition("=")
     exact = {"resourceVersion": version, "resourceVersionMatch": "Exact"} if version else {}
     objects: list[Object] = []
@@ -70,7 +85,9 @@ def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
     while more is not None:
         answer = api.get(f"{path}{'&' if '?' in path else '?'}{urlencode(query | {'limit': PAGE})}")
         if answer.status in AGAIN:
-            raise _AgainError
+            raise _AgainError(answer.message)
+        if answer.status in BUSY:
+            raise UnreachableError(answer.message)
         page = answer.checked().object
         yield page
         more = page["metadata"].get("continue")
@@ -78,6 +95,6 @@ def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
 
 
 def _object(kind: str, entry: Object) -> Object:
-    """Name the kind, which the entries of a list do not, and leave out who wrote which field: half of an object."""
+    """Add the kind, which list entries lack, and drop `managedFields`, which are half of an object."""
     metadata = {name: value for name, value in entry["metadata"].items() if name != "managedFields"}
     return entry | {"kind": kind, "metadata": metadata}

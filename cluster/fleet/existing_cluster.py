@@ -1,4 +1,4 @@
-"""A cluster that is there already: what has to be known of it, and of what is in it, before a fleet goes there."""
+"""Examines an existing cluster and the objects in it before a fleet is created there."""
 
 import json
 import re
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cluster.api.api_server import FORBIDDEN, NOT_FOUND, ApiServer, RefusedError, UnreachableError, at_once
+from cluster.api.discovery import object_paths
 from cluster.api.kubeconfig import KubeconfigError, contexts, current, of_context
-from cluster.api.snapshot import read
-from topology.checks.attracted_pods import MAKERS, strays
-from topology.checks.isolation import beyond
+from cluster.api.snapshot import must_read
+from topology.checks.attracted_pods import MAKERS, attracted
+from topology.checks.isolation import isolation_problems, malformed_fields
 from topology.checks.manifests import misshapen_manifests
 from topology.checks.validation import LookResult
 from topology.kubernetes import limits
@@ -21,8 +22,9 @@ from topology.kubernetes.reading import group_of, namespace_of
 from topology.objects import nodes
 from topology.objects.claims import device_class
 from topology.objects.device_taints import rule_version
-from topology.objects.isolation import FLEET, kept_apart
-from topology.objects.names import Name, made_by_the_stack, words
+from topology.objects.isolation import FLEET, isolated
+from topology.objects.names import Name, created_by_stack, described
+from topology.objects.removable import reference
 from topology.objects.slices import resource_slices
 from topology.schema.base import Problem
 from topology.schema.features_used import apis_needed, apis_written, features_used
@@ -31,7 +33,7 @@ from topology.schema.values import suggestion
 
 PATH = "cluster.existing"
 NAMED_MAX = 3
-"""So many objects of a kind are named one by one."""
+"""The number of objects of a kind that a message names."""
 
 PATHS = LISTS | {
     "Namespace": "/api/v1/namespaces",
@@ -43,15 +45,15 @@ _ENABLED = re.compile(r'^kubernetes_feature_enabled\{name="(\w+)",stage="\w*"\} 
 
 
 def look(topology: Topology, folder: Path) -> LookResult:
-    """Look at the existing cluster of `topology`, which is not changed, and tell what is in the way of the fleet there.
+    """Return what prevents the fleet of `topology` in its existing cluster, without any change there.
 
-    The topology that is returned has the cluster's version, and is kept apart from all else there.
+    The topology of the result has the cluster's version, and is isolated from everything else in the cluster.
     """
-    return _look(topology, folder, _in_the_way)
+    return _look(topology, folder, _conflicts)
 
 
 def reach(topology: Topology, folder: Path) -> LookResult:
-    """Look only for what is needed to read the fleet in the existing cluster: nothing can be in its way."""
+    """Return the isolated topology only: enough to read the fleet in the existing cluster."""
     return _look(topology, folder, lambda api, reached: LookResult(reached, [], answers=True))
 
 
@@ -65,27 +67,30 @@ def _look(topology: Topology, folder: Path, examine: Callable[[ApiServer, Topolo
     api = ApiServer(content=content)
     try:
         reached = topology.model_copy(update={"cluster": _reached(api, topology.cluster, existing, content)})
-        return examine(api, kept_apart(reached))
+        if malformed := [*misshapen_manifests(reached)] or [*malformed_fields(reached)]:
+            return LookResult(reached, malformed, answers=True)
+        return examine(api, isolated(reached))
     except _ProblemError as error:
         return LookResult(topology, [error.problem], answers=False)
     except (UnreachableError, RefusedError) as error:
         server = current(content)[0]["server"]
-        problem = Problem(PATH, f"the cluster of context {existing.context}, {server}, does not answer: {error}")
+        what = "refuses a request" if isinstance(error, RefusedError) else "does not answer"
+        problem = Problem(PATH, f"the cluster of context {existing.context}, {server}, {what}: {error}")
         return LookResult(topology, [problem], answers=False)
     finally:
         api.close()
 
 
-def _in_the_way(api: ApiServer, topology: Topology) -> LookResult:
-    if wrong := [*misshapen_manifests(topology), *beyond(topology)]:
+def _conflicts(api: ApiServer, topology: Topology) -> LookResult:
+    if wrong := [*isolation_problems(topology)]:
         return LookResult(topology, wrong, answers=True)
     theirs = _classes_there(api, topology)
     problems = [
         *_lacking_apis(api, topology),
         *_lacking_gates(api, topology),
         *_taken(_taken_names(api, topology)),
-        *_strays(api, topology),
-        *_other_classes(theirs, topology),
+        *_attracted_pods(api, topology),
+        *_differing_classes(theirs, topology),
     ]
     return LookResult(topology, problems, answers=True, classes=frozenset(theirs))
 
@@ -115,20 +120,21 @@ def _kubeconfig(existing: Existing, folder: Path) -> dict[str, Any]:
     if not existing.allow:
         raise _ProblemError(
             "allow",
-            f"is not true, so nothing goes to context {existing.context}, {current(content)[0]['server']}: set it to "
-            "true once you are sure that this cluster may have fake nodes (docs/existing-clusters.md)",
+            f"must be true before the stack creates anything in context {existing.context}, "
+            f"{current(content)[0]['server']}: set it once you are sure that this cluster may have fake nodes "
+            "(docs/existing-clusters.md)",
         )
     return content
 
 
 def _reached(api: ApiServer, cluster: Cluster, existing: Existing, content: dict[str, Any]) -> Cluster:
-    """Return the cluster with what it says of itself."""
+    """Return the cluster with the version and the UID that it reports."""
     version = str(api.get("/version").checked().object["gitVersion"])
     release = re.match(r"v(1)\.([0-9]+)\.([0-9]+)", version)
     if not release or not limits.KUBERNETES_MINOR_MIN <= int(release[2]) <= limits.KUBERNETES_MINOR_MAX:
         raise _ProblemError(
             "",
-            f"the cluster has Kubernetes {version}; this program knows 1.{limits.KUBERNETES_MINOR_MIN} to "
+            f"the cluster runs Kubernetes {version}; this program supports 1.{limits.KUBERNETES_MINOR_MIN} to "
             f"1.{limits.KUBERNETES_MINOR_MAX}",
         )
     uid = api.get("/api/v1/namespaces/kube-system").checked().object["metadata"]["uid"]
@@ -150,12 +156,14 @@ def _lacking_apis(api: ApiServer, topology: Topology) -> Iterator[Problem]:
     for version, user in users.items():
         if version not in served:
             yield Problem(
-                PATH, f"the cluster does not serve {version}, which {user} needs: its --runtime-config decides that"
+                PATH,
+                f"the cluster does not serve {version}, which {user} needs: enable it with --runtime-config of its API "
+                "server",
             )
 
 
 def _lacking_gates(api: ApiServer, topology: Topology) -> Iterator[Problem]:
-    """Yield features that are off by default, and not on in the API server; who may not know, tries."""
+    """Yield the features whose gates are off in the API server; without access to its metrics, none."""
     minor = topology.cluster.minor
     features = {name: path for name, path in features_used(topology).items() if _is_there(name, topology.cluster)}
     needed = {gate: name for name in features for gate in gates_for([name], minor)}
@@ -167,8 +175,8 @@ def _lacking_gates(api: ApiServer, topology: Topology) -> Iterator[Problem]:
         if enabled.get(gate, "1") == "0" or (enabled and gate not in enabled):
             yield Problem(
                 features[name],
-                f"uses {name}, for which the cluster would need its feature gate {gate} to be on: it is off, and only "
-                "who runs the cluster can turn it on",
+                f"uses {name}, which needs the feature gate {gate} of the cluster: it is off, and only an "
+                "administrator of the cluster can turn it on",
             )
 
 
@@ -185,23 +193,23 @@ class _Taken(NamedTuple):
 
 
 def _taken(taken: Iterable[_Taken]) -> Iterator[Problem]:
-    """Tell of objects that are not the stack's, a few of each kind by name."""
+    """Yield a problem for each key and kind that names the first of the taken objects."""
     by_path: dict[tuple[str, str], list[str]] = {}
     for path, name in sorted(taken):
-        by_path.setdefault((path, name[1]), []).append(words(name))
+        by_path.setdefault((path, name[1]), []).append(described(name))
     for (path, _), found in by_path.items():
         more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
-        are = "is" if len(found) == 1 else "are"
+        exist, them = ("exists", "it") if len(found) == 1 else ("exist", "them")
         yield Problem(
             path,
-            f"{', '.join(found[:NAMED_MAX])}{more} {are} in the cluster already, and not this stack's: choose another "
-            "name",
+            f"{', '.join(found[:NAMED_MAX])}{more} already {exist} in the cluster, and this stack did not create "
+            f"{them}: choose another name",
         )
 
 
 def _taken_names(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
-    """Yield the objects that the stack is to make and somebody else has made."""
-    made = {name: path for name, path in made_by_the_stack(topology, set()).items() if name[1] != "DeviceClass"}
+    """Yield the objects of the stack that somebody else has created."""
+    made = {name: path for name, path in created_by_stack(topology, set()).items() if name[1] != "DeviceClass"}
     kinds = sorted({name[1] for name in made} | {"ResourceSlice"})
     others = [entry for entry in _read(api, kinds, topology) if not _is_of_fleet(entry, topology)]
     for entry in others:
@@ -213,10 +221,7 @@ def _taken_names(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
 
 def _read(api: ApiServer, kinds: Sequence[str], topology: Topology) -> Sequence[Any]:
     rules = {"DeviceTaintRule": f"/apis/{rule_version(topology.cluster.minor)}/devicetaintrules"}
-    found = read(api, [f"{kind}={(PATHS | rules)[kind]}" for kind in kinds])
-    if found is None:
-        raise UnreachableError(f"{', '.join(kinds)} cannot be read")
-    return found
+    return must_read(api, [f"{kind}={(PATHS | rules)[kind]}" for kind in kinds])
 
 
 def _is_of_fleet(entry: Mapping[str, Any], topology: Topology) -> bool:
@@ -234,7 +239,7 @@ def _name(entry: Mapping[str, Any]) -> Name:
 
 
 def _taken_slices(topology: Topology, others: Sequence[Any]) -> Iterator[_Taken]:
-    """Yield slices of others by the names that ours would have, or that are about our nodes."""
+    """Yield other people's slices that have the name of a slice of the stack, or belong to one of its nodes."""
     if not others:
         return
     for index, pool in enumerate(topology.node_pools):
@@ -253,65 +258,52 @@ def _taken_by_manifests(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
         for index, entry in enumerate(topology.manifests)
         for number, document in entry.documents()
     ]
-    resources: dict[str, Mapping[str, Any]] = {}
-    for version in {manifest["apiVersion"] for _, manifest in written}:
-        resources[version] = _resources(api, version)
-    found = at_once(lambda entry: _live(api, entry[1], resources[entry[1]["apiVersion"]]), written)
-    for (path, manifest), live in zip(written, found, strict=True):
+    paths = object_paths(api, [reference(manifest) for _, manifest in written])
+    for (path, manifest), live in zip(written, at_once(lambda path: _live(api, path), paths), strict=True):
         if live and not _is_of_fleet(live, topology):
             name = manifest["metadata"]["name"]
             yield _Taken(path, (group_of(manifest), manifest["kind"], namespace_of(manifest), name))
 
 
-def _resources(api: ApiServer, version: str) -> dict[str, Any]:
-    """Return the resources of a group version by kind; none where a CRD is still to come."""
-    answer = api.get(f"/apis/{version}" if "/" in version else f"/api/{version}").checked(NOT_FOUND)
-    listed = answer.object["resources"] if answer.status == 200 else []
-    return {entry["kind"]: entry for entry in listed if "/" not in entry["name"]}
+def _live(api: ApiServer, path: str | None) -> Mapping[str, Any] | None:
+    """Return the live object at `path`; None if there is none, as when its CRD is still to come."""
+    answer = api.get(path).checked(NOT_FOUND) if path else None
+    return dict(answer.object) if answer and answer.status != NOT_FOUND else None
 
 
-def _live(api: ApiServer, manifest: Manifest, resources: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    version, resource = manifest["apiVersion"], resources.get(manifest["kind"])
-    if resource is None:
-        return None
-    place = f"namespaces/{namespace_of(manifest)}/" if resource["namespaced"] else ""
-    path = f"{'apis' if '/' in version else 'api'}/{version}/{place}{resource['name']}"
-    answer = api.get(f"/{path}/{manifest['metadata']['name']}").checked(NOT_FOUND)
-    return dict(answer.object) if answer.status == 200 else None
-
-
-# DeviceClasses, which real drivers have too.
+# DeviceClasses, which real drivers create too.
 
 
 def _classes_there(api: ApiServer, topology: Topology) -> dict[str, Manifest]:
-    """Return the specs of the DeviceClasses that somebody else has made."""
+    """Return the specs of the DeviceClasses that somebody else has created."""
     others = [entry for entry in _read(api, ["DeviceClass"], topology) if not _is_of_fleet(entry, topology)]
     return {entry["metadata"]["name"]: given(**entry["spec"]) for entry in others}
 
 
-def _other_classes(theirs: Mapping[str, Manifest], topology: Topology) -> Iterator[Problem]:
+def _differing_classes(theirs: Mapping[str, Manifest], topology: Topology) -> Iterator[Problem]:
     for entry in topology.device_classes:
         wanted = given(**device_class(entry)["spec"])
         if (live := theirs.get(entry.name)) not in (None, wanted):
             yield Problem(
                 "deviceClasses",
-                f"DeviceClass {entry.name} is in the cluster already, not this stack's and another one: it has "
-                f"{json.dumps(live)}, not {json.dumps(wanted)}. Write it as it is there, or choose another name",
+                f"DeviceClass {entry.name} already exists in the cluster, this stack did not create it, and it "
+                f"differs: it has {json.dumps(live)}, not {json.dumps(wanted)}. Configure the same values, or choose "
+                "another name",
             )
 
 
-# Pods of others.
+# Other people's pods.
 
 
-def _strays(api: ApiServer, topology: Topology) -> Iterator[Problem]:
-    labels = [nodes.node_labels(pool, f"{pool.name}-0") for pool in topology.node_pools if pool.nodes]
+def _attracted_pods(api: ApiServer, topology: Topology) -> Iterator[Problem]:
+    labels = (nodes.node_labels(pool, name) for pool in topology.node_pools for name in pool.node_names())
     found = [entry for entry in _read(api, sorted(MAKERS), topology) if not _is_of_fleet(entry, topology)]
     if names := [
-        f"{entry['kind']} {namespace_of(entry)}/{entry['metadata']['name']}" for entry in strays(found, labels)
+        f"{entry['kind']} {namespace_of(entry)}/{entry['metadata']['name']}" for entry in attracted(found, labels)
     ]:
         yield Problem(
             PATH,
-            f"the pods of {', '.join(names)} would land on fake nodes, as they tolerate every taint: give them a "
-            "nodeAffinity of type NotIn [kwok], or nodePools labels that they do not select, such as "
+            f"the pods of {', '.join(names)} would run on fake nodes, as they tolerate every taint: give them a "
+            "nodeAffinity with type NotIn [kwok], or give nodePools labels that they do not select, such as "
             "kubernetes.io/os: fake (docs/existing-clusters.md)",
         )

@@ -1,7 +1,7 @@
-"""Nodes with their ResourceSlices, and bare pods, many at a time: how `provisioning: bulk` makes and removes them.
+"""Creates, changes and deletes nodes with their ResourceSlices, and bare pods, for `provisioning: bulk`.
 
-The objects are those of `nodes`, `slices` and `pods`. They go to the API server one by one, as it takes no lists, but
-several at a time and without a program for each. What is ours of a live object, its managed fields tell:
+`nodes`, `slices` and `pods` render the objects. The API server accepts no lists, so each object is a request, without
+a process of its own. Managed fields tell which fields of a live object are the stack's:
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
 
@@ -10,14 +10,14 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cluster.api.api_server import CONFLICT, FORBIDDEN, MERGE, NODES, NOT_FOUND, Answer, ApiServer, RefusedError
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP, convert
 from topology.kubernetes.objects import RESOURCE_API_VERSION, Maker, Manifest, Object, given
 from topology.objects import nodes, pods
 from topology.objects.isolation import FLEET
-from topology.objects.patches import FIELD_MANAGER, _node_patch, _part, _slice_differs, _slice_patch
+from topology.objects.patches import FIELD_MANAGER, node_patch, part_of_patch, slice_differs, slice_patch
 from topology.objects.slices import is_owned_by_node, owner_reference, resource_slices
 from topology.schema.stack import NodePool, Topology
 from topology.schema.workloads import Workload
@@ -26,41 +26,41 @@ LiveObjects = Mapping[Maker, Object]
 """By kind, namespace and name."""
 
 BATCH = 1000
-"""So many nodes or pods are one resource of the stack. Each batch is a process, which takes half a second to start."""
+"""The number of nodes or pods in one resource of the stack. Each batch is a process that takes 0.5 s to start."""
 
 PULUMI = "pulumi-kubernetes"
-"""How the field managers of Pulumi's Kubernetes provider begin."""
+"""The prefix of the field managers of Pulumi's Kubernetes provider."""
 
 PODS = "/api/v1/pods"
 SLICES = f"/apis/{RESOURCE_API_VERSION}/resourceslices"
 MANAGED = f"fieldManager={FIELD_MANAGER}"
 TRIES = 5
-"""Kubernetes deletes the slices of a deleted node by itself: one may go between two requests."""
+"""Kubernetes deletes the slices of a deleted node: a slice may vanish between two requests."""
 
 NODE_UNKNOWN = re.compile(r"node .* not found for device")
-"""The words of the admission that compares a slice with what its node declares: it learns of a node from a watch, so a
-little later than who has made it."""
+"""The message of the admission plugin that compares a slice with the features of its node: it watches nodes, and so
+learns of a new one shortly after its creation."""
 
 NODE_SECONDS = 10
 POD_SECONDS = 60
 SECONDS_BETWEEN_LOOKS = 0.1
 
 OTHER_PROVISIONING = (
-    "{what} is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at the end of "
-    "this update. Change provisioning of {entry} in kwok-dra:{key} together with its name, or take it out of the "
-    "stack, run `pulumi up`, and put it in again"
+    "{what} is a Pulumi resource, created with `provisioning: objects`, and Pulumi would delete it at the end of this "
+    "update. Change provisioning of {entry} in kwok-dra:{key} together with its name; or remove it from the stack, run "
+    "`pulumi up`, and add it again"
 )
 SOMEBODY_ELSES = (
-    "{what} is there already, and this stack did not make it. Give {entry} in kwok-dra:{key} another name, or delete "
+    "{what} already exists, and this stack did not create it. Give {entry} in kwok-dra:{key} another name, or delete "
     "the {what} if nobody needs it"
 )
 
 
 def create_slice(api: ApiServer, path: str, manifest: Manifest) -> Answer:
-    """Create a ResourceSlice, or find it there; a node that has just been made gets time to be known everywhere.
+    """Create a ResourceSlice unless it exists; wait up to NODE_SECONDS until admission knows its node.
 
     Raises:
-        RefusedError: it is not created.
+        RefusedError: the API server does not create it.
     """
     end = time.monotonic() + NODE_SECONDS
     answer = api.send("POST", path, manifest)
@@ -71,37 +71,38 @@ def create_slice(api: ApiServer, path: str, manifest: Manifest) -> Answer:
 
 
 class Drift(NamedTuple):
-    """An object that is not as it was made: what somebody did to it."""
+    """An object that somebody has deleted or edited."""
 
     made_as: str
-    """The node or pod that has to be looked at."""
+    """The node or pod to reconcile."""
     kind: str
     name: str
     was: str
     """`deleted` or `edited`."""
 
 
-class Fleet:
-    """The nodes of a pool, of whose drivers the pools have these generations."""
+class NodeProvisioner:
+    """Creates and reconciles the nodes of a pool with their slices."""
 
     def __init__(self, pool: NodePool, generations: Mapping[str, int], *, minor: int, resource_api: str = "v1") -> None:
-        """Publish slices for Kubernetes 1.`minor`; new ones in that version of resource.k8s.io."""
+        """Use the `generations` of the drivers' pools.
+
+        Slices are rendered for Kubernetes 1.`minor`; new ones are created in version `resource_api` of resource.k8s.io.
+        """
         self.pool = pool
         self._mark = marked(pool.labels)
         self._generations = generations
         self._minor = minor
         self._resource_api = resource_api
 
-    # What there is to be.
-
     def node(self, name: str) -> Manifest:
-        """Render a node, with the features that its kubelet declares."""
+        """Render a node with its declared features."""
         manifest = nodes.node(self.pool, name)
         manifest["status"]["declaredFeatures"] = nodes.declared_features(self.pool)
         return manifest
 
     def slices(self, name: str, uid: str) -> list[Manifest]:
-        """Render the slices of the node `name`, which has that `uid`."""
+        """Render the slices of the node `name` with this `uid`."""
         rendered = resource_slices(self.pool, name, self._minor)
         for manifest in rendered:
             driver = manifest["spec"]["driver"]
@@ -111,10 +112,8 @@ class Fleet:
                 manifest["metadata"]["ownerReferences"] = [owner_reference(name, uid)]
         return rendered
 
-    # What is done.
-
     def create(self, api: ApiServer, name: str) -> None:
-        """Create a node and its slices; what there is of them already is made as it is to be."""
+        """Create a node and its slices, or reconcile those that exist."""
         answer = api.send("POST", f"{NODES}?{MANAGED}", self.node(name)).checked(CONFLICT)
         if answer.status == CONFLICT:
             self.reconcile(api, name)
@@ -124,10 +123,10 @@ class Fleet:
                 self._put_right(api, manifest)
 
     def reconcile(self, api: ApiServer, name: str) -> None:
-        """Make a node and its slices what they are to be, and leave alone what others have added.
+        """Restore a node and its slices, and keep what others have added to the node.
 
         Raises:
-            RefusedError: the node is a resource of Pulumi by itself.
+            RefusedError: the node is a Pulumi resource of its own, or somebody else's.
         """
         answer = api.get(f"{NODES}/{name}").checked(NOT_FOUND)
         if answer.status == NOT_FOUND:
@@ -135,9 +134,9 @@ class Fleet:
             return
         live = answer.object
         _check_ours(live, self._mark, "nodePools", self.pool.name)
-        patch = _node_patch(live, self.node(name))
-        for subresource, part in (("", _part(patch, "metadata", "spec")), ("/status", _part(patch, "status"))):
-            if part:
+        patch = node_patch(live, self.node(name))
+        for subresource, keys in (("", ("metadata", "spec")), ("/status", ("status",))):
+            if part := part_of_patch(patch, *keys):
                 api.send("PATCH", f"{NODES}/{name}{subresource}?{MANAGED}", part, MERGE).checked()
         self._reconcile_slices(api, name, live["metadata"]["uid"])
 
@@ -145,13 +144,13 @@ class Fleet:
         live = _live_slices(api, name, self._mark)
         for manifest in self.slices(name, uid):
             found = live.pop(manifest["metadata"]["name"], None)
-            if found is None or _slice_differs(found, manifest):
+            if found is None or slice_differs(found, manifest):
                 self._put_right(api, manifest)
         for slice_name in live:
             api.send("DELETE", f"{SLICES}/{slice_name}").checked(NOT_FOUND)
 
     def _put_right(self, api: ApiServer, manifest: Manifest) -> None:
-        """Change a slice that may be there, or not any more."""
+        """Change a slice, or create it if it no longer exists."""
         path = f"{SLICES}/{manifest['metadata']['name']}"
         for _ in range(TRIES):
             live = api.get(path).checked(NOT_FOUND)
@@ -160,7 +159,7 @@ class Fleet:
             else:
                 if self._mark:
                     _check_ours(live.object, self._mark, "nodePools", self.pool.name)
-                patch = _slice_patch(live.object, manifest)
+                patch = slice_patch(live.object, manifest)
                 done = api.send("PATCH", f"{path}?{MANAGED}", patch, MERGE).checked(NOT_FOUND)
             if done.status < 300:
                 return
@@ -170,35 +169,33 @@ class Fleet:
         path = f"/apis/{RESOURCE_API_GROUP}/{self._resource_api}/resourceslices"
         return create_slice(api, f"{path}?{MANAGED}", convert(manifest, self._resource_api))
 
-    # What somebody has done.
-
     def drift(self, live: LiveObjects) -> Iterator[Drift]:
-        """Compare with what there is the nodes and slices that are to be there."""
+        """Yield the nodes and slices that are missing from the `live` objects, or differ."""
         for name in self.pool.node_names():
             node = live.get(("Node", "", name))
-            if node is None or any(_node_patch(node, self.node(name)).values()):
+            if node is None or any(node_patch(node, self.node(name)).values()):
                 yield Drift(name, "Node", name, "edited" if node else "deleted")
             for manifest in self.slices(name, node["metadata"]["uid"] if node else ""):
                 slice_name = manifest["metadata"]["name"]
                 found = live.get(("ResourceSlice", "", slice_name))
-                if found is None or _slice_differs(found, manifest):
+                if found is None or slice_differs(found, manifest):
                     yield Drift(name, "ResourceSlice", slice_name, "edited" if found else "deleted")
 
 
-class BarePods:
-    """The pods of a workload that nothing else makes."""
+class PodProvisioner:
+    """Creates and reconciles the bare pods of a workload."""
 
     def __init__(self, workload: Workload) -> None:
-        """Make them as the workload has it."""
+        """Use the namespace and the pod spec of `workload`."""
         self.workload = workload
         self._mark = marked(workload.node_selector)
         self._path = f"/api/v1/namespaces/{workload.namespace}/pods"
 
     def create(self, api: ApiServer, name: str) -> None:
-        """Create a pod; one that is there already may have been made of something else, and is made anew.
+        """Create a pod; replace one that exists, as its spec may differ.
 
         Raises:
-            RefusedError: the pod is a resource of Pulumi by itself, or somebody else's.
+            RefusedError: the pod is a Pulumi resource of its own, or somebody else's.
         """
         manifest = self._pod(name)
         answer = api.send("POST", f"{self._path}?{MANAGED}", manifest).checked(CONFLICT)
@@ -210,7 +207,7 @@ class BarePods:
             api.send("POST", f"{self._path}?{MANAGED}", manifest).checked()
 
     def reconcile(self, api: ApiServer, name: str) -> None:
-        """Make a pod anew: it has its claims and its node for life."""
+        """Replace a pod: its claims and its node are immutable."""
         remove_pod(api, self.workload.namespace, name, self._mark)
         self.create(api, name)
 
@@ -220,48 +217,57 @@ class BarePods:
         return manifest
 
     def drift(self, live: LiveObjects) -> Iterator[Drift]:
-        """Tell which pods of those that are to be there are not."""
+        """Yield the pods that are missing from the `live` objects."""
         namespace = self.workload.namespace
         for name in self.workload.pod_names():
             if ("Pod", namespace, name) not in live:
                 yield Drift(name, "Pod", f"{namespace}/{name}", "deleted")
 
 
-def makers(topology: Topology, generations: Mapping[str, Mapping[str, int]]) -> list[Fleet | BarePods]:
-    """Return what has `provisioning: bulk`, given the generations of the drivers' pools, by node pool."""
+Provisioner: TypeAlias = NodeProvisioner | PodProvisioner
+
+
+def provisioners(topology: Topology, generations: Mapping[str, Mapping[str, int]]) -> list[Provisioner]:
+    """Return the provisioners of all node pools and workloads with `provisioning: bulk`.
+
+    `generations` has the generation of each driver's pools, by node pool.
+    """
     cluster = topology.cluster
-    fleets = [
-        Fleet(pool, generations[pool.name], minor=cluster.minor, resource_api=cluster.served_resource_api)
+    of_nodes = [
+        NodeProvisioner(pool, generations[pool.name], minor=cluster.minor, resource_api=cluster.served_resource_api)
         for pool in topology.node_pools
         if pool.provisioning == "bulk"
     ]
-    return [*fleets, *(BarePods(workload) for workload in topology.workloads if workload.provisioning == "bulk")]
+    return [
+        *of_nodes,
+        *(PodProvisioner(workload) for workload in topology.workloads if workload.provisioning == "bulk"),
+    ]
 
 
 def is_empty(api: ApiServer) -> bool:
-    """Tell whether there is nothing at all that could have been made here."""
+    """Return whether the cluster has no nodes, slices and pods."""
     return not any(api.get(f"{path}?limit=1").checked().object["items"] for path in (NODES, SLICES, PODS))
 
 
 def batches(count: int) -> list[str]:
-    """Return the numbers of each batch, such as `0-999`; growth touches the last one and adds others."""
+    """Return the numbers of each batch, such as `0-999`; growth changes the last batch and adds others."""
     return [f"{first}-{min(first + BATCH, count) - 1}" for first in range(0, count, BATCH)]
 
 
 def node_digest(pool: NodePool) -> str:
-    """Return a text that is another one whenever a Node of the pool is."""
+    """Return a digest of everything that affects the Nodes of the pool."""
     faults = [fault.model_dump() for fault in pool.faults if fault.not_ready]
     content = [nodes.node(pool, f"{pool.name}-0"), nodes.declared_features(pool), pool.nodes_per_clique, faults]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def marked(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return that of the labels of nodes which says whose they are; none in a cluster of the stack's own."""
+    """Return the label of the fleet among `labels`; empty in a cluster that the stack creates."""
     return {FLEET: labels[FLEET]} if FLEET in labels else {}
 
 
 def remove_node(api: ApiServer, name: str, mark: Mapping[str, str]) -> None:
-    """Delete a node and its slices, those of them that are ours, and so have the `mark`."""
+    """Delete a node and its slices, unless they are somebody else's; the stack's have the label `mark`."""
     path = f"{NODES}/{name}"
     if _is_ours(api, path, mark):
         for slice_name in _live_slices(api, name, mark):
@@ -270,10 +276,10 @@ def remove_node(api: ApiServer, name: str, mark: Mapping[str, str]) -> None:
 
 
 def remove_pod(api: ApiServer, namespace: str, name: str, mark: Mapping[str, str]) -> None:
-    """Delete a pod, if it is ours, and so has the `mark`, and wait until it is gone.
+    """Delete a pod and wait until it is gone, unless it is somebody else's; the stack's have the label `mark`.
 
     Raises:
-        RefusedError: it does not go.
+        RefusedError: the pod still exists after POD_SECONDS.
     """
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
     if not _is_ours(api, path, mark):
@@ -281,19 +287,19 @@ def remove_pod(api: ApiServer, namespace: str, name: str, mark: Mapping[str, str
     end = time.monotonic() + POD_SECONDS
     while api.send("DELETE", path).checked(NOT_FOUND).status != NOT_FOUND:
         if time.monotonic() > end:
-            raise RefusedError(f"pod {namespace}/{name} is not gone {POD_SECONDS} s after its deletion")
+            raise RefusedError(f"pod {namespace}/{name} still exists {POD_SECONDS} s after its deletion")
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _live_slices(api: ApiServer, node: str, mark: Mapping[str, str]) -> dict[str, Object]:
-    """Return the slices of a node that are ours, by name."""
+    """Return the stack's slices of a node by name."""
     found = api.get(f"{SLICES}?fieldSelector=spec.nodeName={node}").checked().object["items"]
     ours = [entry for entry in found if FIELD_MANAGER in _managers(entry) and _has(entry, mark)]
     return {entry["metadata"]["name"]: entry for entry in ours}
 
 
 def _is_ours(api: ApiServer, path: str, mark: Mapping[str, str]) -> bool:
-    """Tell whether an object is ours: what is gone is nobody's, but slices of it may have stayed."""
+    """Return whether an object is the stack's; one that is gone counts too, as its slices may remain."""
     answer = api.get(path).checked(NOT_FOUND)
     return answer.status == NOT_FOUND or not _whose(answer.object, mark)
 
@@ -305,7 +311,7 @@ def _check_ours(live: Object, mark: Mapping[str, str], key: str, entry: str) -> 
 
 
 def _whose(live: Object, mark: Mapping[str, str]) -> str:
-    """Say whose an object is if it is not ours."""
+    """Return the message about the owner of an object; empty if it is the stack's."""
     managers = _managers(live)
     if not _has(live, mark):
         return SOMEBODY_ELSES

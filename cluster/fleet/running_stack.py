@@ -1,4 +1,4 @@
-"""What there is right now: a stack's configuration and the live objects of its cluster."""
+"""Reads a running stack: its configuration and the live objects of its cluster."""
 
 import json
 import os
@@ -10,49 +10,51 @@ from typing import Any, NamedTuple
 import yaml
 
 from cluster.api import snapshot
-from cluster.api.api_server import ApiServer
+from cluster.api.api_server import ApiServer, RefusedError
 from cluster.fleet import existing_cluster
 from cluster.local import paths
 from topology.checks.validation import ConfigurationError, load
 from topology.kubernetes.objects import Object
-from topology.schema.settings import emptied, raw_configuration
+from topology.schema.settings import raw_configuration, unusable
 from topology.schema.stack import Reached, Topology
 from topology.status.report import kinds
 
 
 class NothingToShowError(Exception):
-    """Why there is nothing to show, and what to do, in one message."""
+    """There is nothing to show; the message says why and what to do."""
 
 
-class Live(NamedTuple):
-    """A stack as it is configured, and the objects in its cluster that say how it stands."""
+class RunningStack(NamedTuple):
+    """The configuration of a stack, and the objects in its cluster."""
 
     topology: Topology
     objects: Sequence[Object]
 
 
-def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -> Live:
-    """Read the configuration of `stack` in the project of the working directory, and what is in its cluster.
+def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -> RunningStack:
+    """Read the configuration of `stack` in the project of the working directory, and the objects in its cluster.
 
-    What there is besides what a report is made of is read of the kinds that `also` names.
+    The objects are those that a report needs, and those of the kinds that `also` returns.
 
     Raises:
-        NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer.
+        NothingToShowError: the stack is not up, its configuration is not valid, or its cluster does not answer or
+            refuses to list a kind.
     """
     topology = _topology(stack)
     wanted = [*kinds(topology), *also(topology)]
-    if isinstance(topology.cluster.existing, Reached):
-        api = ApiServer(content=topology.cluster.existing.content)
-        return Live(topology, _objects(api, wanted, f"context {topology.cluster.existing.context} does not answer"))
-    # Not by the stack's outputs: after an update that failed, when one wants to see why, Pulumi has none.
+    existing = topology.cluster.existing
+    if isinstance(existing, Reached):
+        no_answer = f"context {existing.context} does not answer"
+        return RunningStack(topology, _objects(ApiServer(content=existing.content), wanted, no_answer))
+    # Not from the stack's outputs: Pulumi has none after a failed update, which is when this is needed most.
     kubeconfig = paths.kubeconfig(paths.workdir(), topology.cluster.name)
     if not kubeconfig.exists():
         raise NothingToShowError(_not_up(stack))
-    return Live(topology, _objects(ApiServer(kubeconfig), wanted, _no_answer(topology.cluster.name)))
+    return RunningStack(topology, _objects(ApiServer(kubeconfig), wanted, _no_answer(topology.cluster.name)))
 
 
 def _topology(stack: str) -> Topology:
-    if message := emptied(Path(f"Pulumi.{stack}.yaml")):
+    if message := unusable(stack):
         raise NothingToShowError(message)
     settings = {name: entry["value"] for name, entry in _pulumi(stack, "config", "--json", "--show-secrets").items()}
     project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
@@ -71,7 +73,10 @@ def _pulumi(stack: str, *arguments: str) -> Any:
 
 
 def _objects(api: ApiServer, wanted: Sequence[str], no_answer: str) -> Sequence[Object]:
-    objects = snapshot.read(api, wanted)
+    try:
+        objects = snapshot.read(api, wanted)
+    except RefusedError as error:
+        raise NothingToShowError(str(error)) from None
     if objects is None:
         raise NothingToShowError(no_answer)
     return objects

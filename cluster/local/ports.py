@@ -1,4 +1,4 @@
-"""The ports of a cluster's components on this machine: each cluster keeps its own, also while it does not run."""
+"""The ports of a cluster's components on this machine: each cluster keeps its own, even while it does not run."""
 
 import errno
 import os
@@ -15,30 +15,30 @@ OF_COMPONENTS = {
     "kube-scheduler": ("kubeSchedulerPort",),
     "kwok-controller": ("kwokControllerPort",),
 }
-"""The options of kwokctl for the ports on which each component listens: https://kwok.sigs.k8s.io/docs/generated/apis/."""
+"""The kwokctl options for the ports on which each component listens: https://kwok.sigs.k8s.io/docs/generated/apis/."""
 
 RANGE = range(10000, 32000)
-"""kwokctl takes the highest free port below 32767 for whatever it starts: clusters made by hand stay above of these."""
+"""kwokctl takes the highest free ports below 32767: those of clusters made by hand are above this range."""
 
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-"""Which ports Linux gives to connections: https://docs.kernel.org/networking/ip-sysctl.html."""
+"""The ports that Linux assigns to connections: https://docs.kernel.org/networking/ip-sysctl.html."""
 
 
 class PortTakenError(Exception):
-    """Nothing can listen on a port that is fixed."""
+    """No component can listen on a fixed port."""
 
     def __init__(self, port: int, reason: str) -> None:
-        """Remember which port it is, and the reason in the system's words."""
+        """Name the port, and the reason in the system's words."""
         super().__init__(f"port {port} cannot be used ({reason})")
 
 
 @contextmanager
 def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
-    """Provide a port for each option of kwokctl, those that are `fixed` and else free ones, at random.
+    """Provide a port for each kwokctl option: the `fixed` ones, and random free ones for the others.
 
-    No other cluster gets one of them within the block, in which the components come to listen on them.
-    kwokctl's own choice would be the ports of the last cluster whose processes have ended. That one could not start
-    again; or its API server, if only etcd has ended, would go on with the etcd of the other cluster.
+    No other cluster gets one of them during the block, in which the components start to listen on them.
+    kwokctl itself would choose the ports of the last cluster whose processes have exited. That cluster could not start
+    again; or, if only its etcd had exited, its API server would continue with the etcd of the new cluster.
     Raises PortTakenError if a fixed port is not free.
     """
     with ExitStack() as marks:
@@ -53,7 +53,7 @@ def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
 
 
 def _marked(port: int, marks: ExitStack) -> bool:
-    """Mark a port as chosen unless it is: with one of Linux' abstract sockets, which ends with its process."""
+    """Mark a port as chosen, unless it is, with an abstract socket of Linux, which ends with its process."""
     mark = marks.enter_context(socket.socket(socket.AF_UNIX))
     try:
         mark.bind(f"\0kwok-dra-port-{port}")
@@ -66,12 +66,12 @@ def _without_ephemeral(ports: range) -> list[int]:
     try:
         first, last = map(int, EPHEMERAL.read_text().split())
     except OSError:
-        return list(ports)  # Some sandboxes do not tell.
+        return list(ports)  # some sandboxes hide the file
     return [port for port in ports if not first <= port <= last] or list(ports)
 
 
 def taken(port: int) -> str:
-    """Say why nothing can listen on a port of 127.0.0.1; empty if something can."""
+    """Return why nothing can listen on a port of 127.0.0.1; empty if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Processes of this machine, as Linux tells of them in /proc.
+"""Processes of this machine, as Linux describes them in /proc.
 
 https://man7.org/linux/man-pages/man5/proc.5.html
 """
@@ -13,7 +13,7 @@ def all_ids() -> list[int]:
 
 
 def running(pid: int) -> bool:
-    """Tell whether a process has not ended; a zombie has, once its last thread has: until then it holds its ports."""
+    """Tell whether a process has not exited. A zombie with other threads still runs, and holds its ports."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -25,17 +25,17 @@ def running(pid: int) -> bool:
 
 
 def program(pid: int) -> str:
-    """Return the path with which a process was started; empty if that cannot be known."""
+    """Return the path with which a process was started; empty if it is unknown."""
     return command_line(pid).partition("\0")[0]
 
 
 def command_line(pid: int) -> str:
-    """Return a process' arguments, each with a NUL behind it; empty if they cannot be known."""
+    """Return the arguments of a process, each followed by a NUL; empty if they are unknown."""
     return os.fsdecode(_read(pid, "cmdline"))
 
 
 def _read(pid: int, name: str) -> bytes:
-    """Read a file of /proc; empty where there is none, or no such process any more."""
+    """Read a file in /proc; empty if the file or the process does not exist."""
     try:
         return Path("/proc", str(pid), name).read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""The programs of a cluster on this machine."""
+"""The programs that a cluster on this machine runs."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ _CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sch
 
 
 def missing() -> str:
-    """Say which of the programs that make a cluster are not on PATH, and what to do; empty if none."""
+    """Return which of kwokctl and kubectl are not on PATH, and what to do; empty if both are."""
     not_found = [program for program in ("kwokctl", "kubectl") if not shutil.which(program)]
     if not not_found:
         return ""
@@ -21,14 +21,14 @@ def missing() -> str:
 
 
 def built_kubernetes_versions(tools: Path) -> list[str]:
-    """List the Kubernetes releases that the toolchain in `tools` holds."""
+    """Return the Kubernetes releases that the toolchain in `tools` contains."""
     return sorted(entry.name.lstrip("v") for entry in (tools / "kubernetes").glob("v*") if entry.is_dir())
 
 
 def of_control_plane(version: str) -> dict[str, str]:
-    """Tell kwokctl by its environment where the programs of a Kubernetes release are.
+    """Return variables that tell kwokctl where the programs of a Kubernetes release are.
 
-    They are the built ones (KWOK_DRA_TOOLS), those on PATH, or kwokctl's own downloads.
+    kwokctl uses the built ones (KWOK_DRA_TOOLS), those on PATH, or its own downloads.
     """
     tools = os.environ.get("KWOK_DRA_TOOLS")
     if not tools:
@@ -44,10 +44,7 @@ def of_control_plane(version: str) -> dict[str, str]:
 def _on_path(version: str) -> dict[str, str]:
     found = {program: shutil.which(program) or "" for program in (*_CONTROL_PLANE, "kwok")}
     if not all(found.values()) or _version_of(found["kube-apiserver"]) != version:
-        print(
-            "kwokctl gets the programs of the control plane itself; the first time that takes a while",
-            file=sys.stderr,
-        )
+        print("kwokctl downloads the control plane; the first download takes a while", file=sys.stderr)
         return {}
     names = {"kwok": "KWOK_CONTROLLER_BINARY"}
     return {names.get(name, f"KWOK_{name.upper().replace('-', '_')}_BINARY"): path for name, path in found.items()}

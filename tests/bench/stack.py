@@ -24,7 +24,7 @@ class BenchStack:
     def __init__(self, folder: Path, provisioning: str) -> None:
         self.project = Project(folder)
         self._provisioning = {} if provisioning == "objects" else {"provisioning": provisioning}  # that is the default
-        (self.project.source / f"Pulumi.{STACK}.yaml").write_text("config: {kwok-dra:nodePools: []}")
+        (self.project.source / "stacks" / f"Pulumi.{STACK}.yaml").write_text("config: {kwok-dra:nodePools: []}")
         self.project.select(STACK)
 
     def configure(self, *pools: Entry, workloads: tuple[Entry, ...] = ()) -> None:

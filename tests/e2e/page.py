@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from cluster.local.kwok_cluster import one_at_a_time
+from cluster.local.kwokctl import one_at_a_time
 from tests import seed_page
 from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, TOOLS
 from topology.schema.stack import DEFAULT_KUBERNETES_VERSION

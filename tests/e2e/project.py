@@ -19,8 +19,8 @@ TOOLS = ROOT / ".tools"
 PATIENCE_SECONDS = 600
 """How long something may take that takes no time but on a machine with too much to do."""
 
-BY_HAND = Path("clusters made by hand")
-"""What kwokctl itself chooses ports for: two that start at once get the same, so that these wait for one another."""
+BY_HAND = TOOLS
+"""The folder whose lock clusters made by hand take: kwokctl would choose the same ports for two that start at once."""
 
 SCENARIOS = (
     "admin-access",
@@ -52,11 +52,12 @@ SCENARIOS = (
 )
 """The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""
 
-STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml")}.difference(SCENARIOS))
+STACKS = sorted({file.name.split(".")[1] for file in ROOT.glob("stacks/Pulumi.*.yaml")}.difference(SCENARIOS))
 PACKAGES = ("cluster", "commands", "components", "topology", "twin", "views")
 PROGRAM = (
     "Pulumi.yaml",
-    *(f"Pulumi.{stack}.yaml" for stack in (*STACKS, *SCENARIOS)),
+    "Pulumi.dev.yaml",
+    "stacks",
     "__main__.py",
     "manifests",
     *PACKAGES,
@@ -78,8 +79,10 @@ class Project:
         self.source = folder / "project"
         self.source.mkdir(parents=True)
         for name in PROGRAM:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, self.source / name)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, self.source / name, symlinks=True)
+            else:
+                shutil.copy(ROOT / name, self.source / name)
         self.clusters = folder / "state" / "kwok" / "clusters"
         self.log = folder / "log"
         self.stack = ""
@@ -217,7 +220,7 @@ class Project:
     @contextmanager
     def configuration(self, stack: str = "dev") -> Iterator[dict[str, Any]]:
         """Edit the stack's configuration; keys are without the namespace."""
-        file = self.source / f"Pulumi.{stack}.yaml"
+        file = self.source / "stacks" / f"Pulumi.{stack}.yaml"
         content = yaml.safe_load(file.read_text())
         config = {key.removeprefix("kwok-dra:"): value for key, value in content["config"].items()}
         yield config

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from cluster.local.kwok_cluster import one_at_a_time
+from cluster.local.kwokctl import one_at_a_time
 from tests.e2e.page import KUBERNETES
 from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, TOOLS, kill, processes_of, wait_until
 

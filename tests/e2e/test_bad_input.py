@@ -50,8 +50,8 @@ def nothing_created(project: Project) -> Any:
     [
         [
             (pool(gpu="kwok-l5"), "nodePools[0].gpu", "did you mean 'kwok-l4'?"),
-            (pool(nodes=-1), "nodePools[0].nodes", "has to be at least 0, but is -1"),
-            (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "may be at most 4096"),
+            (pool(nodes=-1), "nodePools[0].nodes", "must be at least 0, but is -1"),
+            (pool(gpusPerNode=10**6), "nodePools[0].gpusPerNode", "must be at most 4096"),
             (pool(name="GPU_nodes"), "nodePools[0].name", "'GPU_nodes' is not a DNS label"),
             (pool(gpuPerNode=1), "nodePools[0].gpuPerNode", "did you mean 'gpusPerNode'?"),
             (cluster(kubeVersion="1.99.0"), "cluster.kubeVersion", "use a release from 1.34 to 1.38"),
@@ -59,10 +59,10 @@ def nothing_created(project: Project) -> Any:
             (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),
         ],
         [
-            (pool(nodes=10**9), "nodePools[0].nodes", "may be at most 5000"),
+            (pool(nodes=10**9), "nodePools[0].nodes", "must be at most 5000"),
             (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
         ],
-        [(pool(nodes="two"), "nodePools[0].nodes", "has to be a whole number, but is 'two'")],
+        [(pool(nodes="two"), "nodePools[0].nodes", "must be a whole number, but is 'two'")],
         [(request(deviceClass="kwok.x-k8s"), "requests[0].deviceClass", "did you mean 'kwok.x-k8s.io'?")],
         [(cluster(kubeVersion="1.35.0"), "cluster.kubeVersion", "the toolchain holds 1.36.3, 1.37.2")],
         [(top(nodePools=5), "nodePools", "array")],
@@ -128,7 +128,7 @@ def test_feature_gate_that_kubernetes_does_not_know(project: Project) -> None:
     with project.configuration() as config:
         config["cluster"]["kubeFeatureGates"]["NoSuchGate"] = True
     said = project.fails()
-    assert "of cluster kwok-dra-dev ended while it was starting" in said
+    assert "of cluster kwok-dra-dev exited while it was starting" in said
     assert "Check kwok-dra:cluster, kubeFeatureGates" in said
     assert "unrecognized feature gate: NoSuchGate" in said
 
@@ -138,7 +138,7 @@ def test_cluster_name_of_another_stack(project: Project, new_project: Callable[[
     owner.up()
     folder = owner.environment["KWOK_WORKDIR"]
     said = project.fails({"KWOK_WORKDIR": folder})
-    assert "kwok-dra:cluster.name: there is a cluster 'kwok-dra-dev' already" in said
+    assert "kwok-dra:cluster.name: cluster 'kwok-dra-dev' already exists" in said
     assert "this stack did not create it" in said
     assert owner.outputs()["claims"][0]["state"] == "allocated,reserved"
     owner.run("pulumi", "up", "--yes", "--expect-no-changes")

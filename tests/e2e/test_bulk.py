@@ -283,7 +283,7 @@ def test_from_one_provisioning_to_the_other(fleet: Project) -> None:
     fleet.up("--expect-no-changes")
     configure(fleet, pool(5))
     said = fleet.fails()
-    assert "is a resource of Pulumi's own, as `provisioning: objects` makes them" in said
+    assert "is a Pulumi resource, created with `provisioning: objects`" in said
     assert "together with its name" in said
     configure(fleet, pool(5, provisioning="objects"))
     fleet.up()

@@ -240,11 +240,11 @@ def test_what_is_in_the_way_is_named(project: Project, real: RealCluster) -> Non
     real.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "taken"}}])
     configure(project, config)
     said = project.fails()
-    assert "kwok-dra:nodePools[2]: Node real-0, Node real-1 are in the cluster already" in said
-    assert f"kwok-dra:deviceClasses: DeviceClass {DRIVER} is in the cluster already" in said
-    assert "kwok-dra:workloads[4]: Deployment plain is in the cluster already" in said
-    assert "kwok-dra:workloads: Namespace taken is in the cluster already" in said
-    assert "the pods of DaemonSet default/proxy would land on fake nodes" in said
+    assert "kwok-dra:nodePools[2]: Node real-0, Node real-1 already exist in the cluster" in said
+    assert f"kwok-dra:deviceClasses: DeviceClass {DRIVER} already exists in the cluster" in said
+    assert "kwok-dra:workloads[4]: Deployment plain already exists in the cluster" in said
+    assert "kwok-dra:workloads: Namespace taken already exists in the cluster" in said
+    assert "the pods of DaemonSet default/proxy would run on fake nodes" in said
     assert "agent" not in said
     assert project.resources() == []
     real.kubectl("delete", "daemonset", "proxy", "agent")
@@ -340,14 +340,14 @@ def test_another_stack_does_not_get_the_same_name(
     mine = {"nodePools": [{"name": "theirs", "nodes": 1, "gpu": "t4"}]}
     cluster = stack(real.kubeconfig)["cluster"]
     configure(other, {"cluster": cluster, **mine})
-    assert "there is a fleet 'kwok-dra-dev' in the cluster already" in other.fails()
+    assert "a fleet 'kwok-dra-dev' already exists in the cluster" in other.fails()
     assert other.resources() == []
     configure(other, {"cluster": cluster | {"name": "second"}, **mine})
     other.up()
     assert [entry["metadata"]["name"] for entry in real.get("nodes", "--selector", f"{FLEET}=second")] == ["theirs-0"]
     with other.configuration() as config:
         config["nodePools"][0]["name"] = "few"
-    assert "Node few-0 is in the cluster already, and not this stack's" in other.fails()
+    assert "Node few-0 already exists in the cluster, and this stack did not create it" in other.fails()
     other.destroy()
     assert real.get(OUR_KINDS, "--selector", f"{FLEET}=second") == []
     assert len(real.get("nodes", "--selector", FLEET)) == 4
@@ -363,7 +363,7 @@ def test_another_cluster_is_refused(
         with project.configuration() as config:
             config["cluster"]["existing"]["kubeconfig"] = str(second.kubeconfig)
         said = project.fails()
-        assert "is another cluster than that in which this stack's objects are" in said
+        assert "is not the cluster that has this stack's objects" in said
         assert second.get("nodes") == []
         assert len(real.get("nodes", "--selector", FLEET)) == 4
     finally:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.project import PATIENCE_SECONDS, Project, kill, session, wait_until
-from topology.status.workload_progress import is_refused
+from topology.status.live_objects import is_refused
 
 STACK = "oversubscribed"
 NO_PLACE = "nodes are available: 2 cannot allocate all claims."
@@ -116,7 +116,7 @@ def test_what_comes_after_an_expectation_that_does_not_hold(project: Project) ->
     assert "command:local:Command (two):\n" in errors
     assert "    workload two: 3 of 4 pods run after 2 s (kwok-dra:workloads readyTimeoutSeconds)\n" in errors
     assert re.search(r"      pod two-[a-z0-9-]+: 0/3 nodes are available: 3 cannot allocate all claims\.\n", errors)
-    assert "what comes after it is not made\n" in errors
+    assert "workloads that come after it are not created\n" in errors
     assert errors.count("workload ") == errors.count("cannot allocate") == 1
     assert {entry["metadata"]["name"] for entry in project.get("deployments")} == {"one", "two"}
 
@@ -139,7 +139,7 @@ def test_an_update_that_is_interrupted_while_it_waits(project: Project) -> None:
     waiting = (workload("one", 3, seconds=3600), workload("two", 4, seconds=3600))
     configure(project, *waiting, workload("three", 0), nodes=3)
     with project.started("pulumi", "up", "--yes", "--skip-preview") as update:
-        waiting_for = "waiting for two (3 claims are allocated and 1 pending, to be 4 and 0)"
+        waiting_for = "waiting for two (3 claims are allocated and 1 pending, expected: 4 and 0)"
         wait_until(lambda: waiting_for in project.log.read_text())
         kill(update.pid, signal.SIGINT)
         assert update.wait() != 0

@@ -162,7 +162,7 @@ def manifests(new_project: Callable[[], Project]) -> Project:
         ],
     }
     config = {"config": {f"kwok-dra:{key}": value for key, value in stack.items()}}
-    (project.source / "Pulumi.own.yaml").write_text(yaml.safe_dump(config))
+    (project.source / "stacks" / "Pulumi.own.yaml").write_text(yaml.safe_dump(config))
     (project.source / "own").mkdir()
     for name, text in (
         ("demo", DEMO),
@@ -314,7 +314,7 @@ def test_what_is_wrong_is_told_before_anything_changes(manifests: Project) -> No
     assert "the configuration has 2 problems; nothing was created or changed" in said
     assert (
         "kwok-dra:manifests[0].files[0]: document 2: pods of StatefulSet set name a ResourceClaimTemplate 'odd' that "
-        "is not there in namespace default; did you mean 'old'?"
+        "does not exist in namespace default; did you mean 'old'?"
     ) in " ".join(said.split())
     edit(manifests, "controllers", "resourceClaimTemplateName: odd", "resourceClaimTemplateName: old")
     manifests.up("--expect-no-changes")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cluster.local import processes
-from cluster.local.kwok_cluster import one_at_a_time
+from cluster.local.kwokctl import one_at_a_time
 from tests.e2e.project import BY_HAND, PATIENCE_SECONDS, Project, kill, listening, processes_of, wait_until
 
 STACKS = [f"stack-{number}" for number in range(10)]
@@ -40,7 +40,7 @@ def test_ten_stacks_of_one_checkout_at_once(new_project: Callable[[], Project]) 
         configuration = yaml.safe_load((project.source / "Pulumi.dev.yaml").read_text())
         configuration["config"]["kwok-dra:nodePools"][0] |= {"name": f"{stack}-node", "nodes": number + 1}
         configuration["config"]["kwok-dra:workloads"][0]["readyTimeoutSeconds"] = PATIENCE_SECONDS
-        (project.source / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(configuration))
+        (project.source / "stacks" / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(configuration))
         project.run("pulumi", "stack", "init", stack)
     for stack, said in zip(STACKS, at_once(pulumi(project, "up", "--yes", "--skip-preview")), strict=True):
         assert f"kwok-dra-{stack} " in said
@@ -88,7 +88,7 @@ def foreign(new_project: Callable[[], Project]) -> Iterator[Project]:
 def test_a_foreign_cluster_of_the_same_name(foreign: Project) -> None:
     """It is not touched, whatever is tried."""
     before = (sorted(processes_of(foreign.clusters)), files(foreign.clusters))
-    assert "there is a cluster 'kwok-dra-dev' already" in foreign.fails()
+    assert "cluster 'kwok-dra-dev' already exists" in foreign.fails()
     foreign.destroy()
     assert (sorted(processes_of(foreign.clusters)), files(foreign.clusters)) == before
     assert foreign.get("nodes") == []
@@ -101,7 +101,7 @@ def test_a_foreign_cluster_that_took_the_place_of_the_stacks(new_project: Callab
     marker = project.clusters / "kwok-dra-dev" / "kwok-dra.json"
     marker.unlink()  # what makes it the stack's
     pids = sorted(processes_of(project.clusters))
-    assert "there is a cluster 'kwok-dra-dev' already" in project.fails()
+    assert "cluster 'kwok-dra-dev' already exists" in project.fails()
     project.destroy()
     assert sorted(processes_of(project.clusters)) == pids
     project.run("kwokctl", "delete", "cluster", "--name", "kwok-dra-dev")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.api.api_server import NODES, NOT_FOUND, ApiServer, RefusedError, at_once
-from cluster.fleet.provisioning import Fleet, create_slice
+from cluster.fleet.provisioning import NodeProvisioner, create_slice
 from tests.e2e.project import Project, wait_until
 from tests.hostile import try_all
 from tests.rendering import rendered
@@ -81,7 +81,7 @@ def test_what_is_accepted_the_api_server_accepts_too(api: ApiServer) -> None:
 def declared_nodes(api: ApiServer, topology: Topology) -> Iterator[None]:
     """Make the nodes whose features the API server looks at when their slices are made."""
     pools = [pool for pool in topology.node_pools if nodes.declared_features(pool)]
-    made = [Fleet(pool, {}, minor=MINOR).node(name) for pool in pools for name in pool.node_names()]
+    made = [NodeProvisioner(pool, {}, minor=MINOR).node(name) for pool in pools for name in pool.node_names()]
     try:
         for node in made:
             api.send("POST", NODES, node).checked()

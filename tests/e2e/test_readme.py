@@ -7,7 +7,7 @@ from tests.e2e.project import ROOT, Project
 
 def test_the_example_of_a_stack_of_your_own(project: Project) -> None:
     (example,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
-    (project.source / "Pulumi.mine.yaml").write_text(example)
+    (project.source / "stacks" / "Pulumi.mine.yaml").write_text(example)
     project.select("mine")
     project.up()
     outputs = project.outputs()

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cluster.local import ports, processes
 from tests.e2e.project import Project, kill, listening, processes_of, wait_until
-from topology.status.workload_progress import is_refused
+from topology.status.live_objects import is_refused
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
 LEASE_SECONDS = 20
@@ -134,7 +134,7 @@ def test_a_port_that_another_program_has_got(damaged: Project) -> None:
     end("kube-scheduler")(damaged)
     with socket.create_server(("127.0.0.1", port)):
         said = damaged.fails()
-    assert f"its port {port} cannot be used (Address already in use). End the program that has it" in said
+    assert f"its port {port} cannot be used (Address already in use). Stop the program that uses it" in said
     assert damaged.planned()["command:local:Command kwok-dra-dev"] == "update"
     damaged.up()
     assert len(damaged.pids()) == len(processes_of(damaged.clusters)) == len(COMPONENTS)

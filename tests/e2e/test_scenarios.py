@@ -113,7 +113,8 @@ def test_scenario_on_the_older_kubernetes(chain: Project, scenario: str) -> None
 
 def check(project: Project, scenario: str, version: str) -> None:
     """Bring a scenario up, look at what became of it, and do so again with nothing to do."""
-    shutil.copy(project.source / f"Pulumi.{scenario}.yaml", project.source / "Pulumi.chain.yaml")
+    stacks = project.source / "stacks"
+    shutil.copy(stacks / f"Pulumi.{scenario}.yaml", stacks / "Pulumi.chain.yaml")
     with project.configuration("chain") as config:
         config["cluster"] = config.get("cluster", {}) | {"kubeVersion": version}
     check_warnings(project.up())

@@ -1,4 +1,4 @@
-"""Stacks, through `make dump` and `make twin`, on real clusters: the same objects again, and the same dump."""
+"""Round trips on real clusters: the twin of a stack's dump has the same objects and the same dump."""
 
 import os
 import sys
@@ -13,13 +13,13 @@ from tests.e2e.project import SCENARIOS, STACKS, Project
 
 Object = dict[str, Any]
 ALL = os.environ.get("TWINS") == "all"
-"""Whether to go round with every stack of the repository, which takes half an hour: CONTRIBUTING.md."""
+"""Whether to test every stack of the repository, which takes half an hour: see CONTRIBUTING.md."""
 
 ROUND_TRIPS = sorted({*STACKS, *SCENARIOS}) if ALL else ["dev", "mixed", "oversubscribed"]
 
 
 def dumped(project: Project, stack: str) -> list[Object]:
-    """Return the objects of a stack's dump."""
+    """Write the dump of a stack, and return its objects."""
     file = project.folder / f"{stack}.yaml"
     project.run(sys.executable, "-m", "twin", "--stack", stack, "dump", "--file", str(file))
     items: list[Object] = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)["items"]
@@ -27,7 +27,7 @@ def dumped(project: Project, stack: str) -> list[Object]:
 
 
 def twinned(project: Project, stack: str, *options: str) -> None:
-    """Make the stack `twin` of the dump of `stack`, and select it."""
+    """Make the stack `twin` from the dump of `stack`, and select it."""
     dump = str(project.folder / f"{stack}.yaml")
     project.run(sys.executable, "-m", "twin", "--stack", "twin", "read", *options, dump)
     project.select("twin")
@@ -38,7 +38,7 @@ def of_kinds(items: list[Object], *kinds: str) -> list[Object]:
 
 
 def allocation_counts(items: list[Object]) -> Counter[tuple[str, ...]]:
-    """Count the claims that ask for the same, by what they have of it: drivers, not which devices by name."""
+    """Count the claims with the same spec and the same drivers of allocated devices."""
     return Counter(
         (
             yaml.safe_dump(claim["spec"]),
@@ -52,7 +52,7 @@ def allocation_counts(items: list[Object]) -> Counter[tuple[str, ...]]:
 
 
 def without_places(items: list[Object]) -> list[Object]:
-    """Leave out which of several free devices and nodes the scheduler has chosen, and the order that comes of it."""
+    """Remove the nodes and devices that the scheduler has chosen, and the order that depends on them."""
     kept = []
     for entry in items:
         spec = {key: value for key, value in entry.get("spec", {}).items() if key != "nodeName"}
@@ -78,12 +78,12 @@ def test_round_trip(new_project: Callable[[str], Project], stack: str) -> None:
     for kind in ("Node", "ResourceSlice", "DeviceClass", "DeviceTaintRule"):
         assert of_kinds(again, kind) == of_kinds(first, kind)
     assert allocation_counts(again) == allocation_counts(first)
-    if stack != "manifests":  # Its bare pods are called otherwise than a workload's, pod1 and not pod1-0.
+    if stack != "manifests":  # The names of its bare pods, such as pod1, are not those of a workload, pod1-0.
         assert without_places(again) == without_places(first)
 
 
 def test_what_kubectl_prints(new_project: Callable[[str], Project]) -> None:
-    """As on a real cluster, with everything that an API server sets, and claims that keep their very devices."""
+    """The dump has all fields that an API server sets, and claims keep their devices."""
     project = new_project("l4")
     project.up()
     kinds = "nodes,resourceslices,deviceclasses,resourceclaims,resourceclaimtemplates,pods"
@@ -94,7 +94,7 @@ def test_what_kubectl_prints(new_project: Callable[[str], Project]) -> None:
     project.up()
     again = project.get("resourceclaims")
     project.destroy()
-    assert holders(again) == holders(first)  # The twin's nodes are called after their GPU, as they are here.
+    assert holders(again) == holders(first)  # Nodes of a twin are named after their GPU model, as here.
 
 
 def holders(items: list[Object]) -> list[list[str]]:

@@ -78,8 +78,8 @@ def test_it_is_fresher_than_the_outputs(dev: Project) -> None:
     assert "1 of 2 claims allocated" in seen[-1]
     assert "fake-pod (1 pod: fake-pod-" in seen[-1]
     (different,) = [text for text in seen if "pending 0 → 1" in text]
-    assert "Since the last time" in different
-    assert "Since the last time" not in view(dev, "dev", "status")
+    assert "Changes since the last time" in different
+    assert "Changes since the last time" not in view(dev, "dev", "status")
     assert dev.outputs()["summary"].startswith("1 of 1 claims")
     dev.run("kubectl", "scale", "deployment", "fake-pod", "--replicas", "1")
 

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a kwokctl and a kubectl first on PATH, which the program looks for but does not run itself."""
+    """Put empty files kwokctl and kubectl on PATH: the program looks for them but does not run them itself."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("kwokctl", "kubectl"):

@@ -1,4 +1,4 @@
-"""Run the program without an engine and write down what it asks the engine for."""
+"""Runs the program without an engine and records its requests to the engine."""
 
 import asyncio
 import contextvars
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KUBECONFIG = "/state/kwok/clusters/kwok-dra-dev/kubeconfig.yaml"
 DEVICE = {"request": "gpu", "driver": "gpu.example.com", "pool": "a-node", "device": "gpu-0"}
 READING = "reading"
-"""In the order of what happens, that the cluster is read."""
+"""The entry in `Recording.order` for a reading of the cluster."""
 
 SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")  # how the SDK marks one on the wire
 
@@ -42,7 +42,7 @@ class Secret(NamedTuple):
 
 @dataclass
 class Registration:
-    """One resource as the engine is asked for it; other resources are named `<kind> <name>`."""
+    """The registration of one resource; other resources are named `<kind> <name>`."""
 
     parent: str
     custom: bool
@@ -60,19 +60,19 @@ class Registration:
 
 @dataclass
 class Recording:
-    """What a program asked for, in order."""
+    """What a program registered, in order."""
 
     resources: dict[str, Registration] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     readings: list[tuple[str, ...]] = field(default_factory=list)
-    """The kinds of objects, each time that the cluster is read."""
+    """The kinds of objects, for each reading of the cluster."""
     waited_for: list[Expected] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
 
     def of_kind(self, *kinds: str) -> dict[str, Registration]:
-        """Return the resources of some kinds by name."""
+        """Return the resources of these kinds by name."""
         return {key.split(" ")[1]: found for key, found in self.resources.items() if key.split(" ")[0] in kinds}
 
     def objects(self) -> dict[str, Registration]:
@@ -81,9 +81,9 @@ class Recording:
 
 
 def live_objects(made: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what there is soon after a Deployment, Job or Pod was made: pods whose claims are allocated.
+    """Return the live objects soon after the creation of a Deployment, Job or Pod: pods whose claims are allocated.
 
-    They run; those of a Job have run to their end.
+    The pods run; those of a Job have completed.
     """
     metadata = made["metadata"] | {"uid": f"uid of {made['metadata']['name']}", "generation": 1}
     if made["kind"] == "Pod":
@@ -132,7 +132,7 @@ def _live_pod(metadata: dict[str, Any], spec: dict[str, Any], phase: str) -> lis
 
 
 class _Provider(mocks.Mocks):
-    """The plugins: a cluster that is there at once, and workloads that run at once."""
+    """The plugins: a cluster that exists at once, and workloads that run at once."""
 
     def __init__(self, unknown: bool) -> None:
         self.unknown = unknown
@@ -153,14 +153,14 @@ class _Provider(mocks.Mocks):
 
 
 class _Cluster:
-    """What there is in the cluster: `objects`, by default all that the workloads make (None: it does not answer)."""
+    """The cluster with its `objects`, by default those that the workloads create (None: it does not answer)."""
 
     def __init__(self, recording: Recording, objects: Sequence[Any] | Literal["all"] | None) -> None:
         self.recording = recording
         self.objects = objects
 
     def read(self, api: ApiServer, kinds: Sequence[str]) -> Sequence[Any] | None:
-        """Stand for `snapshot.read`."""
+        """Replace `snapshot.read`."""
         self.recording.readings.append(tuple(kinds))
         self.recording.order.append(READING)
         if self.objects != "all":
@@ -171,7 +171,7 @@ class _Cluster:
     def settled_objects(
         self, api: ApiServer, kinds: Sequence[str], objects: Any, expected: Sequence[Expected], *_: object
     ) -> Any:
-        """Stand for `waiting.settled_objects`, which does not wait here."""
+        """Replace `waiting.settled_objects`, without waiting."""
         self.recording.waited_for += expected
         return objects
 
@@ -184,7 +184,7 @@ class _Engine(mocks.MockMonitor):
         self.recording = recording
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """Name the resource as the SDK's mock does, which does not know the stack in its threads."""
+        """Name the resource as the SDK's mock does, which cannot find out the stack in its threads."""
         return f"urn:pulumi:dev::kwok-dra::{type_}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:
@@ -213,7 +213,7 @@ class _Engine(mocks.MockMonitor):
 
 
 class _Log(mocks.MockEngine):
-    """What the engine shows to the user."""
+    """The messages that the engine shows to the user."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(None)
@@ -238,8 +238,8 @@ def _plain(value: Any) -> Any:
 
 
 def stack_configuration(name: str) -> Configuration:
-    """Return the configuration of a committed stack, as its file has it."""
-    found: Configuration = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
+    """Return the configuration in the file of a committed stack."""
+    found: Configuration = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{name}.yaml").read_text())["config"]
     return found
 
 
@@ -257,11 +257,11 @@ def run(
     objects: Sequence[Any] | Literal["all"] | None = "all",
     recording: Recording | None = None,
 ) -> Recording:
-    """Run a program to its end, all outputs included; what it raises comes out here.
+    """Run a program to its end, including all outputs; raise what it raises.
 
-    `unknown` is a first preview: nothing is there, so no output of a resource is known. `objects` are those that there
-    are in the cluster, by default pods that all run; None is a cluster that does not answer. A `recording` of the
-    caller's tells what came before an error.
+    With `unknown` it is a first preview: nothing exists, so no output of a resource is known. `objects` are those in
+    the cluster, by default pods that all run; None means that the cluster does not answer. A caller that passes its
+    own `recording` can see what came before an error.
     """
     recording = recording or Recording()
     cluster = _Cluster(recording, objects)
@@ -281,12 +281,12 @@ def run(
         asyncio.run(in_stack())
 
     async def in_stack() -> None:
-        # What a program raises comes out below; asyncio would print it for each output that nobody came to await.
+        # What a program raises is raised below; asyncio would also print it for each output that nobody awaited.
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         await run_in_stack(program)
 
     # The SDK keeps its state in context variables: another context, filled anew, is another program. (`set_mocks` would
-    # keep the outputs that a failed program has not awaited.)
+    # keep the outputs that a failed program did not await.)
     with (
         mock.patch.object(snapshot, "read", cluster.read),
         mock.patch.object(drift, "heal", return_value=False),

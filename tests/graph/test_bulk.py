@@ -1,4 +1,4 @@
-"""What the program asks the engine for when pools or bare pods have `provisioning: bulk`."""
+"""What the program registers for pools and bare pods with `provisioning: bulk`."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def stack(workloads: list[dict[str, Any]] | None = None, **pool: Any) -> Configu
 
 
 def requested(stack: Configuration) -> Recording:
-    """Preview the stack where no cluster answers: otherwise each of a thousand nodes would be one to be put right."""
+    """Preview the stack without a cluster; otherwise the drift would list a thousand nodes."""
     return run(stack, preview=True, objects=None)
 
 
@@ -48,7 +48,7 @@ def test_a_batch_for_each_thousand_nodes() -> None:
 
 
 def test_the_inputs_of_a_batch_are_what_is_configured() -> None:
-    """Neither names nor objects, and nothing of other batches: small, and the same as long as they are the same."""
+    """Neither names nor objects, and nothing of other batches, so that the inputs are small and rarely change."""
     found = environment(requested(stack()), BATCHES[0])
     assert len(found.pop("KWOK_DRA_CONTENT")) == 64
     assert found == {

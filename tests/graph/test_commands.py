@@ -1,4 +1,4 @@
-"""What runs in a shell: texts of the program's own; whatever is configured goes through the environment."""
+"""What runs in a shell: fixed texts only; configured values reach it in the environment and on stdin."""
 
 import pytest
 
@@ -12,11 +12,9 @@ COMMANDS = {
     *(f"{PYTHON}batch {verb}" for verb in ("create", "update", "delete")),
     f"{PYTHON}removals",
     f"{PYTHON}wait",
-    'printf %s "$KWOK_DRA_OBJECTS"',
     'echo "$KWOK_DRA_FIRST_GENERATION"',
     "echo $((PULUMI_COMMAND_STDOUT + 1))",
-    '[ -z "$KWOK_DRA_NODES" ] || kubectl patch node $KWOK_DRA_NODES --subresource status --type merge '
-    '--patch "$KWOK_DRA_PATCH" --output name',
+    'xargs -r kubectl patch --subresource status --type merge --patch "$KWOK_DRA_PATCH" --output name node',
     "true",
     'kubectl delete devicetaintrules --selector "$KWOK_DRA_SELECTOR" --ignore-not-found',
     """exec timeout 60 sh -c 'until [ "$(kubectl run try --image fake-image --labels pod-group=try --dry-run=server """
@@ -42,7 +40,36 @@ def test_commands_are_the_program_s_own(stack: str) -> None:
             assert len(f"{name}={value}".encode()) < VARIABLE_MAX
 
 
-def test_variables_are_short_however_many_nodes_are_lost() -> None:
-    pool = {"name": "a" * 40, "nodes": 5_000, "gpu": "kwok-l4", "provisioning": "bulk", "faults": [{"gone": True}]}
-    for command in run({"kwok-dra:nodePools": [pool]}, preview=True, objects=[]).of_kind("Command").values():
-        assert all(len(value.encode()) < VARIABLE_MAX - 100 for value in command.inputs["environment"].values())
+POOL: Configuration = {"name": "a" * 58, "nodes": 4_000, "gpu": "example-gpu", "provisioning": "bulk"}
+CLAIMS = [{"name": "own", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+PODS: Configuration = {"name": "pods", "kind": "Pod", "replicas": 5_000, "provisioning": "bulk", "claims": CLAIMS}
+LAST: Configuration = {"name": "last", "after": ["pods"], "claims": CLAIMS, "expect": {"pending": 1, "allocated": 0}}
+EVERY_OTHER = list(range(0, 4_000, 2))
+FAILING = [{"nodes": [node], "devices": ["gpu-0"], "attachFails": True} for node in range(1_000)]
+
+
+@pytest.mark.parametrize(
+    ("pool", "workloads"),
+    [
+        ({"nodes": 5_000}, [PODS, LAST]),
+        ({"faults": [{"taint": {"key": "broken", "effect": "NoExecute"}}]}, [PODS | {"replicas": 0}, LAST]),
+        ({"faults": [{"notReady": True, "nodes": EVERY_OTHER}]}, [PODS | {"replicas": 0}, LAST]),
+        ({"faults": [{"gone": True}]}, []),
+        ({"faults": [{"gone": True, "nodes": EVERY_OTHER}]}, []),
+        ({"gpu": "example-gpu-attached", "nodes": 1_000, "faults": FAILING}, []),
+    ],
+    ids=["many pods", "tainted nodes", "nodes that are not ready", "lost nodes", "every other node", "many faults"],
+)
+def test_variables_are_short_however_large_the_stack_is(pool: Configuration, workloads: list[Configuration]) -> None:
+    """Values that grow with the stack go to stdin."""
+    configuration = {"kwok-dra:nodePools": [POOL | pool], "kwok-dra:workloads": workloads}
+    for command in run(configuration, preview=True, objects=[]).of_kind("Command").values():
+        assert all(len(value.encode()) < VARIABLE_MAX // 2 for value in command.inputs["environment"].values())
+
+
+def test_previous_output_that_grows_with_the_stack_is_not_passed_on() -> None:
+    """kubectl prints a line for each node that it patches, and for each rule that it deletes."""
+    declaring = {"name": "a", "gpu": {"driver": "gpu.example.com", "skipNodeOperations": ["*"]}}
+    commands = run({"kwok-dra:nodePools": [declaring, {"name": "b", "gpu": "example-gpu-attached"}]}).of_kind("Command")
+    without = {name for name, found in commands.items() if found.inputs.get("addPreviousOutputInEnv") is False}
+    assert without == {"a-declared", "b-attached"}

@@ -1,4 +1,4 @@
-"""What ends the program with one message, before anything is created."""
+"""Errors that end the program with one message, before anything is created."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ DEV = stack_configuration("dev")
 
 
 def failure(configuration: dict[str, object]) -> str:
-    """Return the message of a program that fails before it has registered a resource."""
+    """Return the message of a program that fails before it registers a resource."""
     recording = Recording()
     with pytest.raises(pulumi.RunError) as raised:
         run(configuration, recording=recording)
@@ -22,7 +22,7 @@ def failure(configuration: dict[str, object]) -> str:
 
 
 def test_assertions_inside_applies_are_awaited() -> None:
-    """Else every test here that looks at outputs would pass, whatever they are."""
+    """Otherwise every test here that checks outputs would pass, whatever they are."""
 
     def program() -> None:
         def check(value: int) -> None:
@@ -47,7 +47,7 @@ def test_an_invalid_configuration() -> None:
         f"The keys here are {', '.join(sorted(str(field.alias) for field in Topology.model_fields.values()))}\n"
         "  kwok-dra:nodePools[0].name: 'Node' is not a DNS label: use at most 63 lower-case letters, digits and '-', "
         "beginning and ending with a letter or digit\n"
-        "  kwok-dra:workloads: has to be a list, but is 'none'"
+        "  kwok-dra:workloads: must be a list, but is 'none'"
     )
 
 
@@ -61,14 +61,15 @@ def test_an_invalid_configuration_registers_nothing() -> None:
 
 @pytest.mark.parametrize("configuration", [{}, {"kwok-dra:cluster": {}}])
 def test_a_cluster_is_named_after_the_stack(configuration: dict[str, object]) -> None:
-    """And nothing else has to be configured."""
+    """Nothing else needs to be configured."""
     assert run(configuration).outputs["Stack kwok-dra-dev"]["clusterName"] == "kwok-dra-dev"
 
 
 def test_an_emptied_stack_file_empties_no_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "Pulumi.dev.yaml").touch()
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "Pulumi.dev.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert "bring it back with `git checkout Pulumi.dev.yaml`" in failure({})
+    assert "restore it with `git checkout stacks/Pulumi.dev.yaml`" in failure({})
 
 
 @pytest.mark.parametrize("missing", [["kwokctl"], ["kubectl"], ["kwokctl", "kubectl"]])
@@ -92,13 +93,13 @@ def test_a_kubernetes_version_that_is_not_built(
         (tmp_path / "kubernetes" / version).mkdir(parents=True)
     monkeypatch.setenv("KWOK_DRA_TOOLS", str(tmp_path))
     assert failure(DEV) == (
-        f"kwok-dra:cluster.kubeVersion: Kubernetes 1.37.2 is not there; the toolchain holds {holds}. Use one of these, "
+        f"kwok-dra:cluster.kubeVersion: Kubernetes 1.37.2 is not built; the toolchain holds {holds}. Use one of these, "
         "or build more with `make tools` and `make tools-1.36`"
     )
 
 
 def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is, and any for a container runtime, which has images."""
+    """A version that is built, and any version for a container runtime, which uses images."""
     (tmp_path / "kubernetes" / "v1.37.2").mkdir(parents=True)
     monkeypatch.setenv("KWOK_DRA_TOOLS", str(tmp_path))
     run(DEV)
@@ -116,9 +117,9 @@ def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.Mon
         (
             None,
             f"cluster kwok-dra-dev does not answer: {KUBECONFIG} does not say how to reach it: [Errno 2] No such file "
-            f"or directory: '{KUBECONFIG}'. Run `pulumi up` again, which starts what has ended. If that does not help, "
-            "replace the cluster and all in it with `pulumi up --replace '**command:local:Command**'`",
-            "the cluster cannot be reached; an update starts what has ended again",
+            f"or directory: '{KUBECONFIG}'. Run `pulumi up` again, which restarts what has stopped. If that does not "
+            "help, replace the cluster and everything in it with `pulumi up --replace '**command:local:Command**'`",
+            "the cluster cannot be reached; an update restarts what has stopped",
         ),
     ],
     ids=["pods that do not run", "a cluster that does not answer"],
@@ -133,10 +134,12 @@ def test_what_fails_an_update_is_only_reported_by_a_preview(
 
 
 def test_a_component_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it no pod comes to run, and nothing says why."""
-    monkeypatch.setattr("cluster.local.kwok_cluster.ended", lambda _: ["/state/logs/kube-scheduler.log"])
+    """Without the scheduler no pod runs, and nothing else says why."""
+    monkeypatch.setattr(
+        "cluster.local.kwok_cluster.exited_component_logs", lambda _: ["/state/logs/kube-scheduler.log"]
+    )
     with pytest.raises(pulumi.RunError) as raised:
         run(DEV, objects=[])
     assert str(raised.value).splitlines()[-1] == (
-        "kube-scheduler has ended, its log is /state/logs/kube-scheduler.log. Run `pulumi up` again, which starts it"
+        "kube-scheduler has exited; its log is /state/logs/kube-scheduler.log. Run `pulumi up` again to restart it"
     )

@@ -1,4 +1,4 @@
-"""What the program asks the engine for where the cluster is there already."""
+"""What the program registers for an existing cluster."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_nothing_of_a_cluster_is_created(recording: Recording) -> None:
 
 
 def test_every_object_is_deleted_by_itself(recording: Recording) -> None:
-    """Nothing takes it away with it."""
+    """No other deletion includes it."""
     assert {found.deleted_with for found in recording.resources.values()} == {""}
     assert all(COMMAND in found.dependencies for found in recording.objects().values())
 
@@ -107,7 +107,7 @@ def test_batches_know_whose_they_are(there: Cluster, configuration: Configuratio
 
 
 def test_a_cluster_that_stops_answering(there: Cluster, configuration: Configuration, tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"the cluster of context lab in .*user\.yaml does not answer any more"):
+    with pytest.raises(Exception, match=r"the cluster of context lab in .*user\.yaml no longer answers"):
         run(configuration, objects=None)
 
 
@@ -125,13 +125,13 @@ def test_a_stack_with_a_cluster_of_its_own_does_not_move(
     own.parent.mkdir(parents=True)
     own.touch()
     recording = Recording()
-    with pytest.raises(Exception, match="this stack's objects are in a cluster of its own still"):
+    with pytest.raises(Exception, match="this stack's objects are still in the stack's own cluster"):
         run(configuration, recording=recording)
     assert recording.objects() == {}
 
 
 def test_nor_back(recording: Recording, there: Cluster) -> None:
     again = Recording()
-    with pytest.raises(Exception, match="this stack's objects are in a cluster that is not its own still"):
+    with pytest.raises(Exception, match="this stack's objects are still in an existing cluster"):
         run(stack_configuration("dev"), recording=again)
     assert again.objects() == {}

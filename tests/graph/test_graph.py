@@ -1,4 +1,4 @@
-"""What the program asks the engine for: resources, their order, and how they are updated and deleted."""
+"""What the program registers: resources, their order, and how they are updated and deleted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ DRIVER = "gpu.kwok.x-k8s"
 
 @dataclass
 class Case:
-    """A configuration and the names that have to come of it."""
+    """A configuration and the names of the resources that it must result in."""
 
     configuration: Configuration
     classes: list[str]
@@ -32,7 +32,7 @@ class Case:
 
 
 def bigger() -> Case:
-    """Two pools of two nodes, and two workloads with two claims each; some names are those of other kinds."""
+    """Two pools of two nodes, and two workloads with two claims each; objects of several kinds share some names."""
     pools, workloads, claims = ("left", "right"), ("left", "job"), ("a", "b")
     request = {"name": "gpu", "deviceClass": "second"}
     configuration = {
@@ -119,14 +119,14 @@ def test_every_dependency(case: Case, recording: Recording, slices: dict[str, st
 
 
 def test_every_object_reaches_the_stacks_own_cluster(recording: Recording) -> None:
-    """Any other provider is the user's cluster."""
+    """Any other provider would use the user's cluster."""
     own = "urn:pulumi:dev::kwok-dra::pulumi:providers:kubernetes::kwok-dra-dev::id of kwok-dra-dev"
     assert {found.provider for found in recording.objects().values()} == {own}
     assert recording.resources[PROVIDER].inputs["kubeconfig"] == Secret("certificates")
 
 
 def test_the_contents_of_a_cluster_go_and_come_with_it(recording: Recording) -> None:
-    """Destroy is one command, and a new cluster is filled again, by the same provider."""
+    """Destroying the cluster deletes them, and the same provider creates them in a new cluster."""
     contents = recording.objects()
     assert {found.deleted_with for found in contents.values()} == {COMMAND}
     assert recording.resources[PROVIDER].deleted_with == ""
@@ -134,7 +134,7 @@ def test_the_contents_of_a_cluster_go_and_come_with_it(recording: Recording) -> 
 
 
 def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
-    """What the API does not let change is replaced, a deployment with its templates; nodes do not own these slices."""
+    """Immutable objects are replaced, and a Deployment with its templates; nodes do not own these slices."""
     assert {key: found.delete_before_replace for key, found in recording.objects().items()} == dict.fromkeys(
         recording.objects(), True
     )
@@ -164,7 +164,7 @@ def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> 
     for workload in topology.workloads:
         expected += [claims.resource_claim_template(workload, claim) for claim in workload.claims]
         deployment = pods.workload_objects(workload)[0]
-        # Pulumi is not to wait for pods that may stay pending.
+        # Pulumi must not wait for pods that may stay pending.
         deployment["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
         expected.append(deployment)
     by_key = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in expected}
@@ -174,7 +174,7 @@ def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> 
 def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) -> None:
     command = recording.resources[COMMAND]
     environment = command.inputs.pop("environment")
-    # Nothing of the configuration is a piece of shell.
+    # No part of the configuration is in a shell command.
     assert command.inputs == {
         "create": f"{PYTHON} -m commands.kwok_cluster create",
         "update": f"{PYTHON} -m commands.kwok_cluster update",
@@ -185,7 +185,7 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
     assert command.delete_before_replace
     replacing = {f"environment.KWOK_DRA_{name}" for name in ("CLUSTER", "KWOKCTL_CONFIG", "STAGES")}
     assert replacing <= set(command.replace_on_changes)
-    assert "environment" not in command.replace_on_changes  # a changed time limit is no reason
+    assert "environment" not in command.replace_on_changes  # A changed time limit must not replace the cluster.
     cluster: dict[str, Any] = case.configuration["kwok-dra:cluster"]
     document = environment.pop("KWOK_DRA_KWOKCTL_CONFIG")
     assert "kind: KwokctlConfiguration" in document
@@ -202,9 +202,11 @@ def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) ->
 
 
 def test_the_status_is_read_last(case: Case, recording: Recording) -> None:
-    """After the workloads, and all at once."""
+    """After the workloads, in one reading."""
     assert recording.order[-1] == READING
-    assert recording.readings == [("Pod", "ResourceClaim", "Deployment", "DeviceClass", "Node", "ResourceSlice")]
+    assert recording.readings == [
+        ("Pod", "ResourceClaim", "Deployment", "ReplicaSet", "DeviceClass", "Node", "ResourceSlice")
+    ]
     assert {entry.workload: entry.seconds for entry in recording.waited_for} == dict.fromkeys(case.templates, 120)
 
 
@@ -245,14 +247,14 @@ def test_a_preview_waits_for_nothing(case: Case) -> None:
 
 
 def test_a_first_preview_works(case: Case) -> None:
-    """There is no cluster yet to ask, and no kubeconfig to make a provider of."""
+    """There is no cluster to ask yet, and no kubeconfig for a provider."""
     first = run(case.configuration, preview=True, unknown=True)
     assert set(first.resources) == set(run(case.configuration).resources)
     assert first.readings == []
 
 
 def pools_of(*pools: dict[str, Any], **cluster: Any) -> Configuration:
-    """Return a configuration of node pools alone."""
+    """Return a configuration with node pools only."""
     return {"kwok-dra:cluster": cluster, "kwok-dra:nodePools": list(pools)}
 
 
@@ -265,7 +267,7 @@ def generations(configuration: Configuration) -> dict[str, dict[str, Any]]:
 def test_each_driver_of_a_pool_has_a_generation() -> None:
     devices = [{"model": {"driver": f"{name}.example.com"}} for name in ("nic", "fpga")]
     commands = generations(pools_of({"name": "pool", "gpu": "kwok-l4", "devices": devices}))
-    # What the driver itself begins with, and one more for each change.
+    # The driver's own first generation; each change adds one.
     assert {name: inputs["environment"]["KWOK_DRA_FIRST_GENERATION"] for name, inputs in commands.items()} == {
         "pool-gpu.kwok.x-k8s": "0",
         "pool-nic.example.com": "1",
@@ -280,7 +282,7 @@ def test_a_generation_goes_with_the_cluster() -> None:
     generation = run(stack_configuration("dev")).resources[f"Command kwok-node-{DRIVER}"]
     assert generation.deleted_with == COMMAND
     assert generation.replacement_trigger == "id of kwok-dra-dev"
-    # It has to be updated, not replaced, to know what it was.
+    # An update knows the previous generation; a replacement would not.
     assert "environment" not in generation.replace_on_changes
 
 
@@ -314,16 +316,18 @@ def test_nodes_are_told_what_they_declare() -> None:
     made = run(pools_of({"name": "pool", "nodes": 2, "gpu": gpu}))
     found = made.resources["Command pool-declared"]
     assert found.inputs["create"] == found.inputs["update"]
-    told = found.inputs["environment"]
-    assert told["KWOK_DRA_PATCH"] == '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}'
-    assert told["KWOK_DRA_NODES"] == "pool-0 pool-1"
+    assert (
+        found.inputs["environment"]["KWOK_DRA_PATCH"]
+        == '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}'
+    )
+    assert found.inputs["stdin"] == "pool-0 pool-1"
     assert {"Node pool-0", "Node pool-1"} <= set(found.dependencies)
     assert all("Command pool-declared" in entry.dependencies for entry in made.of_kind("ResourceSlice").values())
     assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
 
 
 def attached(**pool: Any) -> Recording:
-    """Run a pool of GPUs that have to be attached."""
+    """Run a pool of GPUs with binding conditions."""
     return run(pools_of({"name": "pool", "gpu": "example-gpu-attached"} | pool))
 
 
@@ -334,7 +338,7 @@ def test_taints_of_devices_that_failed_go_when_others_are_to_fail() -> None:
     assert found.inputs["environment"]["KWOK_DRA_SELECTOR"] == "kwok-dra/attach-fails=pool"
     assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
     assert "environment" not in found.replace_on_changes
-    # With the old slice the device would be tried, fail and be tainted again.
+    # With the old slice the scheduler would try the device again, which would fail and be tainted again.
     assert {key for key in found.dependencies if key.startswith("ResourceSlice ")}
     assert "Command plain-attached" not in run(pools_of({"name": "plain", "gpu": "example-gpu"})).resources
 
@@ -376,7 +380,7 @@ def test_a_node_with_many_devices_has_several_slices() -> None:
 
 
 def test_a_node_with_taints_is_changed_by_force() -> None:
-    """The node lifecycle controller adds its own to the same list."""
+    """The node lifecycle controller adds its own taints to the same list."""
     made = run(
         pools_of(
             {"name": "a", "gpu": "kwok-l4", "taints": [{"key": "x"}], "faults": [{"notReady": True}]},
@@ -392,7 +396,7 @@ def test_a_node_with_taints_is_changed_by_force() -> None:
 
 
 def test_slices_are_owned_by_their_node() -> None:
-    """As those of the real drivers are; KWOK's page has none."""
+    """As with the real drivers; the slices on KWOK's page have no owner."""
     made = run(pools_of({"name": "pool", "nodes": 2, "gpu": "kwok-l4", "devices": [{"model": {"driver": "x.y"}}]}))
     owners = {
         (found.inputs["spec"]["driver"], found.inputs["spec"]["nodeName"]): found.inputs["metadata"].get(
@@ -418,6 +422,6 @@ def test_what_a_version_has_removed_is_told_of_in_one_line(preview: bool) -> Non
 
     assert infos("1.37.2") == []
     assert infos("1.38.0") == [
-        "kwok-dra:cluster: Kubernetes 1.38.0 no longer knows DynamicResourceAllocation, resource.k8s.io/v1beta1; the "
-        "cluster does without"
+        "kwok-dra:cluster: Kubernetes 1.38.0 no longer has DynamicResourceAllocation, resource.k8s.io/v1beta1; the "
+        "cluster is created without"
     ]

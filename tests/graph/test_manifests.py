@@ -1,4 +1,4 @@
-"""What the program asks the engine for when a stack has manifests of the user's own: order, life cycle, the wait."""
+"""What the program registers for manifests of the user: order, life cycle, the wait."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ CREATED = [
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
-    """A stack whose one entry has all of the objects, in the order above."""
+    """A stack with one entry that has all objects, in the order above."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump_all(OBJECTS.values()))
     return {
@@ -79,7 +79,7 @@ def created(found: Recording) -> list[str]:
 
 
 def test_one_after_the_other(stack: Configuration) -> None:
-    """After nodes, devices and classes; namespaces first, what makes pods last."""
+    """After nodes, devices and classes; namespaces first, objects that create pods last."""
     found = run(stack)
     assert created(found) == CREATED
     before = {COMMAND} | {key for key in found.resources if key.split()[0] in ("Node", "ResourceSlice", "DeviceClass")}
@@ -89,7 +89,7 @@ def test_one_after_the_other(stack: Configuration) -> None:
 
 
 def test_objects_are_as_they_are_written(stack: Configuration) -> None:
-    """In the versions that they are written in, but for what Pulumi is not to wait for."""
+    """In their own versions, with an annotation where Pulumi must not wait."""
     found = run(stack)
     for key, written in OBJECTS.items():
         sent = found.resources[key].inputs
@@ -131,7 +131,7 @@ def test_life_cycle(stack: Configuration) -> None:
 
 
 def test_pods_are_replaced_with_claims_that_come_from_elsewhere(stack: Configuration, tmp_path: Path) -> None:
-    """Those of the stack, and of entries that come before."""
+    """The claims of the stack, and those of earlier entries."""
     stack["kwok-dra:claims"] = [{"name": "ours", "requests": [{"name": "gpu", "deviceClass": "gpu"}]}]
     stack["kwok-dra:manifests"].insert(0, {"name": "later", "files": ["later.yaml"], "after": ["demo"]})
     pods = [
@@ -159,7 +159,7 @@ def test_manifests_come_after_workloads_and_workloads_after_manifests(stack: Con
     assert command.parent == PARENT
     assert command.dependencies >= set(CREATED)
     makers = (("Pod", "n", "bare"), ("Deployment", "n", "web"), ("Job", "n", "idle"))
-    assert [Expected.from_json(entry) for entry in json.loads(command.inputs["environment"]["KWOK_DRA_EXPECTED"])] == [
+    assert [Expected.from_json(entry) for entry in json.loads(command.inputs["stdin"])["KWOK_DRA_EXPECTED"]] == [
         Expected("manifests", "demo", makers, None, 0, 7)
     ]
 

@@ -1,4 +1,4 @@
-"""What the program asks the engine for when workloads are more than Deployments: sharing, order, kinds, namespaces."""
+"""What the program registers for workloads: shared claims, order, kinds, namespaces, pod groups."""
 
 import json
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 
 from components.command import PYTHON
 from tests.graph.recording import KUBECONFIG, READING, Configuration, run
-from topology.status.workload_progress import Expected, Unfit
+from topology.status.evictions import Unfit
+from topology.status.workload_progress import Expected
 
 COMMAND = "Command kwok-dra-dev"
 SHARED = "SharedObjects shared-objects"
@@ -17,7 +18,7 @@ USE = {"name": "use", "claim": "one"}
 
 
 def stack(*workloads: Configuration, claims: Any = ()) -> Configuration:
-    """Return a configuration with enough devices, and workloads with a claim of their own unless they say otherwise."""
+    """Return a configuration with enough devices, and workloads that have a claim of their own by default."""
     return {
         "kwok-dra:deviceClasses": [{"name": "gpu", "selectors": [], "extendedResourceName": "example.com/gpu"}],
         "kwok-dra:nodePools": [{"name": "pool", "gpu": "kwok-l4", "gpusPerNode": 16}],
@@ -31,7 +32,7 @@ def shared(name: str = "one", **values: Any) -> Configuration:
 
 
 def test_gpus_in_mig_mode_give_no_warning() -> None:
-    """Whatever the program warns of is in the terminal of the user."""
+    """The user sees all warnings of the program in the terminal."""
     pools = [{"name": "pool", "gpu": "h100", "gpusPerNode": 1, "mig": "dynamic"}]
     claims = [{"name": "own", "requests": [GPU | {"deviceClass": "gpu.nvidia.com"}]}]
     assert run({"kwok-dra:nodePools": pools, "kwok-dra:workloads": [{"name": "job", "claims": claims}]}).outputs
@@ -63,7 +64,7 @@ def test_bare_pods_come_after_the_service_account_of_their_namespace() -> None:
     found = run(stack(*users))
     accounts = {"ServiceAccount work/default", "ServiceAccount default"}
     assert {key for key in found.resources if key.startswith("ServiceAccount")} == accounts
-    # A controller makes them again at once, and the provider might see no moment without them.
+    # A controller recreates them at once, and the provider might never see them gone.
     assert {key for key, resource in found.resources.items() if resource.retain_on_delete} == accounts
     assert found.resources["ServiceAccount work/default"].dependencies >= {COMMAND, "Namespace work"}
     for pod in ("Pod a-0", "Pod b-0"):
@@ -71,7 +72,7 @@ def test_bare_pods_come_after_the_service_account_of_their_namespace() -> None:
 
 
 def test_pods_are_replaced_with_the_shared_claim_that_they_use() -> None:
-    """It stays as long as a pod uses it."""
+    """The claim stays as long as a pod uses it."""
     users: list[Configuration] = [{"name": "a", "claims": [USE]}, {"name": "b", "claims": [USE, OWN]}, {"name": "c"}]
     users += [{"name": "d", "claims": [USE], "namespace": "else"}]
     found = run(stack(*users, claims=[shared(), shared("two"), shared(namespace="else")]))
@@ -85,7 +86,7 @@ def test_pods_are_replaced_with_the_shared_claim_that_they_use() -> None:
 
 
 def test_names_in_namespaces() -> None:
-    """Templates may be called alike; what makes pods keeps its name, so that moving it replaces it."""
+    """Templates may share a name; a workload keeps its resource name, so that a move to a namespace replaces it."""
     claims = [OWN | {"template": "same"}]
     found = run(stack({"name": "a", "claims": claims}, {"name": "b", "claims": claims, "namespace": "else"}))
     templates = found.of_kind("ResourceClaimTemplate")
@@ -102,7 +103,7 @@ def test_names_in_namespaces() -> None:
     [("Deployment", ["Deployment job"]), ("Job", ["Job job"]), ("Pod", ["Pod job-0", "Pod job-1", "Pod job-2"])],
 )
 def test_what_makes_pods(kind: str, keys: list[str]) -> None:
-    """Of each kind Pulumi waits only until it is there: whether pods run, the status tells."""
+    """Pulumi waits only until the object exists, whatever its kind; the status tells whether pods run."""
     found = run(stack({"name": "job", "kind": kind, "replicas": 3}))
     parent = "ClaimWorkload job"
     children = {key: entry for key, entry in found.resources.items() if entry.parent == parent}
@@ -118,7 +119,7 @@ def test_what_makes_pods(kind: str, keys: list[str]) -> None:
 
 
 def test_workloads_that_come_after_others() -> None:
-    """A command in between ends when the first one stands as expected."""
+    """A Command in between ends when the first workload is as expected."""
     first = {"name": "first", "replicas": 2, "expect": {"pending": 0}, "readyTimeoutSeconds": 7}
     found = run(stack({"name": "last", "after": ["middle", "first"]}, first, {"name": "middle", "after": ["first"]}))
     order = ["ResourceClaimTemplate first-own", "Deployment first", "Command first"]
@@ -134,9 +135,8 @@ def test_workloads_that_come_after_others() -> None:
     assert command.parent == "ClaimWorkload first"
     assert command.inputs["create"] == command.inputs["update"] == f"{PYTHON} -m commands.wait"
     assert (command.deleted_with, command.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
-    environment = command.inputs["environment"]
-    assert environment["KUBECONFIG"] == KUBECONFIG
-    assert [Expected.from_json(entry) for entry in json.loads(environment["KWOK_DRA_EXPECTED"])] == [
+    assert command.inputs["environment"]["KUBECONFIG"] == KUBECONFIG
+    assert [Expected.from_json(entry) for entry in json.loads(command.inputs["stdin"])["KWOK_DRA_EXPECTED"]] == [
         Expected("workloads", "first", (("Deployment", "default", "first"),), 2, 0, 7, 2)
     ]
 
@@ -166,17 +166,17 @@ def test_when_the_wait_is_repeated(change: Configuration, again: bool) -> None:
     ],
 )
 def test_the_wait_is_repeated_when_the_fleet_changes(change: Configuration) -> None:
-    """And it waits for the final result: no pod that is going to be evicted counts."""
+    """It waits for the final result: a pod that will be evicted does not count."""
 
-    def environment(pool: Configuration) -> Configuration:
+    def stdin(pool: Configuration) -> Configuration:
         asked = stack({"name": "a"}, {"name": "b", "after": ["a"]})
         asked["kwok-dra:nodePools"] = [asked["kwok-dra:nodePools"][0] | {"nodes": 2} | pool]
-        found: Configuration = run(asked).resources["Command a"].inputs["environment"]
+        found: Configuration = json.loads(run(asked).resources["Command a"].inputs["stdin"])
         return found
 
-    assert environment({}) == environment({})
-    assert environment({})["KWOK_DRA_STACK"] != environment(change)["KWOK_DRA_STACK"]
-    unfit = Unfit(*json.loads(environment(change)["KWOK_DRA_UNFIT"]))
+    assert stdin({}) == stdin({})
+    assert stdin({})["KWOK_DRA_STACK"] != stdin(change)["KWOK_DRA_STACK"]
+    unfit = Unfit(*stdin(change)["KWOK_DRA_UNFIT"])
     assert unfit.not_ready == (["pool-0"] if "notReady" in str(change) else [])
 
 
@@ -230,7 +230,7 @@ def test_a_bare_pod_that_comes_into_a_group_is_replaced() -> None:
 
 
 def test_a_group_that_moves_to_another_namespace_is_replaced() -> None:
-    """Else it would keep its devices until the end of the update, which waits for those of the new one."""
+    """Otherwise it would keep its devices until the end of the update, which waits for the new group's devices."""
     assert run(stack(GROUP | {"namespace": "else"})).resources["PodGroup a"].replace_with == {
         "ResourceClaimTemplate else/a-own"
     }

@@ -24,6 +24,7 @@ def live(topology: Topology) -> list[Object]:
         found += [claims.resource_claim_template(workload, claim) for claim in workload.claims if not claim.claim]
         found += pod_groups.pod_groups(workload, topology.cluster.minor)
         found += _pods(workload, shared)
+        found += [_replica_set(workload)] if workload.kind == "Deployment" else []
     return [*found, *shared.values()]
 
 
@@ -74,6 +75,12 @@ def _made_pod(workload: Workload, maker: Object, name: str) -> Object:
     labels = template["metadata"]["labels"] | {"pod-template-hash": "5d4f"}
     metadata = {"name": name, "namespace": workload.namespace, "labels": labels, "ownerReferences": [owner]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _replica_set(workload: Workload) -> Object:
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload.name, "controller": True}
+    metadata = {"name": f"{workload.name}-5d4f", "namespace": workload.namespace, "ownerReferences": [owner]}
+    return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": {}, "status": {}}
 
 
 def _claim(workload: Workload, name: str, template: Object) -> Object:

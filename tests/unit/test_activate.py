@@ -215,11 +215,12 @@ def test_the_backend_that_an_older_release_set_is_taken_back(shell: str, checkou
 @pytest.mark.parametrize("backend", ["", "s3://mine"])
 def test_the_salt_of_the_local_backend_is_kept_out_of_git(checkout: Path, backend: str) -> None:
     """That of a backend of the user's own is committed as Pulumi's documentation says."""
-    stack = checkout / "Pulumi.dev.yaml"
+    (checkout / "stacks").mkdir()
+    stack = checkout / "stacks" / "Pulumi.dev.yaml"
     stack.write_text("config: {}\n")
     (checkout / ".gitattributes").write_text((ACTIVATE.parents[1] / ".gitattributes").read_text())
-    run("sh", f"cd '{checkout}' && git init -q && git add Pulumi.dev.yaml .gitattributes")
+    run("sh", f"cd '{checkout}' && git init -q && git add stacks .gitattributes")
     activated("sh", f". '{checkout}/toolchain/activate'", PULUMI_BACKEND_URL=backend)
     stack.write_text("config: {}\nencryptionsalt: v1:abc=\n")
-    status = run("sh", f"cd '{checkout}' && git status --porcelain Pulumi.dev.yaml").stdout
-    assert status == ("AM Pulumi.dev.yaml\n" if backend else "A  Pulumi.dev.yaml\n")
+    status = run("sh", f"cd '{checkout}' && git status --porcelain stacks").stdout
+    assert status == ("AM stacks/Pulumi.dev.yaml\n" if backend else "A  stacks/Pulumi.dev.yaml\n")

@@ -1,4 +1,4 @@
-"""The scheduler's allocator in small: what an empty node can give."""
+"""What the small version of the scheduler's allocator finds on an empty node."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ DRIVER = "gpu.example.com"
 
 
 def device(name: str, *, shared: bool = False, counters: Mapping[str, str] | None = None, **attributes: int) -> Device:
-    """Return a device; its `counters` are those that it takes of the set `set`."""
+    """Return a device that consumes `counters` of the counter set `set`."""
     return Device(
         name,
         {key: {"int": value} for key, value in attributes.items()},
@@ -25,13 +25,13 @@ def device(name: str, *, shared: bool = False, counters: Mapping[str, str] | Non
 
 
 def pool(*devices: Device, driver: str = DRIVER, **counters: str) -> DevicePool:
-    """Return a pool with all devices on one physical one, which has the `counters` of the set `set`."""
+    """Return a pool with all devices on one physical device, whose counter set `set` has the `counters`."""
     physical = PhysicalDevice(list(devices), {"set": counters} if counters else {})
     return DevicePool(driver, "{node}-{suffix}", 1, [physical])
 
 
 def wanted(*devices: Device, count: int = 1, request: str = "r", driver: str = DRIVER, **amounts: str) -> list[Wanted]:
-    """Want `count` of the devices."""
+    """Return `count` wanted devices out of the given ones."""
     candidates = [Candidate(driver, one) for one in devices]
     return [Wanted("claim", request, candidates, amounts)] * count
 
@@ -52,10 +52,10 @@ NODE = pool(*GPUS)
         (wanted(*GPUS, count=5), False),
         (wanted(), False),
         (wanted(*GPUS[:1], request="a") + wanted(*GPUS, count=3, request="b"), True),
-        # What several want that only one of them can have.
+        # Several requests for a device that only one of them can have.
         (wanted(*GPUS[:1], request="a") + wanted(*GPUS[:1], request="b"), False),
         (wanted(*GPUS, request="a", count=3) + wanted(*GPUS[:2], request="b", count=2), False),
-        # The first that comes would take the only one that the second can have.
+        # The first request would take the only device of the second.
         (wanted(*GPUS[:2], request="a") + wanted(*GPUS[:1], request="b"), True),
         (wanted(*GPUS[:2], request="a") + wanted(*GPUS[1:3], request="b") + wanted(*GPUS[:2], request="c"), True),
     ],
@@ -74,11 +74,11 @@ def test_counts(wants: list[Wanted], expected: bool) -> None:
         (3, [same("numa", distinct=True)], False),
         (2, [same("numa"), same("index", distinct=True)], True),
         (2, [same("numa"), same("numa", distinct=True)], False),
-        # Nobody has it, or it is another driver's.
+        # No device has the attribute, or it is another driver's.
         (1, [same("model")], False),
         (1, [same("model", distinct=True)], False),
         (1, [Constraint("claim", (), "nic.example.com/numa", False)], False),
-        # Of other requests and of other claims.
+        # Constraints on other requests and other claims.
         (3, [same("numa", "other")], True),
         (3, [Constraint("another", (), f"{DRIVER}/numa", False)], True),
     ],
@@ -87,7 +87,7 @@ def test_constraints(count: int, constraints: list[Constraint], expected: bool) 
     assert satisfiable(wanted(*GPUS, count=count), constraints, [NODE]) is expected
 
 
-def test_a_device_is_the_same_whatever_requests_derive_of_it() -> None:
+def test_derived_attributes_do_not_change_the_identity_of_a_device() -> None:
     one = wanted(device("gpu-0", a=1, b=1), device("gpu-1", a=2, b=1), request="one")
     two = wanted(device("gpu-0", a=1, b=1, c=1), device("gpu-1", a=1, b=3), request="two")
     assert satisfiable(one + two, [same("a")], [NODE]) is True
@@ -104,15 +104,15 @@ def listed(name: str, *values: int) -> Device:
     [
         (([0, 1], [1, 2]), True, False),
         (([0, 1], [2, 3]), False, True),
-        # Each two have one in common, but not all three.
+        # Each pair has a value in common, but not all three.
         (([0, 1], [1, 2], [2, 0]), False, False),
         (([0, 1], [1, 2], [3, 1]), True, False),
         (([0, 1], [2], [3, 4]), False, True),
-        # Each can have a value of its own, which is not enough.
+        # Each can have a distinct value, but the lists overlap.
         (([0, 1], [1, 2], [3]), False, False),
     ],
 )
-def test_constraints_take_lists_for_sets(values: tuple[list[int], ...], match: bool, distinct: bool) -> None:
+def test_constraints_treat_lists_as_sets(values: tuple[list[int], ...], match: bool, distinct: bool) -> None:
     found = [listed(f"gpu-{place}", *some) for place, some in enumerate(values)]
     wants = wanted(*found, count=len(found))
     assert satisfiable(wants, [same("list")], [pool(*found)]) is match
@@ -153,7 +153,7 @@ def test_attributes_by_their_full_name(name: str, expected: object) -> None:
 
 
 def test_values_of_different_types_differ() -> None:
-    """A version is not the string that reads the same."""
+    """A version differs from the same text as a string."""
     mixed = [Device(kind, {"version": {kind: "1.0.0"}}, {}) for kind in ("string", "version")]
     assert satisfiable(wanted(*mixed, count=2), [same("version")], [pool(*mixed)]) is False
 
@@ -168,11 +168,11 @@ def halves(**counters: str) -> list[Device]:
         (halves(memory="40"), 2, True),
         (halves(memory="41"), 2, False),
         ([*halves(memory="40"), device("whole", counters={"memory": "80"})], 2, True),
-        # What was taken in vain is given back.
+        # Backtracking returns counters.
         ([device("whole", counters={"memory": "80"}), *halves(memory="40")], 2, True),
         ([*halves(memory="40"), device("whole", counters={"memory": "80"})], 3, False),
         ([device("a", counters={"memory": "80"}), device("b", counters={"slice": "1"})], 2, True),
-        # Of a counter that is not there is nothing left.
+        # A missing counter counts as used up.
         (halves(cores="1"), 1, False),
     ],
 )
@@ -181,7 +181,7 @@ def test_counters(devices: list[Device], count: int, expected: bool) -> None:
 
 
 def test_counters_of_one_name_on_two_devices() -> None:
-    """Sets are told apart by name, and pools by driver."""
+    """Counter sets differ by name, and pools by driver."""
     first, second = (device(f"gpu-{name}", counters={"memory": "80"}) for name in "ab")
     pools = [pool(first, memory="80"), pool(second, memory="80", driver="other.example.com")]
     wants = wanted(first, request="a") + wanted(second, request="b", driver="other.example.com")
@@ -195,11 +195,11 @@ SHARED = device("gpu-0", shared=True, counters={"slots": "1"})
     ("count", "amounts", "expected"),
     [
         (1, {}, True),
-        # Without an amount and a default it takes everything.
+        # Without an amount and a default, a request consumes everything.
         (2, {}, False),
         (2, {"memory": "40"}, True),
         (3, {"memory": "40"}, False),
-        # Its counters it takes once.
+        # A shared device consumes its counters once.
         (8, {"memory": "10"}, True),
     ],
 )
@@ -240,7 +240,9 @@ VALUES = {"default": "20", "validValues": ["10", "20", "40"]}
         (VALUES, "41", None),
     ],
 )
-def test_how_much_a_request_takes(policy: dict[str, Any] | None, requested: str | None, expected: str | None) -> None:
+def test_how_much_a_request_consumes(
+    policy: dict[str, Any] | None, requested: str | None, expected: str | None
+) -> None:
     capacity: dict[str, Any] = {"value": "80"} | ({} if policy is None else {"requestPolicy": policy})
     taken = consumed(capacity, requested)
     if expected is None:
@@ -269,10 +271,10 @@ MANY = [device(f"gpu-{number}", kind=number % 31, index=number) for number in ra
 @pytest.mark.parametrize(
     ("wants", "constraints", "expected"),
     [
-        # One more than there are, each of a request of its own, whose order would matter.
+        # One more device than there are, each of a separate request.
         ([one for number in range(12) for one in wanted(*MANY[:11], request=f"r{number}")], [], False),
         ([one for number in range(12) for one in wanted(*MANY[:12], request=f"r{number}")], [], True),
-        # What only one will do for goes first.
+        # The request with one candidate comes first.
         (
             [one for number in range(11) for one in wanted(*MANY[: 1 if number == 10 else 12], request=f"r{number}")],
             [],
@@ -286,13 +288,13 @@ MANY = [device(f"gpu-{number}", kind=number % 31, index=number) for number in ra
         (wanted(*MANY[:30], count=5, request="a") + wanted(*MANY[30:], count=6, request="b"), [same("kind")], False),
     ],
 )
-def test_what_is_seen_without_a_search(wants: list[Wanted], constraints: list[Constraint], expected: bool) -> None:
-    """Going through all permutations would be given up."""
+def test_what_is_found_without_a_search(wants: list[Wanted], constraints: list[Constraint], expected: bool) -> None:
+    """A search over all permutations would exceed the limit."""
     assert satisfiable(wants, constraints, [pool(*MANY)]) is expected
 
 
 def test_too_hard_a_problem_is_given_up() -> None:
-    """Each device has room for one, but which of the many ways to see that comes last?"""
+    """Each device has room for one claim, but a search would have to try all permutations."""
     many = [device(f"gpu-{number}", shared=True) for number in range(16)]
     assert satisfiable(wanted(*many, count=17, memory="50"), [], [pool(*many)]) is None
 

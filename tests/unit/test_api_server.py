@@ -1,15 +1,19 @@
-"""Requests to an API server: a real one of HTTPS, which wants to know who asks."""
+"""Requests to an HTTPS server that authenticates its clients."""
 
 import base64
 import json
 import socket
 import ssl
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import trustme
@@ -20,40 +24,59 @@ from cluster.api.api_server import CONNECTIONS, Answer, ApiServer, RefusedError,
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Says what it is asked; `/missing` is not there, and `/together` is answered when all connections ask for it.
+    """Returns what it is asked. `/missing` does not exist; `/together` waits until all connections ask for it.
 
-    A token that begins with `old` has expired.
+    `/busy/<status>/<count>/<seconds>` fails that often, `/broken/<count>` drops that many connections, and `/silent`
+    drops one after half a second. A token that begins with `old` has expired.
     """
 
     protocol_version = "HTTP/1.1"
     together = threading.Barrier(CONNECTIONS, timeout=600)
+    asked: Counter[str] = Counter()
 
     def answer(self) -> None:
-        if self.path == "/together":
+        self.asked[self.path] += 1
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        _, kind, *numbers = self.path.split("/")
+        if kind == "together":
             self.together.wait()
-        length = int(self.headers.get("Content-Length") or 0)
+        if kind == "silent":
+            time.sleep(0.5)
+        if kind == "silent" or (kind == "broken" and self.asked[self.path] <= int(numbers[0])):
+            self.close_connection = True
+        elif kind == "busy" and self.asked[self.path] <= int(numbers[1]):
+            self.say(int(numbers[0]), {"message": "it is busy"}, {"Retry-After": numbers[2]} if numbers[2] else {})
+        else:
+            self.echo()
+
+    def echo(self) -> None:
         subject = dict(entry[0] for entry in (self.connection.getpeercert() or {}).get("subject", []))
         token = self.headers.get("Authorization")
         said = {
             "method": self.command,
             "path": self.path,
-            "body": self.rfile.read(length).decode(),
+            "body": self.body,
             "type": self.headers.get("Content-Type"),
             "who": subject.get("commonName"),
             "token": token,
             "from": self.client_address[1],
         }
         missing = self.path.endswith("/missing")
-        text = json.dumps({"message": "it is missing"} if missing else said).encode()
-        self.send_response(401 if (token or "").startswith("Bearer old") else 404 if missing else 200)
-        self.send_header("Content-Length", str(len(text)))
+        status = 401 if (token or "").startswith("Bearer old") else 404 if missing else 200
+        self.say(status, {"message": "it is missing"} if missing else said, {})
+
+    def say(self, status: int, content: dict[str, Any], headers: dict[str, str]) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(len(text))}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
 
     do_GET = do_POST = do_PATCH = do_DELETE = answer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -162,33 +185,33 @@ def test_the_token_of_a_file_is_read_every_time(tmp_path: Path, certificates: Pa
     api.close()
 
 
-def program(folder: Path, script: str, **more: Any) -> dict[str, Any]:
-    """Write a program that gives credentials, and return a user who has it."""
+def plugin(folder: Path, script: str, **more: Any) -> dict[str, Any]:
+    """Write a credential plugin, and return a user who has it."""
     file = folder / "give"
     file.write_text(f"#!/bin/sh\necho run >>{folder}/runs\n{script}\n")
     file.chmod(0o755)
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(file), **more}}
 
 
-def test_a_program_gives_a_token_once(tmp_path: Path, certificates: Path, port: int) -> None:
+def test_a_plugin_prints_a_token_once(tmp_path: Path, certificates: Path, port: int) -> None:
     script = """echo "{\\"status\\": {\\"token\\": \\"$1-$NAME\\"}}" """
-    user = program(tmp_path, script, args=["for"], env=[{"name": "NAME", "value": "me"}])
+    user = plugin(tmp_path, script, args=["for"], env=[{"name": "NAME", "value": "me"}])
     api = ApiServer(kubeconfig(tmp_path, certificates, port, user=user))
     assert [api.get("/a").object["token"] for _ in range(3)] == ["Bearer for-me"] * 3
     assert (tmp_path / "runs").read_text() == "run\n"
     api.close()
 
 
-def test_what_a_program_gave_is_renewed_when_it_has_expired(tmp_path: Path, certificates: Path, port: int) -> None:
+def test_a_token_of_a_plugin_that_has_expired_is_renewed(tmp_path: Path, certificates: Path, port: int) -> None:
     script = f"""
     [ "$(wc -l <{tmp_path}/runs)" = 1 ] && token=old || token=new
     echo "{{\\"status\\": {{\\"token\\": \\"$token\\"}}}}"
     """
-    said = asked(kubeconfig(tmp_path, certificates, port, user=program(tmp_path, script)))
+    said = asked(kubeconfig(tmp_path, certificates, port, user=plugin(tmp_path, script)))
     assert said["token"] == "Bearer new"
 
 
-def test_a_program_gives_a_certificate_and_is_told_of_the_cluster(
+def test_a_plugin_prints_a_certificate_and_is_told_of_the_cluster(
     tmp_path: Path, certificates: Path, port: int
 ) -> None:
     status = {
@@ -197,29 +220,54 @@ def test_a_program_gives_a_certificate_and_is_told_of_the_cluster(
     }
     (tmp_path / "answer").write_text(json.dumps({"status": status}))
     script = f"""echo "$KUBERNETES_EXEC_INFO" >{tmp_path}/info; cat {tmp_path}/answer"""
-    user = program(tmp_path, script, provideClusterInfo=True)
+    user = plugin(tmp_path, script, provideClusterInfo=True)
     assert asked(kubeconfig(tmp_path, certificates, port, user=user))["who"] == "client"
     info = json.loads((tmp_path / "info").read_text())
     assert info["kind"] == "ExecCredential"
     assert info["spec"] == {"interactive": False, "cluster": {"server": f"https://127.0.0.1:{port}"}}
 
 
+EXPIRES = """
+sleep 0.2
+[ "$(wc -l <{runs})" = 1 ] && token={first} || token=new
+echo "{{\\"status\\": {{\\"token\\": \\"$token\\"}}}}"
+"""
+"""Prints `new` from the second run on."""
+
+
+@pytest.mark.parametrize(("first", "runs"), [("good", 1), ("old", 2)])
+def test_all_threads_share_one_client_and_one_run_of_the_plugin(
+    tmp_path: Path, certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, first: str, runs: int
+) -> None:
+    make = mock.Mock(side_effect=api_server._server)
+    monkeypatch.setattr(api_server, "_server", make)
+    script = EXPIRES.format(runs=tmp_path / "runs", first=first)
+    api = ApiServer(kubeconfig(tmp_path, certificates, port, user=plugin(tmp_path, script)))
+    found = {answer.object["token"] for answer in at_once(api.get, ["/together"] * CONNECTIONS)}
+    api.close()
+    assert found == {"Bearer good" if first == "good" else "Bearer new"}
+    assert (tmp_path / "runs").read_text() == "run\n" * runs
+    assert make.call_count == runs
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("echo no >&2; exit 3", r"give that gives credentials exited with 3: no$"),
-        ("echo '{}'", "gives no credentials"),
-        ("echo none", "gives no credentials"),
+        ("echo no >&2; exit 3", r"^the credential plugin .*give exited with 3: no$"),
+        ("echo '{}'", "give printed no credentials$"),
+        ("echo none", "give printed no credentials$"),
     ],
 )
-def test_a_program_that_gives_none(tmp_path: Path, certificates: Path, port: int, script: str, message: str) -> None:
+def test_a_plugin_that_prints_no_credentials(
+    tmp_path: Path, certificates: Path, port: int, script: str, message: str
+) -> None:
     with pytest.raises(UnreachableError, match=message):
-        asked(kubeconfig(tmp_path, certificates, port, user=program(tmp_path, script)))
+        asked(kubeconfig(tmp_path, certificates, port, user=plugin(tmp_path, script)))
 
 
-def test_a_program_that_is_not_there(tmp_path: Path, certificates: Path, port: int) -> None:
+def test_a_plugin_that_does_not_exist(tmp_path: Path, certificates: Path, port: int) -> None:
     user = {"exec": {"command": "/none", "installHint": "get it there"}}
-    with pytest.raises(UnreachableError, match=r"/none .* does not run: .*\(get it there\)"):
+    with pytest.raises(UnreachableError, match=r"^the credential plugin /none does not run: .*\(get it there\)$"):
         asked(kubeconfig(tmp_path, certificates, port, user=user))
 
 
@@ -250,6 +298,56 @@ def test_connections_stay_open(api: ApiServer) -> None:
 def test_all_connections_are_used_at_once_and_no_more(api: ApiServer) -> None:
     ports = {api.object["from"] for api in at_once(api.get, ["/together"] * 3 * CONNECTIONS)}
     assert len(ports) == CONNECTIONS
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the pauses between tries, which take no time."""
+    pauses: list[float] = []
+    monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=pauses.append))
+    Handler.asked.clear()
+    return pauses
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+def test_a_busy_api_server_is_asked_again_when_it_says(
+    api: ApiServer, slept: list[float], method: str, status: int
+) -> None:
+    assert api.send(method, f"/busy/{status}/2/3", {}).object["method"] == method
+    assert slept == [3, 3]
+
+
+@pytest.mark.parametrize(("after", "pauses"), [("3600", [10] * 5), ("", [0.4, 0.8, 1.6, 3.2])])
+def test_an_api_server_that_stays_busy_has_the_last_word(
+    api: ApiServer, slept: list[float], after: str, pauses: list[float]
+) -> None:
+    path = f"/busy/429/100/{after}"
+    with pytest.raises(RefusedError, match=r"^it is busy$"):
+        api.get(path).checked()
+    assert slept == pauses
+    assert Handler.asked[path] == 6
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_request_whose_connection_breaks_is_repeated(api: ApiServer, slept: list[float], method: str) -> None:
+    assert api.send(method, "/broken/3", {}).object["method"] == method
+    with pytest.raises(UnreachableError, match=r"^\('Connection aborted\.', RemoteDisconnected"):
+        api.send(method, "/broken/100", {})
+    assert Handler.asked == {"/broken/3": 4, "/broken/100": 6}
+
+
+def test_an_object_is_not_created_twice_when_its_connection_breaks(api: ApiServer, slept: list[float]) -> None:
+    with pytest.raises(UnreachableError, match=r"^\('Connection aborted\.', RemoteDisconnected"):
+        api.send("POST", "/broken/1", {})
+    assert Handler.asked == {"/broken/1": 1}
+
+
+def test_a_silent_api_server_is_asked_once(api: ApiServer, slept: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_server, "SECONDS", 0.1)
+    with pytest.raises(UnreachableError, match=r"Read timed out\."):
+        api.get("/silent")
+    assert Handler.asked == {"/silent": 1}
 
 
 def test_what_is_not_there(api: ApiServer) -> None:

@@ -18,9 +18,9 @@ def shell(script: str) -> list[str]:
     ("script", "passes", "says"),
     [
         ("exit 0", True, "x: no known vulnerability"),
-        ("echo 'ERROR: pulumi: could not be audited' >&2; exit 1", False, "x: NOT LOOKED AT, its database cannot be"),
-        ("echo 'govulncheck: fetching vulnerabilities: no such host' >&2; exit 1", False, "x: NOT LOOKED AT"),
-        ("echo 'Found 1 known vulnerability: CVE-1'; exit 1", False, "x: vulnerabilities, or an error\nFound 1 known"),
+        ("echo 'ERROR: pulumi: could not be audited' >&2; exit 1", False, "x: NOT CHECKED, its database cannot be"),
+        ("echo 'govulncheck: fetching vulnerabilities: no such host' >&2; exit 1", False, "x: NOT CHECKED"),
+        ("echo 'Found 1 known vulnerability: CVE-1'; exit 1", False, "x: vulnerabilities or an error\nFound 1 known"),
     ],
 )
 def test_results(script: str, passes: bool, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,14 @@ import pytest
 from cluster.api.api_server import Answer, RefusedError
 from cluster.fleet import drift
 from cluster.fleet.provisioning import (
-    BarePods,
     Drift,
-    Fleet,
+    NodeProvisioner,
+    PodProvisioner,
+    Provisioner,
     batches,
     is_empty,
-    makers,
     node_digest,
+    provisioners,
     remove_node,
     remove_pod,
 )
@@ -39,12 +40,12 @@ def pool(**more: Any) -> NodePool:
     return topology(**more).node_pools[0]
 
 
-def fleet(generation: int = 1, **more: Any) -> Fleet:
+def fleet(generation: int = 1, **more: Any) -> NodeProvisioner:
     """Return what makes the pool."""
-    return Fleet(pool(**more), {"gpu.example.com": generation}, minor=37)
+    return NodeProvisioner(pool(**more), {"gpu.example.com": generation}, minor=37)
 
 
-def made(*fleets: Fleet) -> FakeApiServer:
+def made(*fleets: NodeProvisioner) -> FakeApiServer:
     """Return an API server with all nodes of these; nothing has been asked yet."""
     api = FakeApiServer()
     for one in fleets:
@@ -60,7 +61,7 @@ def slice_of(api: FakeApiServer, node: str = "gpu-0") -> str:
     return path
 
 
-def found(api: FakeApiServer, *wanted: Fleet | BarePods) -> list[Drift]:
+def found(api: FakeApiServer, *wanted: Provisioner) -> list[Drift]:
     """Return what is not as these have made it."""
     drifts = drift.find(wanted, api.objects.values())
     return [entry for entries in drifts.values() for entry in entries]
@@ -88,14 +89,14 @@ def test_a_node_and_then_its_slice() -> None:
 
 def test_slices_go_out_in_the_version_of_the_cluster() -> None:
     api = FakeApiServer()
-    Fleet(pool(), {"gpu.example.com": 1}, minor=37, resource_api="v1beta1").create(api, "gpu-0")
+    NodeProvisioner(pool(), {"gpu.example.com": 1}, minor=37, resource_api="v1beta1").create(api, "gpu-0")
     assert api.asked[-1] == "POST /apis/resource.k8s.io/v1beta1/resourceslices"
     assert "basic" in api.objects[slice_of(api)]["spec"]["devices"][0]
 
 
 def test_a_slice_without_owner() -> None:
     api = FakeApiServer()
-    Fleet(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37).create(api, "gpu-0")
+    NodeProvisioner(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37).create(api, "gpu-0")
     assert "ownerReferences" not in api.objects[slice_of(api)]["metadata"]
 
 
@@ -217,7 +218,7 @@ def test_a_node_that_is_gone_is_made_again() -> None:
 
 
 def test_slices_that_are_not_wanted_any_more_go_if_they_are_ours() -> None:
-    api = made(Fleet(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37))
+    api = made(NodeProvisioner(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37))
     theirs = managed_by(
         "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
     )
@@ -261,9 +262,9 @@ def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
         with pytest.raises(RefusedError) as raised:
             act(api, "gpu-0")
         assert str(raised.value) == (
-            "node gpu-0 is a resource of Pulumi's own, as `provisioning: objects` makes them, and would be deleted at "
-            "the end of this update. Change provisioning of gpu in kwok-dra:nodePools together with its name, or take "
-            "it out of the stack, run `pulumi up`, and put it in again"
+            "node gpu-0 is a Pulumi resource, created with `provisioning: objects`, and Pulumi would delete it at the "
+            "end of this update. Change provisioning of gpu in kwok-dra:nodePools together with its name; or remove it "
+            "from the stack, run `pulumi up`, and add it again"
         )
     remove_node(api, "gpu-0", {})
     assert api.objects == before
@@ -280,10 +281,10 @@ def test_what_somebody_else_made_is_refused_and_left_alone() -> None:
     with pytest.raises(RefusedError) as raised:
         fleet().create(api, "gpu-0")
     assert str(raised.value) == (
-        "node gpu-0 is there already, and this stack did not make it. Give gpu in kwok-dra:nodePools another name, or "
+        "node gpu-0 already exists, and this stack did not create it. Give gpu in kwok-dra:nodePools another name, or "
         "delete the node gpu-0 if nobody needs it"
     )
-    with pytest.raises(RefusedError, match="pod job-0 is there already"):
+    with pytest.raises(RefusedError, match="pod job-0 already exists"):
         pods().create(api, "job-0")
     remove_node(api, "gpu-0", {})
     remove_pod(api, "a", "job-0", {})
@@ -336,11 +337,11 @@ def test_drift_is_put_right_and_listed() -> None:
 # Bare pods.
 
 
-def pods(**more: Any) -> BarePods:
+def pods(**more: Any) -> PodProvisioner:
     """Return what makes two bare pods."""
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
     job = {"name": "job", "kind": "Pod", "replicas": 2, "namespace": "a", "provisioning": "bulk", "claims": claims}
-    return BarePods(topology([job | more]).workloads[0])
+    return PodProvisioner(topology([job | more]).workloads[0])
 
 
 def test_pods_are_made_and_made_anew() -> None:
@@ -364,7 +365,7 @@ def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
     path = "/api/v1/namespaces/a/pods/job-0"
     api.objects[path] = managed_by("pulumi-kubernetes-1a2b", api.objects[path])
     remove_pod(api, "a", "job-0", {})
-    with pytest.raises(RefusedError, match=r"pod job-0 is a resource of Pulumi's own.*kwok-dra:workloads"):
+    with pytest.raises(RefusedError, match=r"pod job-0 is a Pulumi resource, created with .*kwok-dra:workloads"):
         pods().create(api, "job-0")
     assert path in api.objects
 
@@ -373,8 +374,8 @@ def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
 
 
 def test_what_has_provisioning_in_bulk() -> None:
-    assert [type(maker) for maker in makers(topology(), {"gpu": {"gpu.example.com": 1}})] == [Fleet]
-    assert makers(topology(provisioning="objects"), {}) == []
+    assert [type(entry) for entry in provisioners(topology(), {"gpu": {"gpu.example.com": 1}})] == [NodeProvisioner]
+    assert provisioners(topology(provisioning="objects"), {}) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.api.api_server import MERGE, Answer, RefusedError
 from cluster.fleet import provisioning
-from cluster.fleet.provisioning import BarePods, Fleet, is_empty, makers, remove_node, remove_pod
+from cluster.fleet.provisioning import NodeProvisioner, PodProvisioner, is_empty, provisioners, remove_node, remove_pod
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
 from topology.checks.validation import load
 from topology.schema.stack import Topology
@@ -44,15 +44,15 @@ def topology(**more: Any) -> Topology:
     return load({"cluster": {"name": "x"}, "nodePools": [pool], "workloads": [job]})
 
 
-def fleet(**more: Any) -> Fleet:
+def fleet(**more: Any) -> NodeProvisioner:
     """Return what makes the pool."""
-    return Fleet(topology(**more).node_pools[0], {DRIVER: 1}, minor=37)
+    return NodeProvisioner(topology(**more).node_pools[0], {DRIVER: 1}, minor=37)
 
 
 @pytest.fixture
-def pods() -> BarePods:
+def pods() -> PodProvisioner:
     """Return what makes the pods."""
-    return BarePods(topology().workloads[0])
+    return PodProvisioner(topology().workloads[0])
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
 
 
 def test_a_pod_that_takes_its_time_to_go_is_waited_for(
-    api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch
+    api: BusyApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provisioning, "SECONDS_BETWEEN_LOOKS", 0)
     pods.create(api, "job-0")
@@ -131,11 +131,11 @@ def test_a_pod_that_takes_its_time_to_go_is_waited_for(
     assert api.objects[POD]["metadata"]["uid"] != uid
 
 
-def test_a_pod_that_does_not_go(api: BusyApiServer, pods: BarePods, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_that_does_not_go(api: BusyApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provisioning, "POD_SECONDS", 0)
     pods.create(api, "job-0")
     api.before["DELETE"] = lambda: Answer(200, b"{}")
-    with pytest.raises(RefusedError, match=r"^pod a/job-0 is not gone 0 s after its deletion$"):
+    with pytest.raises(RefusedError, match=r"^pod a/job-0 still exists 0 s after its deletion$"):
         remove_pod(api, "a", "job-0", {})
 
 
@@ -168,7 +168,7 @@ def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Cal
 
 
 @pytest.mark.parametrize("request_", ["GET", "POST", "DELETE"])
-def test_what_is_refused_of_pods_is_an_error(api: BusyApiServer, pods: BarePods, request_: str) -> None:
+def test_what_is_refused_of_pods_is_an_error(api: BusyApiServer, pods: PodProvisioner, request_: str) -> None:
     pods.create(api, "job-0")
     api.before[request_] = lambda: REFUSED
     with pytest.raises(RefusedError, match="it is invalid"):
@@ -206,7 +206,10 @@ def test_an_annotation_that_is_not_wanted_any_more_goes(api: BusyApiServer) -> N
 
 
 def test_pods_are_made_in_bulk_after_the_nodes() -> None:
-    assert [type(maker) for maker in makers(topology(), {"gpu": {DRIVER: 1}})] == [Fleet, BarePods]
+    assert [type(entry) for entry in provisioners(topology(), {"gpu": {DRIVER: 1}})] == [
+        NodeProvisioner,
+        PodProvisioner,
+    ]
 
 
 @pytest.mark.parametrize("path", [NODE, f"{SLICES}/s", POD])
@@ -218,14 +221,14 @@ def test_whatever_is_there_is_something(path: str) -> None:
 # Several fleets in one cluster that is none of theirs.
 
 
-def of_fleet(name: str) -> Fleet:
+def of_fleet(name: str) -> NodeProvisioner:
     """Return what makes the pool for a fleet of that name."""
     return fleet(labels={"kwok-dra/fleet": name})
 
 
-def pods_of_fleet(name: str) -> BarePods:
+def pods_of_fleet(name: str) -> PodProvisioner:
     """Return what makes the pods for a fleet of that name."""
-    return BarePods(topology().workloads[0].amended(node_selector={"kwok-dra/fleet": name}))
+    return PodProvisioner(topology().workloads[0].amended(node_selector={"kwok-dra/fleet": name}))
 
 
 def mark(name: str) -> dict[str, str]:
@@ -247,7 +250,7 @@ def test_what_another_fleet_has_made_is_not_touched(theirs: str) -> None:
     of_fleet("theirs").create(api, "gpu-0")
     api.objects = {path: entry for path, entry in api.objects.items() if f"/{theirs}/" in path}
     before = json.dumps(api.objects)
-    with pytest.raises(RefusedError, match="is there already, and this stack did not make it"):
+    with pytest.raises(RefusedError, match="already exists, and this stack did not create it"):
         of_fleet("mine").create(api, "gpu-0")
     assert json.dumps({path: api.objects[path] for path in json.loads(before)}) == before
     remove_node(api, "gpu-0", mark("mine"))
@@ -260,7 +263,7 @@ def test_the_pods_of_another_fleet_are_not_touched() -> None:
     api = FakeApiServer()
     pods_of_fleet("theirs").create(api, "job-0")
     before = json.dumps(api.objects)
-    with pytest.raises(RefusedError, match="pod job-0 is there already, and this stack did not make it"):
+    with pytest.raises(RefusedError, match="pod job-0 already exists, and this stack did not create it"):
         pods_of_fleet("mine").create(api, "job-0")
     remove_pod(api, "a", "job-0", mark("mine"))
     assert json.dumps(api.objects) == before

@@ -25,7 +25,7 @@ UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 class Gpu(NamedTuple):
-    """What tells the models apart."""
+    """The properties that differ between the models."""
 
     product: str
     architecture: str
@@ -117,7 +117,7 @@ class Profile(NamedTuple):
 EACH = (0, 1, 2, 3, 4, 5, 6)
 PAIRS = (0, 2, 4, 6)
 
-# By the driver's name of the profile in a device's name, which ends in the profile's id, in the order of these names.
+# By the driver's name of the profile in device names, which end in the profile ID, in the order of these names.
 # Placements: https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4815-dra-partitionable-devices
 PROFILES = {
     # https://docs.nvidia.com/datacenter/tesla/mig-user-guide/supported-mig-profiles.html; 19968Mi, for one:
@@ -161,7 +161,7 @@ PROFILES = {
         "7g141gb-0": Profile("7g.141gb", "143104Mi", 132, 8, 7, 7, 1, 8, (0,)),
     },
     # https://github.com/NVIDIA/gpu-operator/pull/1351, 20.50 and 44.25 GiB. From 3g on only names and copy engines are
-    # published; the others are the catalogue's, which says how it got them.
+    # published; the others are those of the catalogue, which explains them.
     "b200": {
         "1g23gb-19": Profile("1g.23gb", "20992Mi", 18, 2, 1, 1, 0, 1, EACH),
         "1g23gb-me-20": Profile("1g.23gb+me", "20992Mi", 18, 2, 1, 1, 1, 1, EACH),
@@ -171,7 +171,7 @@ PROFILES = {
         "4g90gb-5": Profile("4g.90gb", "89Gi", 72, 8, 4, 4, 0, 4, (0,)),
         "7g180gb-0": Profile("7g.180gb", "182528Mi", 148, 16, 7, 7, 1, 8, (0,)),
     },
-    # https://github.com/aws/sagemaker-hyperpod-cli/pull/403: the names; all else is the catalogue's.
+    # https://github.com/aws/sagemaker-hyperpod-cli/pull/403: the names; everything else is from the catalogue.
     "b300": {
         "1g34gb-19": Profile("1g.34gb", "32Gi", 18, 2, 1, 1, 0, 1, EACH),
         "1g34gb-me-20": Profile("1g.34gb+me", "32Gi", 18, 2, 1, 1, 1, 1, EACH),
@@ -192,7 +192,7 @@ PROFILES = {
         "7g186gb-0": Profile("7g.186gb", "188672Mi", 152, 16, 7, 7, 1, 8, (0,)),
     },
 }
-RESETLESS = ["h100", "h200", "b200", "b300", "gb200"]  # MIG mode can be changed without a reset: from Hopper on
+RESETLESS = ["h100", "h200", "b200", "b300", "gb200"]  # From Hopper on, MIG mode can change without a reset
 
 
 def pool(model: object, **more: object) -> NodePool:
@@ -403,7 +403,7 @@ def test_order_of_devices_under_dynamic_mig() -> None:
 
 @pytest.mark.parametrize("model", PROFILES)
 def test_names_of_profiles_follow_from_their_memory(model: str) -> None:
-    # How the driver makes them: https://github.com/NVIDIA/go-nvlib/blob/main/pkg/nvlib/device/mig_profile.go
+    # How the driver composes them: https://github.com/NVIDIA/go-nvlib/blob/main/pkg/nvlib/device/mig_profile.go
     total = number(GPUS[model].memory)
     for profile in built_in().models[model].mig:
         eighths = math.ceil(number(profile.memory) / total * 8)

@@ -1,4 +1,4 @@
-"""What drivers other than NVIDIA's publish: figures from their dumps and source, against what the program renders."""
+"""What drivers other than NVIDIA's publish: figures from their dumps and source, compared with what is rendered."""
 
 import re
 from typing import Any
@@ -174,7 +174,7 @@ def test_mi300x_node() -> None:
         "beta.amd.com/gpu.simd-count.1216": "8",
     }
     assert (labels["amd.com/gpu.vram"], labels["beta.amd.com/gpu.vram.191G"]) == ("191G", "8")
-    # An extended resource in the node's capacity would have the scheduler never look at the class that has it.
+    # With the extended resource in the node's capacity, the scheduler would never use the class that provides it.
     assert "amd.com/gpu" not in node(gpu="mi300x", gpusPerNode=8)["status"]["capacity"]
 
 
@@ -359,7 +359,7 @@ def test_example_gpu_partitionable() -> None:
     assert without_uuid(full) == example_gpu_attributes(1, partitionable={"bool": True}, full={"bool": True})
     assert full["capacity"] == whole
     assert full["consumesCounters"] == [{"counterSet": "gpu-1-counters", "counters": whole}]
-    # The parts of a GPU have its UUID.
+    # The partitions of a GPU have its UUID.
     assert len({values(device, "uuid") for device in found[5:]}) == 1
 
 
@@ -513,13 +513,13 @@ def test_dra_cpu(model: str, cpus: int) -> None:
     ]
 
 
-# All of them.
+# All models.
 
 
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        # Each from the vendor's chart or manifests, whose addresses the catalogue has.
+        # Each is from the vendor's chart or manifests, whose addresses are in the catalogue.
         (
             "mi300x",
             [device_class("gpu.amd.com", "device.driver == 'gpu.amd.com'", extendedResourceName="amd.com/gpu")],

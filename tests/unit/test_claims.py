@@ -115,7 +115,7 @@ TOLERATIONS: list[Configuration] = [
     ],
 )
 def test_forms_of_requests(dev: Configuration, request_: Configuration, rendered: Configuration) -> None:
-    """The same in a template and in a claim that pods share."""
+    """They are the same in a template and in a shared claim."""
     asked = {"name": "r"} | ({} if "firstAvailable" in request_ else ANY) | request_
     dev["claims"] = [{"name": "one", "namespace": "admin", "requests": [asked]}]
     dev["workloads"][0] |= {"replicas": 0, "namespace": "admin", "claims": [{"name": "c", "requests": [asked]}]}
@@ -133,7 +133,7 @@ def test_forms_of_requests(dev: Configuration, request_: Configuration, rendered
     assert template["spec"] == {"spec": spec}
 
 
-def test_what_a_driver_is_told(dev: Configuration) -> None:
+def test_parameters_for_drivers(dev: Configuration) -> None:
     parameters = {"apiVersion": "gpu.example.com/v1", "sharing": {"strategy": "TimeSlicing", "share": [1, 2.5, None]}}
     config = [
         {"driver": "gpu.example.com", "parameters": parameters},

@@ -1,4 +1,4 @@
-"""The KwokctlConfiguration that a cluster is made of."""
+"""The KwokctlConfiguration from which kwokctl creates a cluster."""
 
 import shlex
 from typing import Any
@@ -42,18 +42,18 @@ def test_the_defaults_listen_on_loopback_only() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["docker", "podman", "nerdctl", "kind"])
-def test_a_container_has_to_listen_for_its_host(runtime: str) -> None:
-    """Inside a container 127.0.0.1 could not be reached."""
+def test_a_container_must_listen_for_its_host(runtime: str) -> None:
+    """The host cannot reach 127.0.0.1 inside a container."""
     assert "bindAddress" not in options(runtime=runtime)
 
 
-def test_kubelets_know_no_prefix() -> None:
-    """Kind gives them the gates too."""
+def test_kubelets_accept_no_prefix() -> None:
+    """Kind also passes the gates to kubelets."""
     assert options(runtime="kind", kubeFeatureGates={"A": True})["kubeFeatureGates"] == "A=true"
     assert options(runtime="docker", kubeFeatureGates={"A": True})["kubeFeatureGates"] == "kube:A=true"
 
 
-def test_the_dev_stack_has_the_flags_of_the_page(dev: dict[str, Any]) -> None:
+def test_the_dev_stack_has_the_flags_of_the_example(dev: dict[str, Any]) -> None:
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in shlex.split(shell_blocks()[0])[3:])
     found = options(**dev["cluster"])
     assert flags == {
@@ -69,7 +69,7 @@ def test_the_dev_stack_has_the_flags_of_the_page(dev: dict[str, Any]) -> None:
     [
         ({"kubeVersion": "1.36.3"}, {"kubeVersion": "v1.36.3"}),
         ({"kubeApiserverPort": 6443}, {"kubeApiserverPort": 6443}),
-        # Sorted: another order of the same flags must not replace the cluster.
+        # Sorted: a different order of the same flags must not replace the cluster.
         ({"kubeFeatureGates": {"B": False, "A": True}}, {"kubeFeatureGates": "kube:A=true,kube:B=false"}),
         ({"kubeFeatureGates": {"No": True}}, {"kubeFeatureGates": "kube:No=true"}),
         ({"kubeRuntimeConfig": {"b/v1": False, "api/all": True}}, {"kubeRuntimeConfig": "api/all=true,b/v1=false"}),
@@ -79,7 +79,7 @@ def test_options(cluster: dict[str, object], expected: dict[str, object]) -> Non
     assert options(**cluster) == options() | expected
 
 
-# What the dev stack was made of before there was a version that has removed anything.
+# The configuration of the dev stack before versions that removed gates.
 DEV_DOCUMENT = """\
 apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokctlConfiguration
@@ -110,16 +110,16 @@ componentsPatches:
 
 
 @pytest.mark.parametrize("version", ["1.34.2", "1.35.1", "1.36.3", "1.37.2"])
-def test_older_versions_get_the_same_text_as_ever(dev: dict[str, Any], version: str) -> None:
-    """Another text replaces the cluster and everything in it."""
+def test_older_versions_get_the_same_text_as_before(dev: dict[str, Any], version: str) -> None:
+    """A different text replaces the cluster and everything in it."""
     dev["cluster"]["kubeVersion"] = version
     cluster = load(dev).cluster
     assert kwokctl_configuration(cluster) == DEV_DOCUMENT.format(version=version)
     assert left_out(cluster) == []
 
 
-def test_what_a_version_has_removed_is_left_out(dev: dict[str, Any]) -> None:
-    """Components of Kubernetes 1.38 do not start with a gate that is gone."""
+def test_gates_that_a_version_removed_are_omitted(dev: dict[str, Any]) -> None:
+    """Components of Kubernetes 1.38 do not start with a removed gate."""
     dev["cluster"]["kubeVersion"] = "1.38.0"
     cluster = load(dev).cluster
     assert left_out(cluster) == ["DynamicResourceAllocation", "resource.k8s.io/v1beta1"]
@@ -129,13 +129,13 @@ def test_what_a_version_has_removed_is_left_out(dev: dict[str, Any]) -> None:
     }
 
 
-def test_what_a_version_still_knows_stays() -> None:
+def test_gates_that_a_version_has_stay() -> None:
     gates = {"DynamicResourceAllocation": True, "DRAAdminAccess": True, "SomethingElse": False}
     apis = {"resource.k8s.io/v1beta1": False, "resource.k8s.io/v1beta2": True, "scheduling.k8s.io/v1alpha2": True}
     found = options(kubeVersion="1.38.0", kubeFeatureGates=gates, kubeRuntimeConfig=apis)
     assert found["kubeFeatureGates"] == "kube:DRAAdminAccess=true,kube:SomethingElse=false"
     assert found["kubeRuntimeConfig"] == "resource.k8s.io/v1beta2=true"
-    # 1.37 does not start with v1alpha2 either, but its text stays.
+    # 1.37 does not start with v1alpha2 either, but its text must not change.
     found = options(kubeVersion="1.37.2", kubeFeatureGates=gates, kubeRuntimeConfig=apis)
     assert "scheduling.k8s.io/v1alpha2=true" in found["kubeRuntimeConfig"]
 

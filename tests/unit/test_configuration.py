@@ -1,4 +1,4 @@
-"""What is accepted as a configuration, and what exactly is said about everything else."""
+"""Valid configurations, and the exact messages for invalid ones."""
 
 import copy
 import re
@@ -34,7 +34,7 @@ DNS_SUBDOMAIN = (
 )
 DRIVER = "is not a driver name: use a DNS subdomain of at most 63 characters, such as gpu.example.com"
 QUANTITY = "is not a quantity: use a number with an optional unit, such as 96, 500m or 80Gi"
-TOO_LARGE = "is more than Kubernetes can count: use at most 9223372036854775807"
+TOO_LARGE = "is more than Kubernetes can represent: use at most 9223372036854775807"
 RESOURCE = "is not a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu"
 QUALIFIED = (
     "is not a qualified name: use a C identifier of at most 32 characters, optionally after a domain of at most 63, "
@@ -46,20 +46,20 @@ VERSION = (
 KUBERNETES = (
     "is not a supported Kubernetes version: use a release from 1.34 to 1.38 with its patch number, such as 1.37.2"
 )
-RUNTIMES = "use one of 'binary', 'docker', 'podman', 'nerdctl' or 'kind'"
+RUNTIMES = "one of 'binary', 'docker', 'podman', 'nerdctl' or 'kind'"
 CLASSES = "Name one of kwok.x-k8s.io, or add the class to kwok-dra:deviceClasses"
 ONE_VALUE = (
-    "has to have exactly one of string, int, bool and version, or of their lists strings, ints, bools and versions, "
+    "must have exactly one of string, int, bool and version, or of their lists strings, ints, bools and versions, "
     "such as {string: gpu}"
 )
-INT = "has to be a whole number or {index}, but is"
-MAPPING = "has to be a mapping of keys to values, but is"
-WHOLE = "has to be a whole number, but is"
-TEXT = "has to be a text, but is"
+INT = "must be a whole number or {index}, but is"
+MAPPING = "must be a mapping of keys to values, but is"
+WHOLE = "must be a whole number, but is"
+TEXT = "must be a string, but is"
 
 
 def get(configuration: Any, key: str) -> Any:
-    """Return the value of what a message would call `key`, such as `nodePools[0].gpu`."""
+    """Return the value at `key`, a path as in messages, such as `nodePools[0].gpu`."""
     for part in re.findall(r"[^.\[\]]+", key):
         configuration = configuration[int(part) if part.isdigit() else part]
     return configuration
@@ -78,7 +78,7 @@ def put(configuration: Configuration, key: str, value: object) -> Configuration:
 
 
 def problems(configuration: Configuration) -> list[str]:
-    """Return what is wrong, as `key: message`, and check that the error's text is just that."""
+    """Return the problems, as `key: message`, and check that the text of the error consists of them."""
     with pytest.raises(ConfigurationError) as raised:
         load(configuration)
     found = [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
@@ -89,7 +89,7 @@ def problems(configuration: Configuration) -> list[str]:
 
 
 def device(**values: object) -> Configuration:
-    """Return a device written out in place."""
+    """Return an inline device."""
     return {"driver": "gpu.example.com"} | values
 
 
@@ -106,25 +106,25 @@ def with_attribute(**value: object) -> Configuration:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        (f"{POOL}.nodes", -1, "has to be at least 0, but is -1"),
-        (f"{POOL}.nodes", 5001, "may be at most 5000, but is 5001"),
-        (f"{POOL}.nodes", 10**30, f"may be at most 5000, but is {10**30}"),
+        (f"{POOL}.nodes", -1, "must be at least 0, but is -1"),
+        (f"{POOL}.nodes", 5001, "must be at most 5000, but is 5001"),
+        (f"{POOL}.nodes", 10**30, f"must be at most 5000, but is {10**30}"),
         (f"{POOL}.nodes", "1", f"{WHOLE} '1'"),
         (f"{POOL}.nodes", 1.5, f"{WHOLE} 1.5"),
         (f"{POOL}.nodes", True, f"{WHOLE} true"),
         (f"{POOL}.nodes", None, f"{WHOLE} null"),
-        (f"{POOL}.gpusPerNode", 0, "has to be at least 1, but is 0"),
-        (f"{POOL}.gpusPerNode", 4097, "may be at most 4096, but is 4097"),
-        (f"{WORKLOAD}.replicas", -1, "has to be at least 0, but is -1"),
-        (f"{WORKLOAD}.replicas", 150_001, "may be at most 150000, but is 150001"),
-        (f"{WORKLOAD}.readyTimeoutSeconds", 0, "has to be at least 1, but is 0"),
-        (f"{WORKLOAD}.readyTimeoutSeconds", 86_401, "may be at most 86400, but is 86401"),
-        (f"{REQUEST}.count", 0, "has to be at least 1, but is 0"),
-        (f"{REQUEST}.count", 33, "may be at most 32, but is 33"),
-        ("cluster.readyTimeoutSeconds", 0, "has to be at least 1, but is 0"),
-        ("cluster.readyTimeoutSeconds", 3601, "may be at most 3600, but is 3601"),
-        ("cluster.kubeApiserverPort", 0, "has to be at least 1, but is 0"),
-        ("cluster.kubeApiserverPort", 65_536, "may be at most 65535, but is 65536"),
+        (f"{POOL}.gpusPerNode", 0, "must be at least 1, but is 0"),
+        (f"{POOL}.gpusPerNode", 4097, "must be at most 4096, but is 4097"),
+        (f"{WORKLOAD}.replicas", -1, "must be at least 0, but is -1"),
+        (f"{WORKLOAD}.replicas", 150_001, "must be at most 150000, but is 150001"),
+        (f"{WORKLOAD}.readyTimeoutSeconds", 0, "must be at least 1, but is 0"),
+        (f"{WORKLOAD}.readyTimeoutSeconds", 86_401, "must be at most 86400, but is 86401"),
+        (f"{REQUEST}.count", 0, "must be at least 1, but is 0"),
+        (f"{REQUEST}.count", 33, "must be at most 32, but is 33"),
+        ("cluster.readyTimeoutSeconds", 0, "must be at least 1, but is 0"),
+        ("cluster.readyTimeoutSeconds", 3601, "must be at most 3600, but is 3601"),
+        ("cluster.kubeApiserverPort", 0, "must be at least 1, but is 0"),
+        ("cluster.kubeApiserverPort", 65_536, "must be at most 65535, but is 65536"),
         ("cluster.kubeApiserverPort", "6443", f"{WHOLE} '6443'"),
     ],
 )
@@ -136,7 +136,7 @@ def test_wrong_numbers(dev: Configuration, key: str, value: object, message: str
     ("key", "name", "rule"),
     [
         ("cluster.name", "Dev_1", DNS_LABEL),
-        # Names reach file names, YAML and the environment of a shell: none of these may pass.
+        # Names become parts of file names, YAML and shell environments: none of these is allowed.
         ("cluster.name", "$(reboot)", DNS_LABEL),
         ("cluster.name", "a\nb: c", DNS_LABEL),
         ("cluster.name", "../etc", DNS_LABEL),
@@ -166,10 +166,10 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
     [
         ("cluster", [], f": {MAPPING} []"),
         ("cluster.name", 7, f": {TEXT} 7"),
-        ("cluster.runtime", "vm", f": 'vm' is not possible here; {RUNTIMES}"),
+        ("cluster.runtime", "vm", f": must be {RUNTIMES}, but is 'vm'"),
         ("cluster.kubeVersion", 1.37, f": {TEXT} 1.37"),
         ("cluster.kubeFeatureGates", ["X"], f': {MAPPING} ["X"]'),
-        ("cluster.kubeFeatureGates", {"X": "true"}, ".X: has to be true or false, but is 'true'"),
+        ("cluster.kubeFeatureGates", {"X": "true"}, ".X: must be true or false, but is 'true'"),
         (
             "cluster.kubeFeatureGates",
             {"A=true,B": True},
@@ -180,7 +180,7 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
             {"a,b": True},
             ".a,b: 'a,b' is not an API to serve: use one such as resource.k8s.io/v1beta1",
         ),
-        ("nodePools", {}, ": has to be a list, but is {}"),
+        ("nodePools", {}, ": must be a list, but is {}"),
         (POOL, "kwok-node", f": {MAPPING} 'kwok-node'"),
         (f"{POOL}.capacity", {"cpu": "lots"}, f".cpu: 'lots' {QUANTITY}"),
         (f"{POOL}.capacity", {"cpu": -1}, f".cpu: '-1' {QUANTITY}"),
@@ -192,10 +192,10 @@ def test_wrong_names(dev: Configuration, key: str, name: str, rule: str) -> None
         (f"{POOL}.capacity", {"a b": 1}, f".a b: 'a b' {RESOURCE}"),
         (f"{REQUEST}.capacity", {"a b": 1}, f".a b: 'a b' {QUALIFIED}"),
         (f"{REQUEST}.capacity", {"a/b/c": 1}, f".a/b/c: 'a/b/c' {QUALIFIED}"),
-        (f"{CLASS}.selectors", "true", ": has to be a list, but is 'true'"),
+        (f"{CLASS}.selectors", "true", ": must be a list, but is 'true'"),
         (f"{CLASS}.selectors", [""], "[0]: must not be empty"),
-        (f"{CLASS}.selectors", ["x" * 10_241], "[0]: may have at most 10240 bytes, but has 10241"),
-        (f"{CLASS}.selectors", ["true"] * 33, ": may have at most 32 entries, but has 33"),
+        (f"{CLASS}.selectors", ["x" * 10_241], "[0]: must have at most 10240 bytes, but has 10241"),
+        (f"{CLASS}.selectors", ["true"] * 33, ": must have at most 32 entries, but has 33"),
         (
             f"{REQUEST}.deviceClass",
             "kwok.x-k8s",
@@ -212,7 +212,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
 @pytest.mark.parametrize(
     ("gpu", "rest"),
     [
-        (4, ": has to be the name of a device model or one written out in place, but is 4"),
+        (4, ": must be the name of a device model or define one inline, but is 4"),
         ({}, ".driver: is required"),
         (device(driver="GPU"), f".driver: 'GPU' {DRIVER}"),
         (device(driver="d" * 64), f".driver: '{'d' * 64}' {DRIVER}"),
@@ -223,7 +223,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (
             device(sliceName="{node}"),
             ".sliceName: '{node}' may use only the placeholders {driver}, {node}, {suffix} "
-            "and has to use {node}, {suffix}",
+            "and must use {node}, {suffix}",
         ),
         (
             with_attribute(string="{id}"),
@@ -242,14 +242,15 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (with_attribute(version="1.2.1٣"), f".attributes.model.version: '1.2.1٣' {VERSION}"),
         (
             with_attribute(int=2**53),
-            ".attributes.model.int: may be at most 9007199254740991 either way: Pulumi hands numbers on as doubles",
+            ".attributes.model.int: must be from -9007199254740991 to 9007199254740991, because Pulumi passes "
+            "numbers as doubles",
         ),
         (with_attribute(), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(string="L4", int=4), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(int="4"), f".attributes.model.int: {INT} '4'"),
         (with_attribute(int=True), f".attributes.model.int: {INT} True"),
         (with_attribute(int=1.0), f".attributes.model.int: {INT} 1.0"),
-        (with_attribute(bool="yes"), ".attributes.model.bool: has to be true or false, but is 'yes'"),
+        (with_attribute(bool="yes"), ".attributes.model.bool: must be true or false, but is 'yes'"),
         (with_attribute(version="8.9"), f".attributes.model.version: '8.9' {VERSION}"),
         (with_attribute(version="08.9.0"), f".attributes.model.version: '08.9.0' {VERSION}"),
         (with_attribute(version=8.9), f".attributes.model.version: {TEXT} 8.9"),
@@ -264,7 +265,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (device(node={"capacity": {"gpu!": 8}}), f".node.capacity.gpu!: 'gpu!' {RESOURCE}"),
         (
             device(attributes={f"a{number}": {"int": number} for number in range(32)}, capacity={"memory": 1}),
-            ": has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+            ": has 33 attributes and capacities; the Kubernetes API allows at most 32 per device: remove some",
         ),
     ],
 )
@@ -279,7 +280,7 @@ def test_wrong_devices(dev: Configuration, gpu: object, rest: str) -> None:
 def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None:
     assert problems(put(dev, GPU, name)) == [
         f"{GPU}: there is no device model {name!r} in the catalogue{nearest} Name one of "
-        f"{', '.join(sorted(built_in().models))}, or write it out in place: "
+        f"{', '.join(sorted(built_in().models))}, or define it inline: "
         "{driver: …, attributes: {…}, capacity: {…}}"
     ]
 
@@ -332,30 +333,30 @@ def test_unknown_keys(dev: Configuration, key: str, nearest: str | None, known: 
 @pytest.mark.parametrize(
     "parent", ["deviceClasses", "nodePools", "workloads", f"{WORKLOAD}.claims", f"{CLAIM}.requests"]
 )
-def test_a_name_that_is_there_twice(dev: Configuration, parent: str) -> None:
+def test_duplicate_names(dev: Configuration, parent: str) -> None:
     entries = get(dev, parent)
     entries.append(copy.deepcopy(entries[0]))
     name = entries[0]["name"]
-    assert f"{parent}[1].name: {name!r} is the name of {parent}[0] already: give each its own" in problems(dev)
+    assert f"{parent}[1].name: {name!r} is already the name of {parent}[0]: give each its own" in problems(dev)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "template"),
     [
-        # Given twice, given once and made of names once, and made of different names that give the same.
+        # Both given, one given and one derived, and both derived from different names.
         (("a", "x", "shared"), ("b", "y", "shared"), "shared"),
         (("a", "x", None), ("b", "y", "a-x"), "a-x"),
         (("a", "b-x", None), ("a-b", "x", None), "a-b-x"),
     ],
 )
-def test_claims_that_share_a_template(dev: Configuration, first: Names, second: Names, template: str) -> None:
+def test_claims_with_the_same_template(dev: Configuration, first: Names, second: Names, template: str) -> None:
     requests = [{"name": "gpu", "deviceClass": "kwok.x-k8s.io"}]
     dev["workloads"] = [
         {"name": workload, "claims": [{"name": claim, "requests": requests} | ({"template": given} if given else {})]}
         for workload, claim, given in (first, second)
     ]
     assert problems(dev) == [
-        f"workloads[1].claims[0].template: {template!r} is the template of workloads[0].claims[0] already: "
+        f"workloads[1].claims[0].template: {template!r} is already the template of workloads[0].claims[0]: "
         "give each its own"
     ]
 
@@ -364,22 +365,22 @@ def test_a_node_name_that_is_too_long(dev: Configuration) -> None:
     """The pool's name alone would be short enough."""
     put(dev, f"{POOL}.name", "n" * 62)
     assert problems(dev) == [
-        f"{POOL}: the node name '{'n' * 62}-0' is longer than 63 characters, the most that the label "
-        "kubernetes.io/hostname can hold: shorten the pool's name"
+        f"{POOL}: the node name '{'n' * 62}-0' is longer than 63 characters, the limit of the label "
+        "kubernetes.io/hostname: shorten the pool's name"
     ]
 
 
-def test_a_claim_for_more_devices_than_one_claim_can_have(dev: Configuration) -> None:
+def test_a_claim_for_too_many_devices(dev: Configuration) -> None:
     """Each request alone would be small enough."""
     request = {"deviceClass": "kwok.x-k8s.io", "count": 17}
     put(dev, f"{CLAIM}.requests", [{"name": "a"} | request, {"name": "b"} | request])
     assert problems(dev) == [
-        f"{CLAIM}: asks for 34 devices; the Kubernetes API allows one claim 32: spread them over several claims"
+        f"{CLAIM}: requests 34 devices; the Kubernetes API allows at most 32 per claim: spread them over several claims"
     ]
 
 
-def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
-    """Wrong values, unknown keys and parts that do not fit together, whatever comes first in the file."""
+def test_all_problems_are_reported_at_once_and_in_order(dev: Configuration) -> None:
+    """Invalid values, unknown keys and parts that do not fit together, regardless of their order in the file."""
     put(dev, f"{REQUEST}.deviceClass", "gpu")
     put(dev, f"{POOL}.nodes", -1)
     put(dev, "cluster.kubeApiserverPort", 0)
@@ -396,7 +397,7 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        # A key that may be left out, and its extremes.
+        # Optional keys, and their extremes.
         ("catalogue", []),
         ("cluster.kubeVersion", "1.34.0"),
         ("cluster.kubeVersion", "1.38.99"),
@@ -421,7 +422,7 @@ def test_all_problems_are_told_at_once_and_in_order(dev: Configuration) -> None:
         (f"{REQUEST}.selectors", ['device.attributes["gpu.kwok.x-k8s"].type == "gpu"']),
     ],
 )
-def test_what_is_valid_is_accepted(dev: Configuration, key: str, value: object) -> None:
+def test_valid_values(dev: Configuration, key: str, value: object) -> None:
     load(put(dev, key, value))
 
 
@@ -440,13 +441,13 @@ def test_what_is_valid_is_accepted(dev: Configuration, key: str, value: object) 
         device(allowMultipleAllocations=True, capacity={"a": {"value": 1, "requestPolicy": {"default": 1}}}),
     ],
 )
-def test_devices_written_out_in_place(dev: Configuration, gpu: object) -> None:
+def test_inline_devices(dev: Configuration, gpu: object) -> None:
     dev["workloads"] = []
     load(put(dev, GPU, gpu))
 
 
 @pytest.mark.parametrize("nodes", [0, 1])
-def test_pools_and_workloads_that_nobody_uses(dev: Configuration, nodes: int) -> None:
+def test_empty_pools_and_workloads(dev: Configuration, nodes: int) -> None:
     dev["nodePools"][0]["nodes"] = nodes
     dev["workloads"][0]["replicas"] = 0
     load(dev)
@@ -457,12 +458,12 @@ def test_pools_and_workloads_that_nobody_uses(dev: Configuration, nodes: int) ->
 
 
 def test_only_the_name_of_the_cluster_is_required() -> None:
-    """And the program adds that one."""
+    """The program adds it."""
     assert load({"cluster": {"name": "x"}}) == Topology(cluster=Cluster(name="x"))
 
 
 def test_several_pools_and_workloads(dev: Configuration) -> None:
-    """Names need to differ only from names of the same kind."""
+    """Names must be unique only among names of the same kind."""
     request = {"name": "x", "deviceClass": "x.example.com"}
     claims = [{"name": name, "requests": [request]} for name in ("x", "y")]
     dev |= {
@@ -476,7 +477,7 @@ def test_several_pools_and_workloads(dev: Configuration) -> None:
 
 
 def test_the_dev_stack_is_the_design(dev: Configuration) -> None:
-    """The example of "Contracts" in the design, which leaves the cluster out."""
+    """The example of "Contracts" in the design, which omits the cluster."""
     design = yaml.safe_load("""
         nodePools:
           - name: kwok-node
@@ -505,16 +506,16 @@ def test_the_default_version_is_the_one_that_is_built() -> None:
 
 
 def test_the_project_file_knows_the_same_keys() -> None:
-    """Pulumi checks the types of the keys it knows, and tells their defaults to nobody else."""
+    """Pulumi checks the types only of the keys that it knows."""
     keys = set(yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]) - {"pulumi:disable-default-providers"}
     assert keys == {str(field.alias) for field in Topology.model_fields.values()}
 
 
-def test_a_class_without_a_name_is_no_suggestion(dev: Configuration) -> None:
+def test_a_class_without_a_name_is_not_suggested(dev: Configuration) -> None:
     assert not [problem for problem in problems(put(dev, f"{CLASS}.name", MISSING)) if "None" in problem]
 
 
-def test_a_request_where_there_are_no_classes(dev: Configuration) -> None:
+def test_a_request_without_any_classes(dev: Configuration) -> None:
     (problem,) = problems(put(dev, "deviceClasses", []))
     assert problem.endswith(". There are none yet: add the class to kwok-dra:deviceClasses")
 
@@ -532,12 +533,12 @@ def test_workloads_without_names_share_no_template(dev: Configuration) -> None:
     assert not [problem for problem in problems(dev) if "template" in problem]
 
 
-def test_pools_have_a_limit_together(dev: Configuration) -> None:
+def test_all_pools_together_have_a_limit(dev: Configuration) -> None:
     dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 2501} for number in range(2)]
-    assert problems(dev) == ["nodePools: have 5002 nodes together; Kubernetes supports at most 5000 in a cluster"]
+    assert problems(dev) == ["nodePools: have 5002 nodes in total; Kubernetes supports at most 5000 in a cluster"]
 
 
-def test_each_problem_is_one_line_whatever_is_in_it() -> None:
+def test_each_problem_is_one_line() -> None:
     with pytest.raises(ConfigurationError) as raised:
         load({"cluster": {"name": "x"}, "a\n  kwok-dra:b": 1, "nodePools": "\x1b[2J"})
     _, *lines = str(raised.value).split("\n")
@@ -546,7 +547,7 @@ def test_each_problem_is_one_line_whatever_is_in_it() -> None:
 
 
 def test_problems_are_in_the_order_of_numbers() -> None:
-    """Of digits of other scripts too, and of numbers that are too long to be one."""
+    """Also with digits of other scripts, and with numbers that are too long to convert."""
     keys = ["²", "9" * 5_000, "٣", "a10", "a9"]
     with pytest.raises(ConfigurationError) as raised:
         load({"cluster": {"name": "x"}} | dict.fromkeys(keys))

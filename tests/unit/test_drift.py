@@ -8,7 +8,7 @@ import pytest
 from cluster.api.api_server import MERGE, Answer, RefusedError
 from cluster.fleet import drift
 from cluster.fleet.drift import Drifts
-from cluster.fleet.provisioning import BarePods, Fleet
+from cluster.fleet.provisioning import NodeProvisioner, PodProvisioner, Provisioner
 from tests.unit.fake_api_server import FakeApiServer, Object
 from topology.checks.validation import load
 from topology.schema.stack import Topology
@@ -25,19 +25,23 @@ def topology(**more: Any) -> Topology:
     return load({"cluster": {"name": "x"}, "nodePools": pools, "workloads": [job]})
 
 
-def makers(**more: Any) -> list[Fleet | BarePods]:
+def provisioners(**more: Any) -> list[Provisioner]:
     """Return what makes the objects of that stack."""
     found = topology(**more)
-    fleets = [Fleet(pool, {DRIVER: 1}, minor=37) for pool in found.node_pools]
-    return [*fleets, *(BarePods(workload) for workload in found.workloads)]
+    fleets = [NodeProvisioner(pool, {DRIVER: 1}, minor=37) for pool in found.node_pools]
+    return [*fleets, *(PodProvisioner(workload) for workload in found.workloads)]
 
 
-def made(wanted: Iterable[Fleet | BarePods]) -> FakeApiServer:
+def made(wanted: Iterable[Provisioner]) -> FakeApiServer:
     """Return an API server with all that there is to be; nothing has been asked yet."""
     api = FakeApiServer()
-    for maker in wanted:
-        for name in maker.pool.node_names() if isinstance(maker, Fleet) else maker.workload.pod_names():
-            maker.create(api, name)
+    for provisioner in wanted:
+        for name in (
+            provisioner.pool.node_names()
+            if isinstance(provisioner, NodeProvisioner)
+            else provisioner.workload.pod_names()
+        ):
+            provisioner.create(api, name)
     api.asked.clear()
     return api
 
@@ -48,7 +52,7 @@ def found(api: FakeApiServer, **more: Any) -> Drifts:
         entry | {"metadata": {key: value for key, value in entry["metadata"].items() if key != "managedFields"}}
         for entry in api.objects.values()
     ]
-    return drift.find(makers(**more), live)
+    return drift.find(provisioners(**more), live)
 
 
 def slice_of(api: FakeApiServer, node: str) -> str:
@@ -69,7 +73,7 @@ def entry(kind: str, name: str, was: str) -> dict[str, str]:
 
 
 def test_all_that_was_deleted_or_edited_by_node_and_pod() -> None:
-    api = made(makers())
+    api = made(provisioners())
     first, second = slice_of(api, "a-0"), slice_of(api, "b-1")
     del api.objects[f"{NODES}/a-1"], api.objects[f"{SLICES}/{second}"], api.objects[f"{PODS}/job-1"]
     edit(api, f"{NODES}/b-1", metadata={"labels": {"type": "real"}})
@@ -93,7 +97,7 @@ def test_all_that_was_deleted_or_edited_by_node_and_pod() -> None:
     ],
 )
 def test_an_edited_node(parts: dict[str, Any]) -> None:
-    api = made(makers())
+    api = made(provisioners())
     edit(api, f"{NODES}/a-0", **parts)
     assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
 
@@ -109,13 +113,13 @@ def test_an_edited_node(parts: dict[str, Any]) -> None:
     ],
 )
 def test_a_node_with_another_status(status: dict[str, Any]) -> None:
-    api = made(makers())
+    api = made(provisioners())
     edit(api, f"{NODES}/a-0/status", status=status)
     assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
 
 
 def test_a_slice_with_another_owner() -> None:
-    api = made(makers())
+    api = made(provisioners())
     name = slice_of(api, "a-0")
     edit(api, f"{SLICES}/{name}", metadata={"ownerReferences": None})
     assert drift.listed(found(api)) == [entry("ResourceSlice", name, "edited")]
@@ -123,7 +127,7 @@ def test_a_slice_with_another_owner() -> None:
 
 def test_what_kubernetes_kwok_and_users_add_is_no_drift() -> None:
     taints = [{"key": "team", "effect": "PreferNoSchedule"}]
-    api = made(makers(taints=taints))
+    api = made(provisioners(taints=taints))
     at = "2026-01-01T00:00:00Z"
     lifecycle = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": at}
     ours = taints[0] | {"timeAdded": at}
@@ -136,7 +140,7 @@ def test_what_kubernetes_kwok_and_users_add_is_no_drift() -> None:
 
 
 def test_objects_of_others_are_no_drift() -> None:
-    api = made(makers())
+    api = made(provisioners())
     own = {"driver": "own.example.com", "nodeName": "a-0", "pool": {"name": "own"}}
     others: dict[str, Object] = {
         f"{NODES}/a-2": {"kind": "Node", "metadata": {"name": "a-2"}, "spec": {}, "status": {}},
@@ -150,7 +154,7 @@ def test_objects_of_others_are_no_drift() -> None:
 
 
 def test_each_node_is_put_right_once_and_the_others_are_left_alone() -> None:
-    api = made(makers())
+    api = made(provisioners())
     del api.objects[f"{NODES}/a-0"], api.objects[f"{SLICES}/{slice_of(api, 'a-0')}"], api.objects[f"{PODS}/job-1"]
     name = slice_of(api, "b-1")
     edit(api, f"{SLICES}/{name}", spec={"devices": []})
@@ -163,13 +167,13 @@ def test_each_node_is_put_right_once_and_the_others_are_left_alone() -> None:
 
 
 def test_where_nothing_has_drifted_nothing_is_asked() -> None:
-    api = made(makers())
+    api = made(provisioners())
     assert not drift.heal(api, found(api))
     assert api.asked == []
 
 
 def test_what_cannot_be_put_right_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    api = made(makers())
+    api = made(provisioners())
     edit(api, f"{NODES}/a-0", metadata={"labels": {"type": "real"}})
     monkeypatch.setattr(api, "_patch", lambda *_: Answer(403, b'{"message": "you may not"}'))
     with pytest.raises(RefusedError, match="you may not"):

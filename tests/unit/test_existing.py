@@ -9,7 +9,7 @@ import yaml
 from cluster.api.api_server import ApiServer, UnreachableError
 from cluster.fleet import existing_cluster
 from tests.unit.existing import SERVED, UID, Cluster, kubeconfig, metrics
-from topology.checks.validation import ConfigurationError, load
+from topology.checks.validation import ConfigurationError, Look, load
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Reached, Topology
 
@@ -81,7 +81,7 @@ def test_a_version_that_is_not_known(
 ) -> None:
     use(Cluster("v1.33.4"), monkeypatch)
     assert problem(configuration, tmp_path) == (
-        "cluster.existing: the cluster has Kubernetes v1.33.4; this program knows 1.34 to 1.38"
+        "cluster.existing: the cluster runs Kubernetes v1.33.4; this program supports 1.34 to 1.38"
     )
 
 
@@ -93,7 +93,11 @@ def test_it_has_to_be_allowed(
     if allow is not None:
         configuration["cluster"]["existing"]["allow"] = allow
     found = problem(configuration, tmp_path)
-    assert found.startswith("cluster.existing.allow: is not true, so nothing goes to context lab, https://lab.example")
+    assert found == (
+        "cluster.existing.allow: must be true before the stack creates anything in context lab, "
+        "https://lab.example.com: set it once you are sure that this cluster may have fake nodes "
+        "(docs/existing-clusters.md)"
+    )
     assert cluster.asked == []
 
 
@@ -133,7 +137,10 @@ def test_a_cluster_that_does_not_answer(
 
 def test_who_may_not_is_told_so(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.objects.pop("/api/v1/namespaces/kube-system")
-    assert "does not answer: /api/v1/namespaces/kube-system not found" in problem(configuration, tmp_path)
+    assert problem(configuration, tmp_path) == (
+        "cluster.existing: the cluster of context lab, https://lab.example.com, refuses a request: "
+        "/api/v1/namespaces/kube-system not found"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +156,7 @@ def test_who_may_not_is_told_so(cluster: Cluster, configuration: Configuration, 
 def test_what_a_cluster_is_made_of(configuration: Configuration, tmp_path: Path, key: str, value: object) -> None:
     configuration["cluster"][key] = value
     assert problem(configuration, tmp_path) == (
-        f"cluster: has {key} beside existing, but a cluster that is there already is what it is: leave it out"
+        f"cluster: has {key} beside existing, but cannot configure an existing cluster: remove {key}"
     )
 
 
@@ -211,7 +218,7 @@ def test_gates_that_are_off(
         assert loaded(with_lists(configuration), tmp_path)
         return
     found = problem(with_lists(configuration), tmp_path)
-    assert found.startswith("nodePools[0]: uses list attributes, for which the cluster would need its feature gate ")
+    assert found.startswith("nodePools[0]: uses list attributes, which needs the feature gate DRAListTypeAttributes ")
 
 
 def test_a_feature_that_a_version_does_not_have(
@@ -235,7 +242,8 @@ def test_what_needs_stages_of_ours(
     pool["gpu"] = {"driver": "gpu.kwok.x-k8s", **model} if model else pool["gpu"]
     found = problems(configuration, tmp_path)
     assert any(
-        "a cluster that the stack creates, for KWOK's Stages in it, but it is an existing one" in x for x in found
+        "a cluster that the stack creates, where KWOK plays the stack's Stages, but the cluster is existing" in x
+        for x in found
     )
 
 
@@ -247,17 +255,17 @@ POOL = "nodePools[0]"
 @pytest.mark.parametrize(
     ("path", "spec", "said"),
     [
-        ("/api/v1/nodes/kwok-node-0", {}, f"{POOL}: Node kwok-node-0 is"),
-        ("/apis/apps/v1/namespaces/default/deployments/fake-pod", {}, "workloads[0]: Deployment fake-pod is"),
+        ("/api/v1/nodes/kwok-node-0", {}, f"{POOL}: Node kwok-node-0 already"),
+        ("/apis/apps/v1/namespaces/default/deployments/fake-pod", {}, "workloads[0]: Deployment fake-pod already"),
         (
             "/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates/single-gpu",
             {},
-            "workloads[0]: ResourceClaimTemplate single-gpu is",
+            "workloads[0]: ResourceClaimTemplate single-gpu already",
         ),
         (
             "/apis/resource.k8s.io/v1/resourceslices/a",
             {"nodeName": "kwok-node-0"},
-            f"{POOL}: ResourceSlice a is",
+            f"{POOL}: ResourceSlice a already",
         ),
         ("/apis/resource.k8s.io/v1/resourceslices/a", {"nodeName": "real-0"}, None),
         ("/apis/apps/v1/namespaces/other/deployments/fake-pod", {}, None),
@@ -279,7 +287,7 @@ def test_names_that_are_taken(
         assert loaded(configuration, tmp_path)
         return
     found = problem(configuration, tmp_path)
-    assert found == f"{said} in the cluster already, and not this stack's: choose another name"
+    assert found == f"{said} exists in the cluster, and this stack did not create it: choose another name"
     assert cluster.written == []
 
 
@@ -288,13 +296,13 @@ def test_a_slice_of_the_same_name(cluster: Cluster, configuration: Configuration
     name = resource_slices(pool, "kwok-node-0")[0]["metadata"]["name"]
     cluster.has(f"/apis/resource.k8s.io/v1/resourceslices/{name}", {"nodeName": "real-0"})
     found = problem(configuration, tmp_path)
-    assert found.startswith(f"{POOL}: ResourceSlice ") and "is in the cluster already" in found
+    assert found.startswith(f"{POOL}: ResourceSlice ") and "already exists in the cluster" in found
 
 
 def test_a_namespace_that_is_taken(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     configuration["workloads"][0]["namespace"] = "team"
     cluster.has("/api/v1/namespaces/team")
-    assert problem(configuration, tmp_path).startswith("workloads: Namespace team is in the cluster already")
+    assert problem(configuration, tmp_path).startswith("workloads: Namespace team already exists in the cluster")
 
 
 def test_of_many_a_few_are_named(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
@@ -302,7 +310,7 @@ def test_of_many_a_few_are_named(cluster: Cluster, configuration: Configuration,
     for number in range(20):
         cluster.has(f"/api/v1/nodes/kwok-node-{number}")
     found = problem(configuration, tmp_path)
-    assert "Node kwok-node-0, Node kwok-node-1, Node kwok-node-10 and 17 more are in the cluster already" in found
+    assert "Node kwok-node-0, Node kwok-node-1, Node kwok-node-10 and 17 more already exist in the cluster" in found
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Own"])
@@ -315,7 +323,7 @@ def test_objects_of_manifests(cluster: Cluster, configuration: Configuration, tm
     if kind == "Own":
         assert loaded(configuration, tmp_path)
         return
-    said = "manifests[0].files[0]: ConfigMap kube-public/a is in the cluster already"
+    said = "manifests[0].files[0]: ConfigMap kube-public/a already exists in the cluster"
     assert problem(configuration, tmp_path).startswith(said)
     cluster.has("/api/v1/namespaces/kube-public/configmaps/a", labels=OURS)
     assert loaded(configuration, tmp_path)
@@ -336,7 +344,10 @@ def test_a_class_of_ours_stays_ours(cluster: Cluster, configuration: Configurati
 def test_another_class_of_that_name(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.has(f"{CLASSES}/kwok.x-k8s.io", {"extendedResourceName": "a/b"})
     found = problem(configuration, tmp_path)
-    assert found.startswith("deviceClasses: DeviceClass kwok.x-k8s.io is in the cluster already, not this stack's and ")
+    assert found.startswith(
+        "deviceClasses: DeviceClass kwok.x-k8s.io already exists in the cluster, this stack did not create it, and it "
+        "differs: it has "
+    )
     assert 'it has {"extendedResourceName": "a/b"}, not {"selectors": [{"cel"' in found
 
 
@@ -345,10 +356,87 @@ def test_pods_that_would_land_on_fake_nodes(cluster: Cluster, configuration: Con
     cluster.has("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", template)
     cluster.has("/apis/apps/v1/namespaces/kube-system/daemonsets/ours", template, labels=OURS)
     found = problem(configuration, tmp_path)
-    assert found.startswith("cluster.existing: the pods of DaemonSet kube-system/kube-proxy would land on fake nodes")
+    assert found.startswith("cluster.existing: the pods of DaemonSet kube-system/kube-proxy would run on fake nodes")
     configuration["nodePools"] = []
     configuration["workloads"] = []
     assert loaded(configuration, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("selector", "is_attracted"),
+    [
+        ({"kubernetes.io/hostname": "kwok-node-1"}, True),
+        ({"kubernetes.io/hostname": "kwok-node-2"}, False),
+        ({"example.com/place": "of-kwok-node-1"}, True),
+    ],
+)
+def test_pods_that_select_other_nodes_than_the_first(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, selector: dict[str, str], is_attracted: bool
+) -> None:
+    """The nodes of a pool differ by hostname, by NVLink clique and by placeholders in the labels of their model."""
+    node = {"labels": {"example.com/place": "of-{node}"}}
+    configuration["nodePools"][0] |= {"nodes": 2, "gpu": {"driver": "gpu.kwok.x-k8s", "node": node}}
+    spec = {"tolerations": [{"operator": "Exists"}], "nodeSelector": selector}
+    cluster.has("/apis/apps/v1/namespaces/a/daemonsets/agent", {"template": {"spec": spec}})
+    if is_attracted:
+        assert "the pods of DaemonSet a/agent would run on fake nodes" in problem(configuration, tmp_path)
+    else:
+        assert loaded(configuration, tmp_path)
+
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
+NODE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (POD | {"spec": {"tolerations": 5}}, "spec.tolerations must be a list, but is 5"),
+        (POD | {"spec": {"nodeSelector": ["a"]}}, 'spec.nodeSelector must be a mapping, but is ["a"]'),
+        (POD | {"spec": {"nodeName": ["a"]}}, 'spec.nodeName must be a string, but is ["a"]'),
+        (POD | {"spec": 5}, "spec must be a mapping, but is 5"),
+        (POD | {"metadata": 5}, "Pod has no metadata.name: set it to a string"),
+        (NODE | {"metadata": 5}, "Node has no metadata.name: set it to a string"),
+        (NODE | {"metadata": {"name": "a", "labels": ["a"]}}, 'metadata.labels must be a mapping, but is ["a"]'),
+        (NODE | {"metadata": {"name": "a", "annotations": 5}}, "metadata.annotations must be a mapping, but is 5"),
+        (NODE | {"spec": [5]}, "spec must be a mapping, but is [5]"),
+        (NODE | {"spec": {"taints": 5}}, "spec.taints must be a list, but is 5"),
+        (
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": 5}},
+            "spec.template must be a mapping, but is 5",
+        ),
+        (
+            {
+                "apiVersion": "resource.k8s.io/v1",
+                "kind": "DeviceTaintRule",
+                "metadata": {"name": "a"},
+                "spec": {"deviceSelector": {"pool": {}}},
+            },
+            "spec.deviceSelector.pool must be a string, but is {}",
+        ),
+    ],
+)
+@pytest.mark.parametrize("look", [existing_cluster.look, existing_cluster.reach])
+def test_fields_of_the_wrong_type(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, manifest: Configuration, message: str, look: Look
+) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(manifest))
+    configuration["manifests"] = [{"name": "own", "files": ["own.yaml"]}]
+    with pytest.raises(ConfigurationError) as raised:
+        load(configuration, tmp_path, look)
+    assert f"manifests[0].files[0]: document 1: {message}" in [
+        f"{found.path}: {found.message}" for found in raised.value.problems
+    ]
+
+
+@pytest.mark.parametrize("manifest", [NODE | {"spec": None}, POD | {"spec": {"containers": [], "tolerations": None}}])
+def test_fields_without_a_value(
+    cluster: Cluster, configuration: Configuration, tmp_path: Path, manifest: Configuration
+) -> None:
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(manifest))
+    configuration["manifests"] = [{"name": "own", "files": ["own.yaml"]}]
+    (found,) = loaded(configuration, tmp_path).manifests[0].objects()
+    assert found["spec"].get("taints") or found["spec"]["tolerations"]
 
 
 def test_all_problems_at_once(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:

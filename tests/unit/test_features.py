@@ -1,4 +1,4 @@
-"""What each Kubernetes version has to be told, with figures read off its source.
+"""The feature gates and group versions of each Kubernetes version, with figures from its source.
 
 https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.35.1/pkg/features/kube_features.go
@@ -23,7 +23,7 @@ from topology.kubernetes.feature_gates import (
 
 MINORS = range(limits.KUBERNETES_MINOR_MIN, limits.KUBERNETES_MINOR_MAX + 1)
 
-# The default of each gate in 1.34 to 1.38: - not there, 0 off, 1 on, L locked on.
+# The default of each gate in 1.34 to 1.38: - does not exist, 0 off, 1 on, L locked on.
 DEFAULTS = {
     "CompositePodGroup": "---00",
     "DRAAdminAccess": "11LLL",
@@ -96,67 +96,66 @@ DEPENDENCIES = {
 }
 
 Needs = tuple[list[str], list[str]] | int
-"""The gates to set and the group versions to serve, or else the version to use."""
+"""The gates to set and the group versions to serve, or the first version that has the feature."""
 
 
-def told(*gates: str, serve: str | None = None) -> Needs:
+def needs(*gates: str, serve: str | None = None) -> Needs:
     return list(gates), [serve] if serve else []
 
 
-NOTHING = told()
+NOTHING = needs()
 V1ALPHA3 = "resource.k8s.io/v1alpha3"
+GROUPS_V1ALPHA2 = "scheduling.k8s.io/v1alpha2"
+GROUPS_V1BETA1 = "scheduling.k8s.io/v1beta1"
 
 # What each feature needs in 1.34 to 1.38.
 EXPECTED: dict[str, list[Needs]] = {
     "admin access": [NOTHING] * 5,
-    "binding conditions": [told("DRADeviceBindingConditions")] * 2 + [NOTHING] * 3,
-    "compatibility groups": [37, 37, 37, *[told("DRADeviceCompatibilityGroups")] * 2],
-    "consumable capacity": [told("DRAConsumableCapacity")] * 2 + [NOTHING] * 3,
-    "derived attributes": [37, 37, 37, *[told("DRADerivedAttributes")] * 2],
+    "binding conditions": [needs("DRADeviceBindingConditions")] * 2 + [NOTHING] * 3,
+    "compatibility groups": [37, 37, 37, *[needs("DRADeviceCompatibilityGroups")] * 2],
+    "consumable capacity": [needs("DRAConsumableCapacity")] * 2 + [NOTHING] * 3,
+    "derived attributes": [37, 37, 37, *[needs("DRADerivedAttributes")] * 2],
     "device status": [NOTHING] * 5,
     "device taint rules": [
-        told("DRADeviceTaints", serve=V1ALPHA3),
-        told("DRADeviceTaintRules", "DRADeviceTaints", serve=V1ALPHA3),
-        told("DRADeviceTaintRules", serve="resource.k8s.io/v1beta2"),
+        needs("DRADeviceTaints", serve=V1ALPHA3),
+        needs("DRADeviceTaintRules", "DRADeviceTaints", serve=V1ALPHA3),
+        needs("DRADeviceTaintRules", serve="resource.k8s.io/v1beta2"),
         NOTHING,
         NOTHING,
     ],
-    "device taints": [told("DRADeviceTaints", serve=V1ALPHA3), told("DRADeviceTaints")] + [NOTHING] * 3,
-    "extended resources": [told("DRAExtendedResource")] * 2 + [NOTHING] * 3,
+    "device taints": [needs("DRADeviceTaints", serve=V1ALPHA3), needs("DRADeviceTaints")] + [NOTHING] * 3,
+    "extended resources": [needs("DRAExtendedResource")] * 2 + [NOTHING] * 3,
     "gang scheduling": [
         36,
         36,
-        told("GangScheduling", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
-        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
-        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+        needs("GangScheduling", "GenericWorkload", serve=GROUPS_V1ALPHA2),
+        *[needs("GenericWorkload", serve=GROUPS_V1BETA1)] * 2,
     ],
-    "list attributes": [36, 36, *[told("DRAListTypeAttributes")] * 3],
-    "list attributes in constraints": [37, 37, 37, *[told("DRAListTypeAttributes")] * 2],
-    "node allocatable resources": [37, 37, 37, *[told("DRANodeAllocatableResources")] * 2],
-    "optional node operations": [37, 37, 37, *[told("DRAOptionalNodeOperations")] * 2],
-    "partitionable devices": [told("DRAPartitionableDevices")] * 2 + [NOTHING] * 3,
+    "list attributes": [36, 36, *[needs("DRAListTypeAttributes")] * 3],
+    "list attributes in constraints": [37, 37, 37, *[needs("DRAListTypeAttributes")] * 2],
+    "node allocatable resources": [37, 37, 37, *[needs("DRANodeAllocatableResources")] * 2],
+    "optional node operations": [37, 37, 37, *[needs("DRAOptionalNodeOperations")] * 2],
+    "partitionable devices": [needs("DRAPartitionableDevices")] * 2 + [NOTHING] * 3,
     "pod groups": [
         36,
         36,
-        told("GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
-        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
-        told("GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+        needs("GenericWorkload", serve=GROUPS_V1ALPHA2),
+        *[needs("GenericWorkload", serve=GROUPS_V1BETA1)] * 2,
     ],
     "prioritized list": [NOTHING] * 5,
-    "resource pool status": [36, 36, *[told("DRAResourcePoolStatus", serve=V1ALPHA3)] * 3],
+    "resource pool status": [36, 36, *[needs("DRAResourcePoolStatus", serve=V1ALPHA3)] * 3],
     "workload resource claims": [
         36,
         36,
-        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1alpha2"),
-        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
-        told("DRAWorkloadResourceClaims", "GenericWorkload", serve="scheduling.k8s.io/v1beta1"),
+        needs("DRAWorkloadResourceClaims", "GenericWorkload", serve=GROUPS_V1ALPHA2),
+        *[needs("DRAWorkloadResourceClaims", "GenericWorkload", serve=GROUPS_V1BETA1)] * 2,
     ],
 }
 CASES = [(use, minor, expected) for use in EXPECTED for minor, expected in zip(MINORS, EXPECTED[use], strict=True)]
 
 
 def state_in(gate: str, minor: int) -> State | None:
-    """Read a gate's history as the source has it: the last change counts."""
+    """Read the history of a gate as Kubernetes does: the last change counts."""
     state = None
     for since, changed in sorted(GATES[gate].states.items()):
         state = changed if since <= minor else state
@@ -194,7 +193,7 @@ def test_nothing_is_needed_for_nothing(minor: int) -> None:
 
 @pytest.mark.parametrize("step", [1, -1])
 def test_several_features_are_put_together_in_order(step: int) -> None:
-    """Another order of the same flags must not replace the cluster."""
+    """A different order of the same flags must not replace the cluster."""
     uses = ["workload resource claims", "resource pool status", "device taint rules"][::step]
     assert list(gates_for(uses, 36).items()) == [
         ("DRADeviceTaintRules", True),
@@ -218,7 +217,7 @@ def test_several_features_are_put_together_in_order(step: int) -> None:
 @pytest.mark.parametrize("minor", MINORS)
 @pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
 def test_beta_versions_are_served_when_asked_for(version: str, minor: int) -> None:
-    """None of 1.34 to 1.38 does by default, and v1beta1 is told of before: 1.38 has it no more.
+    """None of 1.34 to 1.38 serves them by default. A check before this refuses v1beta1 in 1.38, which removed it.
 
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controlplane/instance.go
     """
@@ -231,9 +230,9 @@ def test_what_features_need_is_no_problem(minor: int) -> None:
     assert list(gate_problems(gates_for(there, minor), minor)) == []
 
 
-YET = "is not there in Kubernetes 1.{} yet: leave it out, or use Kubernetes 1.{} or newer"
-GONE = "is not there in Kubernetes 1.{} any more: leave it out"
-FIXED = "is always on in Kubernetes 1.{}, which does not let it be turned off: leave it out"
+YET = "does not exist in Kubernetes 1.{} yet: leave it out, or use Kubernetes 1.{} or later"
+GONE = "no longer exists in Kubernetes 1.{}: leave it out"
+FIXED = "is always on in Kubernetes 1.{} and cannot be turned off: leave it out"
 NEEDS = "needs {0}, which is off: set {0} to true, or leave {1} out"
 NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or leave {1} out"
 
@@ -241,10 +240,10 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
 @pytest.mark.parametrize(
     ("minor", "gates", "expected"),
     [
-        # The flags of the seed page, and gates of others.
+        # The flags of KWOK's DRA page, and a gate that is not in the table.
         (34, {"DynamicResourceAllocation": True}, []),
         (37, {"DynamicResourceAllocation": True, "SomethingElse": False}, []),
-        # Gates that are not there.
+        # Gates that do not exist.
         (35, {"GangScheduling": True, "GenericWorkload": True}, []),
         (37, {"GangScheduling": True, "GenericWorkload": True}, [("GangScheduling", GONE.format(37))]),
         (37, {"WorkloadAwarePreemption": False}, [("WorkloadAwarePreemption", GONE.format(37))]),
@@ -260,10 +259,10 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
         (38, {"DRADeviceTaints": True, "DRAPartitionableDevices": True}, []),
         (38, {"DRADeviceTaints": False}, [("DRADeviceTaints", FIXED.format(38))]),
         (38, {"DRAConsumableCapacity": False, "DRAFractionalCapacityRange": False}, []),
-        # One that was locked before it was removed; all that needs it is as good as before.
+        # A gate that was locked before its removal still satisfies the gates that need it.
         (38, {"DynamicResourceAllocation": True, "DRAListTypeAttributes": True}, []),
         (38, {"DynamicResourceAllocation": False}, [("DynamicResourceAllocation", FIXED.format(38))]),
-        # Gates that are on without another: off by default, or turned off.
+        # Gates that are on while a gate that they need is off by default or turned off.
         (36, {"DRAWorkloadResourceClaims": True, "GenericWorkload": True}, []),
         (
             36,
@@ -277,7 +276,7 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
         ),
         (35, {"DRADeviceTaintRules": True, "DRADeviceTaints": True}, []),
         (36, {"DRADeviceTaints": False}, []),
-        # On by default counts too, so that turning a gate off can take another one.
+        # A gate that is on by default counts too: turning off a gate that it needs is a problem.
         (
             37,
             {"DRADeviceTaints": False},
@@ -293,7 +292,7 @@ NEEDED = "is needed by {0}, which is on by default: set {0} to false too, or lea
             ],
         ),
         (35, {"DRAResourceClaimDeviceStatus": False}, []),
-        # These set gates that are not named.
+        # These set gates by group.
         (36, {"AllAlpha": True, "DRAWorkloadResourceClaims": True}, []),
         (36, {"AllBeta": False, "DRAResourceClaimDeviceStatus": False}, []),
         (37, {"AllAlpha": True, "GangScheduling": True}, [("GangScheduling", GONE.format(37))]),
@@ -305,7 +304,7 @@ def test_gate_problems(minor: int, gates: dict[str, bool], expected: list[tuple[
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_gates_that_are_obsolete(minor: int) -> None:
-    """Those that were locked before they were removed; the others that are gone were never on by default."""
+    """Gates that were locked before their removal; other removed gates were never on by default."""
     found = [gate for gate in GATES if is_obsolete(gate, minor)]
     assert found == (["DynamicResourceAllocation"] if minor == 38 else [])
     assert not is_obsolete("SomethingElse", minor)

@@ -1,4 +1,4 @@
-"""Whatever is in a configuration, it ends in clear errors or in objects that hold just that."""
+"""Every configuration leads to clear errors or to objects with exactly its values."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ KEYS = {str(field.alias) for field in Topology.model_fields.values()}
 def stacks() -> list[Configuration]:
     """Return the configurations of the committed stacks, without the namespace."""
     found = []
-    for file in sorted(ROOT.glob("Pulumi.*.yaml")):
+    for file in sorted(ROOT.glob("stacks/Pulumi.*.yaml")):
         stack = file.name.split(".")[1]
         if stack not in SLOW:
             settings = {key: json.dumps(value) for key, value in yaml.safe_load(file.read_text())["config"].items()}
@@ -117,7 +117,7 @@ WRITTEN_OUT: Configuration = {
 
 
 def outcome(configuration: Configuration, folder: Path = ROOT) -> Topology | None:
-    """Return the topology; None after clear errors, each of which is one line that begins with a key."""
+    """Return the topology; None after clear errors, each one line that begins with a key."""
     try:
         topology = load(configuration, folder)
     except ConfigurationError as error:
@@ -155,11 +155,11 @@ def check_documents(topology: Topology) -> None:
 
 
 STACKS = [*stacks(), WRITTEN_OUT]
-# Of those that have a key the smallest.
+# The smallest of the stacks that have a key.
 PLACES = {path: stack for stack in sorted(STACKS, key=lambda stack: -len(str(stack))) for path in hostile.places(stack)}
 
 
-def test_what_is_changed_is_right() -> None:
+def test_the_unchanged_stacks_are_valid() -> None:
     for stack in STACKS:
         assert outcome(stack)
         check(stack)
@@ -193,7 +193,7 @@ def test_anything_at_all() -> None:
 
 
 def test_settings_of_pulumi() -> None:
-    """As Pulumi hands them over: texts, some of which are JSON."""
+    """Pulumi passes strings, some of which are JSON."""
 
     def check_settings(text: str) -> None:
         raw = raw_configuration({"kwok-dra:nodePools": text}, "kwok-dra", "dev")
@@ -205,7 +205,7 @@ def test_settings_of_pulumi() -> None:
 
 
 def test_selectors() -> None:
-    """An expression stays one, word for word, and what is wrong with it is said."""
+    """An expression is rendered unchanged, or its error is reported."""
 
     def check_selector(expression: str) -> None:
         configuration = copy.deepcopy(WRITTEN_OUT)
@@ -245,7 +245,7 @@ def test_selectors() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a project's folder, beside which there is what is nobody's business."""
+    """Return a project's folder, next to which there are files that it must not read."""
     folder = tmp_path / "project"
     (folder / "a").mkdir(parents=True)
     (folder / "a" / "b").write_text("inside")
@@ -281,7 +281,8 @@ def test_a_path_that_is_refused(project: Path, key: str, path: str) -> None:
         load({"cluster": {"name": "x"}, "manifests": manifests, "catalogue": [] if manifests else [path]}, project)
     (problem,) = raised.value.problems
     assert problem.path == key
-    assert problem.message.startswith((f"{path!r} is not", f"the file {path!r} cannot be read"))
+    outside, unreadable = f"{path!r} is outside the project's folder", f"the file {path!r} cannot be read"
+    assert problem.message.startswith((outside, unreadable, f"{path!r} is not the path of a file"))
 
 
 def test_no_name_of_a_cluster_leaves_the_state_directory(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from topology.checks.validation import ConfigurationError, load
-from topology.kubernetes.counters import go_together
+from topology.kubernetes.counters import are_compatible
 from topology.objects.claims import resource_claim_template
 from topology.objects.device_taints import device_taint_rules
 from topology.objects.nodes import declared_features
@@ -22,7 +22,7 @@ REQUEST = "workloads[0].claims[0].requests[0]"
 
 
 def gpu(**values: Any) -> Configuration:
-    """Return a device written out in place."""
+    """Return an inline device."""
     return {"driver": DRIVER, "attributes": {"index": {"int": "{index}"}}} | values
 
 
@@ -113,7 +113,7 @@ def test_constraints_about_lists_are_newer(constraint: str) -> None:
 
 def test_selectors_see_lists() -> None:
     (said,) = problems(stack(gpu(attributes=LISTS), claim=request(selectors=[INCLUDES.replace("7", "8")])))
-    assert said.startswith(f"{REQUEST}: wants 1 device of class {DRIVER} that its selectors let through, but no node")
+    assert said.startswith(f"{REQUEST}: wants 1 device of class {DRIVER} matching its selectors, but no node")
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ def test_selectors_see_lists() -> None:
     [
         (
             {"a": {"strings": []}},
-            f"{MODEL}.attributes.a.strings: has to have at least 1 entry, but has 0",
+            f"{MODEL}.attributes.a.strings: must have at least 1 entry, but has 0",
         ),
         (
             {"a": {"ints": list(range(40))}, "b": {"ints": list(range(9))}},
-            f"{POOL}: device gpu-0: has 49 values of attributes; the Kubernetes API allows a device 48, those in lists "
-            "included: leave some out",
+            f"{POOL}: device gpu-0: has 49 attribute values, including those in lists; the Kubernetes API allows at "
+            "most 48 per device: remove some",
         ),
         (
             {"a": {"strings": ["a", "b" * 65]}},
-            f"{POOL}: device gpu-0: attributes.a has 65 bytes; the Kubernetes API allows a string 64",
+            f"{POOL}: device gpu-0: attributes.a has 65 bytes; the Kubernetes API allows at most 64 bytes per string",
         ),
         (
             {"a": {"strings": ["{pcieRoot}"]}},
-            f"{MODEL}: uses {{pcieRoot}} and so has to say in which slot it is: slot: gpu or slot: nic",
+            f"{MODEL}: uses {{pcieRoot}}, which depends on its slot: set slot: gpu or slot: nic",
         ),
     ],
 )
@@ -226,17 +226,17 @@ def test_a_derived_attribute_that_cannot_be_checked_here_is_left_to_kubernetes()
     [
         (
             deriving("1", constraints=[{"matchAttribute": "derived/y"}]),
-            "workloads[0].claims[0]: request r0 derives derived/x, which no constraint about it uses: name it in a "
-            "matchAttribute or distinctAttribute, or leave it out",
+            "workloads[0].claims[0]: request r0 derives derived/x, but no constraint on it uses that: name it in a "
+            "matchAttribute or distinctAttribute, or remove it",
         ),
         (
             deriving("1", "1", constraints=[{"matchAttribute": "derived/x", "requests": ["r0"]}]),
-            "workloads[0].claims[0]: request r1 derives derived/x, which no constraint about it uses: name it in a "
-            "matchAttribute or distinctAttribute, or leave it out",
+            "workloads[0].claims[0]: request r1 derives derived/x, but no constraint on it uses that: name it in a "
+            "matchAttribute or distinctAttribute, or remove it",
         ),
         (
             request(derivedAttributes=derived("derived/x", "1") * 2) | MATCH,
-            f"{REQUEST}: derives derived/x twice: give each attribute a name of its own",
+            f"{REQUEST}: derives derived/x twice: give each attribute its own name",
         ),
         (
             request(derivedAttributes=derived("x", "1")) | MATCH,
@@ -245,8 +245,8 @@ def test_a_derived_attribute_that_cannot_be_checked_here_is_left_to_kubernetes()
         ),
         (
             deriving("1.5"),
-            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or bool, "
-            "or a list of these, but evaluates to double",
+            f"{REQUEST}.derivedAttributes[0].expression: must evaluate to a string, an integer, a version or a "
+            "boolean, or a list of one of these, but evaluates to double",
         ),
         (
             deriving(f"{ATTRIBUTES}.nuna"),
@@ -256,13 +256,13 @@ def test_a_derived_attribute_that_cannot_be_checked_here_is_left_to_kubernetes()
         ),
         (
             deriving(f"{ATTRIBUTES}.ints.map(x, x == 1 ? dyn('a') : dyn(x))"),
-            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a list of values of one type, but "
+            f"{REQUEST}.derivedAttributes[0].expression: must evaluate to a list of values of one type, but "
             "evaluates to [0, 'a'], for device gpu-0 of pool p",
         ),
         (
             deriving("dyn(1.5)"),
-            f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or true "
-            "or false, but evaluates to 1.5, for device gpu-0 of pool p",
+            f"{REQUEST}.derivedAttributes[0].expression: must evaluate to a string, an integer, a version or a "
+            "boolean, but evaluates to 1.5, for device gpu-0 of pool p",
         ),
     ],
 )
@@ -272,8 +272,8 @@ def test_what_is_wrong_with_derived_attributes(claim: Configuration, expected: s
 
 def test_a_derived_list_needs_list_attributes() -> None:
     assert problems(stack(claim=deriving("[1]"))) == [
-        f"{REQUEST}.derivedAttributes[0].expression: has to evaluate to a text, a whole number, a version or bool, but "
-        "evaluates to list<int>"
+        f"{REQUEST}.derivedAttributes[0].expression: must evaluate to a string, an integer, a version or a boolean, "
+        "but evaluates to list<int>"
     ]
     load(stack(claim=deriving("[1]"), cluster={"name": "c", "kubeFeatureGates": {"DRAListTypeAttributes": True}}))
 
@@ -319,8 +319,8 @@ def test_compatibility_groups() -> None:
         ([["a", "b"], ["b", "c"], ["c", "a"]], False),
     ],
 )
-def test_parts_that_go_together(groups: list[list[str]], together: bool) -> None:
-    assert go_together(groups) is together
+def test_compatible_parts(groups: list[list[str]], together: bool) -> None:
+    assert are_compatible(groups) is together
     everything = stack(cut(*groups), claim=request(count=len(groups)))
     if together:
         load(everything)
@@ -348,13 +348,13 @@ def test_incompatible_parts_are_not_free() -> None:
     [
         (
             gpu(partitions=[{"deviceName": "part", "compatibilityGroups": ["a"]}]),
-            f"{MODEL}: partition part has compatibilityGroups, which are for parts that share counters: give the model "
-            "a counterSet and counters, or leave the groups out",
+            f"{MODEL}: partition part has compatibilityGroups, which need shared counters: add counterSet and "
+            "counters to the model, or remove the groups",
         ),
-        (cut(["a", "a"]), f"{MODEL}: partition part-0 has a compatibility group twice: name each once"),
+        (cut(["a", "a"]), f"{MODEL}.partitions[0].compatibilityGroups: lists 'a' more than once: list each value once"),
         (
             cut(["a", "b", "c"]),
-            f"{MODEL}.partitions[0].compatibilityGroups: may have at most 2 entries, but has 3",
+            f"{MODEL}.partitions[0].compatibilityGroups: must have at most 2 entries, but has 3",
         ),
     ],
 )
@@ -388,13 +388,13 @@ def test_an_older_kubelet_declares_nothing() -> None:
     [
         (
             ["NodePrepareResources"],
-            "skips NodePrepareResources without NodeUnprepareResources: add that, or use '*' for both",
+            ": skips NodePrepareResources without NodeUnprepareResources: add it, or use '*' for both",
         ),
-        (["*", "*"], "has an operation twice in skipNodeOperations: name each once"),
+        (["*", "*"], ".skipNodeOperations: lists '*' more than once: list each value once"),
     ],
 )
 def test_what_is_wrong_with_skipped_operations(operations: list[str], expected: str) -> None:
-    assert problems(stack(gpu(skipNodeOperations=operations))) == [f"{MODEL}: {expected}"]
+    assert problems(stack(gpu(skipNodeOperations=operations))) == [MODEL + expected]
 
 
 @pytest.mark.parametrize("operations", [["NodePrepareResources", "NodeUnprepareResources"], ["NodeUnprepareResources"]])
@@ -404,7 +404,7 @@ def test_operations_that_can_be_skipped(operations: list[str]) -> None:
 
 def test_a_feature_is_declared_once() -> None:
     assert problems(stack(nodePools=[{"name": "p", "gpu": gpu(), "declaredFeatures": ["A", "A"]}])) == [
-        f"{POOL}.declaredFeatures: has A twice: name each once"
+        f"{POOL}.declaredFeatures: lists 'A' more than once: list each value once"
     ]
 
 
@@ -437,27 +437,27 @@ def test_node_allocatable_resources() -> None:
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [
-        ({"cpu": {}}, ".nodeAllocatableResources.cpu: has to have a mapping, an overhead or both"),
+        ({"cpu": {}}, ".nodeAllocatableResources.cpu: must have a mapping, an overhead or both"),
         (
             {"cpu": {"mapping": {"capacityKey": "cpu"}}},
-            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            ".nodeAllocatableResources.cpu.mapping: must have either capacityKey and capacityMultiplier, or "
             "deviceMultiplier",
         ),
         (
             {"cpu": {"mapping": {}}},
-            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            ".nodeAllocatableResources.cpu.mapping: must have either capacityKey and capacityMultiplier, or "
             "deviceMultiplier",
         ),
         (
             {"cpu": {"mapping": {"deviceMultiplier": 1} | BY_CAPACITY["mapping"]}},
-            ".nodeAllocatableResources.cpu.mapping: has to have either capacityKey and capacityMultiplier, or "
+            ".nodeAllocatableResources.cpu.mapping: must have either capacityKey and capacityMultiplier, or "
             "deviceMultiplier",
         ),
         (
             {"cpu": {"mapping": {"deviceMultiplier": 0}}},
-            ".nodeAllocatableResources.cpu.mapping: has to have a multiplier above zero",
+            ".nodeAllocatableResources.cpu.mapping: must have a multiplier above zero",
         ),
-        ({"cpu": {"overhead": {}}}, ".nodeAllocatableResources.cpu.overhead: has to have perPod, perContainer or both"),
+        ({"cpu": {"overhead": {}}}, ".nodeAllocatableResources.cpu.overhead: must have perPod, perContainer or both"),
         (
             {"cpu": {"mapping": {"capacityKey": "cores", "capacityMultiplier": 1}}},
             ": maps cores to cpu, but has no such capacity: it has cpu",
@@ -473,15 +473,15 @@ def test_other_resources_and_parts_are_not_mapped() -> None:
     assert "'pods' does not match" in said
     parts = mapped(cpu=BY_CAPACITY) | {"partitions": [{"deviceName": "part"}]}
     assert problems(stack(parts)) == [
-        f"{MODEL}: has nodeAllocatableResources, which are for whole devices: leave out partitions and mig"
+        f"{MODEL}: has nodeAllocatableResources, which apply to whole devices only: remove partitions and mig"
     ]
 
 
 def test_nodes_have_to_declare_them() -> None:
     pool = {"name": "p", "gpu": mapped(cpu=BY_CAPACITY), "declaredFeatures": []}
     assert problems(stack(nodePools=[pool])) == [
-        f"{POOL}.declaredFeatures: has to have DRANodeAllocatableResources, without which the API server refuses "
-        "devices with nodeAllocatableResources: add it, or leave declaredFeatures out"
+        f"{POOL}.declaredFeatures: must include DRANodeAllocatableResources: without it, the API server refuses "
+        f"devices with nodeAllocatableResources. Add it, or remove declaredFeatures"
     ]
 
 
@@ -516,19 +516,19 @@ def test_binding_conditions_need_taint_rules(minor: int, expected: list[str], se
     ("conditions", "failures", "expected"),
     [
         (list("abcd"), list("efgh"), []),
-        (list("abcde"), ["f"], [f"{MODEL}.bindingConditions: may have at most 4 entries, but has 5"]),
-        (["f"], list("abcde"), [f"{MODEL}.bindingFailureConditions: may have at most 4 entries, but has 5"]),
-        (["a"], [], [f"{MODEL}: has to have both bindingConditions and bindingFailureConditions, or neither"]),
-        ([], ["a"], [f"{MODEL}: has to have both bindingConditions and bindingFailureConditions, or neither"]),
+        (list("abcde"), ["f"], [f"{MODEL}.bindingConditions: must have at most 4 entries, but has 5"]),
+        (["f"], list("abcde"), [f"{MODEL}.bindingFailureConditions: must have at most 4 entries, but has 5"]),
+        (["a"], [], [f"{MODEL}: must have both bindingConditions and bindingFailureConditions, or neither"]),
+        ([], ["a"], [f"{MODEL}: must have both bindingConditions and bindingFailureConditions, or neither"]),
         (
             ["a", "b"],
             ["c", "b"],
-            [f"{MODEL}: has the condition b twice in bindingConditions and bindingFailureConditions"],
+            [f"{MODEL}: lists b more than once in bindingConditions and bindingFailureConditions"],
         ),
         (
             ["a", "a"],
             ["b"],
-            [f"{MODEL}: has the condition a twice in bindingConditions and bindingFailureConditions"],
+            [f"{MODEL}: lists a more than once in bindingConditions and bindingFailureConditions"],
         ),
     ],
 )
@@ -547,15 +547,14 @@ def test_a_fault_adds_a_failure_condition() -> None:
 
     load(with_failures("abc"))
     assert problems(with_failures("abcd")) == [
-        f"{POOL}.faults[0].attachFails: adds a condition to bindingFailureConditions, of which the Kubernetes API "
-        "allows 4: leave one out"
+        f"{POOL}.faults[0].attachFails: adds a condition to bindingFailureConditions; the Kubernetes API allows at "
+        f"most 4: remove one"
     ]
 
 
 def test_attaching_needs_the_binary_runtime() -> None:
     assert problems(stack(attached(["a"], ["b"]), cluster={"name": "c", "runtime": "docker"})) == [
-        f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: leave them "
-        "out"
+        f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: remove them"
     ]
 
 
@@ -580,8 +579,7 @@ def test_gates_that_are_locked_in_1_38(gate: str) -> None:
 
     assert gates(load(of(True))) == [gate]
     assert problems(of(False)) == [
-        f"cluster.kubeFeatureGates.{gate}: is always on in Kubernetes 1.38, which does not let it be turned off: "
-        "leave it out"
+        f"cluster.kubeFeatureGates.{gate}: is always on in Kubernetes 1.38 and cannot be turned off: leave it out"
     ]
 
 

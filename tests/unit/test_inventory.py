@@ -1,4 +1,4 @@
-"""The devices of a node: their names, numbers, addresses and identities, and how they are cut into parts."""
+"""The devices of a node: their names, numbers, addresses, identities and partitions."""
 
 import json
 import re
@@ -16,7 +16,7 @@ Values = dict[str, Any]
 
 
 def model(driver: str = DRIVER, **values: Any) -> Values:
-    """Return a device model; its attributes are given by name, as strings."""
+    """Return a device model with string attributes by name."""
     attributes = {name: {"string": text} for name, text in values.pop("attributes", {}).items()}
     return {"driver": driver, "attributes": attributes} | values
 
@@ -28,7 +28,7 @@ def devices_of(node: str = "n-0", **pool: Any) -> dict[str, list[Device]]:
 
 
 def strings(devices: list[Device], name: str) -> list[Any]:
-    """Return an attribute of each device."""
+    """Return the attribute of each device."""
     return [device.attributes[name]["string"] for device in devices]
 
 
@@ -37,7 +37,7 @@ IDENTITY = {"uuid": "{uuid}", "mac": "{mac}", "hex": "{hex}"}
 
 @pytest.mark.parametrize(("name", "form"), [("uuid", UUID), ("mac", "02(:[0-9a-f]{2}){5}"), ("hex", "[0-9a-f]{16}")])
 def test_identities_are_unique_and_stay_the_same(name: str, form: str) -> None:
-    """Of devices of a node, of nodes, of pools and of drivers."""
+    """They differ between the devices of a node, and between nodes, pools and drivers."""
     pool: Values = {
         "gpu": model(attributes=IDENTITY),
         "gpusPerNode": 8,
@@ -52,7 +52,7 @@ def test_identities_are_unique_and_stay_the_same(name: str, form: str) -> None:
 
 
 def test_identities_do_not_change_from_version_to_version() -> None:
-    """Another UUID would be another generation of every pool."""
+    """Different UUIDs would change the generation of every pool."""
     (device,) = devices_of(gpu=model(attributes=IDENTITY | {"node": "{nodeUuid}"}))[DRIVER]
     assert {name: value["string"] for name, value in device.attributes.items()} == {
         "uuid": "d748890a-bf3c-67c3-7565-fc766cf80634",
@@ -89,8 +89,8 @@ def test_placeholders() -> None:
     assert devices[0].attributes["yes"] == {"bool": True}
 
 
-def test_devices_with_names_alike_are_numbered_together() -> None:
-    """Whatever their model, as long as it is of one driver."""
+def test_devices_with_one_name_template_are_numbered_together() -> None:
+    """This holds for all models of one driver."""
     found = devices_of(
         gpu=model(attributes={"model": "a"}),
         gpusPerNode=2,
@@ -108,7 +108,7 @@ def test_devices_with_names_alike_are_numbered_together() -> None:
     assert strings(found[DRIVER][:4], "model") == ["a", "a", "b", "b"]
 
 
-def test_attributes_of_the_pool_go_over_the_models() -> None:
+def test_attributes_of_the_pool_override_the_models() -> None:
     more = {"b": {"string": "2"}, "c": {"int": "{index}"}}
     (device,) = devices_of(gpu=model(attributes={"a": "1", "b": "1"}), attributes=more)[DRIVER]
     assert device.attributes == {"a": {"string": "1"}, "b": {"string": "2"}, "c": {"int": 0}}
@@ -122,7 +122,7 @@ PLACE = {"place": "{pcieRoot} {pcieBus} {pciBusID} {pciName} {numaNode}"}
 
 
 def test_places_of_a_host() -> None:
-    """GPUs and NICs are beside each other; past the last slot they begin again in further PCI domains."""
+    """GPUs and NICs share slots; after the last slot, addresses repeat in further PCI domains."""
     found = devices_of(
         gpu=model(attributes=PLACE, slot="gpu"),
         gpusPerNode=2,
@@ -189,7 +189,7 @@ def test_partitions_share_the_identity_and_the_counters_of_their_device() -> Non
     uuids = strings(found, "uuid")
     assert uuids[0] == uuids[1] != uuids[2] == uuids[3]
     whole, part = found[2:]
-    # Without consumesCounters it takes everything.
+    # Without consumesCounters, a partition consumes everything.
     assert whole.consumes_counters == {"set-1": {"memory": "80Gi", "engines": "4"}}
     assert part.consumes_counters == {"set-1": {"memory": "20Gi"}}
     assert (whole.allow_multiple_allocations, part.allow_multiple_allocations) == (False, True)
@@ -254,7 +254,7 @@ def test_without_mig_a_gpu_is_whole() -> None:
 
 
 def test_dynamic_mig() -> None:
-    """The whole GPU and each profile at each placement, all out of one set of counters."""
+    """The whole GPU and each profile at each placement consume one counter set."""
     (pool,) = device_pools(NodePool.model_validate({"name": "n", "gpu": MIG_GPU, "mig": "dynamic"}), "n-0")
     (physical,) = pool.physical_devices
     assert [device.name for device in physical.devices] == [
@@ -302,7 +302,7 @@ def test_dynamic_mig() -> None:
 
 
 def test_static_mig() -> None:
-    """MIG devices are where they fit, have UUIDs of their own, and stand in the place of the whole GPU."""
+    """MIG devices have placements that fit and their own UUIDs, and replace the whole GPU."""
     mig = [{"gpus": [0, 2], "profiles": {"1g.10gb": 1, "2g.20gb": 1}}, {"gpus": [2], "profiles": {"1g.10gb+me": 1}}]
     found = devices_of(gpu=MIG_GPU, gpusPerNode=3, mig=mig)[DRIVER]
     assert [device.name for device in found] == [
@@ -330,7 +330,7 @@ def test_a_static_mig_device() -> None:
 
 @pytest.mark.parametrize("attributes", [MIG_GPU["attributes"], {}])
 def test_static_mig_devices_have_unique_uuids(attributes: Values) -> None:
-    """Even where the GPU has none."""
+    """This holds even if the GPU has no UUID."""
     gpu = MIG_GPU | {"attributes": attributes}
     nodes = [devices_of(node, gpu=gpu, gpusPerNode=2, mig=[{"profiles": {"1g.10gb": 3}}]) for node in ("n-0", "n-1")]
     uuids = [text for found in nodes for text in strings(found[DRIVER], "uuid")]
@@ -338,14 +338,14 @@ def test_static_mig_devices_have_unique_uuids(attributes: Values) -> None:
 
 
 def test_the_gpus_of_an_entry_are_counted_from_zero() -> None:
-    """Whatever their number on the node."""
+    """Their numbers on the node do not matter."""
     devices = [{"model": MIG_GPU, "count": 2, "mig": [{"gpus": [1], "profiles": {"4g.40gb": 1}}]}]
     found = devices_of(gpu=MIG_GPU, gpusPerNode=2, devices=devices)[DRIVER]
     assert [device.name for device in found] == ["gpu-0", "gpu-1", "gpu-2", "gpu-3-mig-4g40gb-0-0"]
 
 
 def test_devices_are_plain_data() -> None:
-    """They go into manifests as they are."""
+    """Manifests include them unchanged."""
     for pool in ({"gpu": MIG_GPU, "mig": "dynamic"}, {"gpu": PARTED}, {"gpu": model(attributes=IDENTITY)}):
         for device in devices_of(**pool)[DRIVER]:
             assert json.loads(json.dumps(vars(device))) == vars(device)
@@ -356,8 +356,8 @@ def test_uuids_of_names() -> None:
     assert len({stable_uuid("a", 1), stable_uuid("a", 2), stable_uuid("b", 1), stable_uuid("a")}) == 4
 
 
-def test_devices_that_cannot_be_attached_say_so() -> None:
-    """Of those that have to be attached, on the nodes and among the devices of the fault."""
+def test_devices_that_cannot_be_attached() -> None:
+    """Only devices that need attachment, on the nodes and among the devices of the fault, get the condition."""
     attached = model(bindingConditions=["a"], bindingFailureConditions=["b"])
     pool: Values = {"gpu": attached, "gpusPerNode": 2, "devices": [{"model": model("nic.example.com")}]}
 

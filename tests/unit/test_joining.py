@@ -1,4 +1,4 @@
-"""What makes sure that a stack's objects may go to a cluster that is there already."""
+"""The check that a stack may create its objects in an existing cluster."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ UID = "first"
 
 
 class WithKwok(Cluster):
-    """Makes fake nodes ready, if there is a KWOK."""
+    """A cluster in which KWOK, if there is one, makes fake nodes ready."""
 
     def __init__(self, kwok: bool = True) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_a_node_that_was_left_by_an_interruption_goes(monkeypatch: pytest.Monkey
 def test_a_name_that_somebody_has(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     cluster = use(WithKwok(), monkeypatch)
     cluster.has(path, labels={"kwok-dra/fleet": "dev"})
-    with pytest.raises(RefusedError, match=r"kwok-dra:cluster\.name: there is a fleet 'dev' in the cluster already"):
+    with pytest.raises(RefusedError, match=r"kwok-dra:cluster\.name: a fleet 'dev' already exists in the cluster"):
         existing_cluster.create()
     assert cluster.written == []
     cluster.has(path, labels={"kwok-dra/fleet": "of-another"})

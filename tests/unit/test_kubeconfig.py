@@ -1,4 +1,4 @@
-"""Kubeconfigs of one context: what kubectl makes of the same file, and what is refused."""
+"""Kubeconfigs of one context: the same as kubectl prints, and what is refused."""
 
 import base64
 from pathlib import Path
@@ -56,8 +56,8 @@ def test_files_are_taken_in_by_their_path_from_the_kubeconfig(tmp_path: Path) ->
     assert not found.keys() & set(names)
 
 
-def test_data_go_over_files(tmp_path: Path) -> None:
-    """As client-go has it."""
+def test_data_override_files(tmp_path: Path) -> None:
+    """As in client-go."""
     file = write(tmp_path, {"certificate-authority": "gone", "certificate-authority-data": "eA=="})
     assert of_context(file, "lab")["clusters"][0]["cluster"]["certificate-authority-data"] == "eA=="
 
@@ -73,8 +73,8 @@ def test_programs_and_tokens_are_found_from_elsewhere(tmp_path: Path, command: s
 @pytest.mark.parametrize(
     ("cluster", "user", "message"),
     [
-        ({"server": "http://10.0.0.1"}, {}, "no server whose address begins with https://"),
-        ({"server": ""}, {}, "no server whose address begins with https://"),
+        ({"server": "http://10.0.0.1"}, {}, "the server of context 'lab' must be an address that begins with https://"),
+        ({"server": ""}, {}, "the server of context 'lab' must be an address that begins with https://"),
         ({"insecure-skip-tls-verify": True}, {}, "its cluster has insecure-skip-tls-verify, which is not supported"),
         ({"proxy-url": "http://a"}, {}, "its cluster has proxy-url, which is not supported"),
         ({}, {"username": "a", "password": "b"}, "its user has password, username, which is not supported"),
@@ -86,7 +86,7 @@ def test_programs_and_tokens_are_found_from_elsewhere(tmp_path: Path, command: s
 def test_what_is_not_known_is_refused(
     tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], message: str
 ) -> None:
-    """Else the cluster would be reached in another way than the user's other programs reach it."""
+    """Otherwise this program would connect to the cluster in another way than the user's other programs do."""
     with pytest.raises(KubeconfigError, match=message):
         of_context(write(tmp_path, cluster, user), "lab")
 

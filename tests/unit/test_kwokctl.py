@@ -1,5 +1,7 @@
-"""commands/kwok_cluster.py, with a `kwokctl` and a `kubectl` that only pretend, and real processes as components."""
+"""commands/kwok_cluster.py, with a fake `kwokctl` and `kubectl`, and real processes as components."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -12,25 +14,29 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from unittest import mock
 
 import pytest
 
-from cluster.local import kwok_cluster, ports
+from cluster.local import kwok_cluster, kwokctl, ports
+from cluster.local.errors import REPLACE
+from cluster.local.kwokctl import one_at_a_time
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = "organization/kwok-dra/dev"
 ID = "an id"
 
-DOWNLOAD = "kwokctl gets the programs of the control plane itself; the first time that takes a while\n"
-ENDED = "kube-apiserver of cluster dev ended while it was starting:"
-CHECK = "Check kwok-dra:cluster, kubeFeatureGates and kubeRuntimeConfig above all; nothing was left behind"
-NOT_READY = "cluster dev was not ready in time; give it longer with kwok-dra:cluster.readyTimeoutSeconds"
+Conditions = Callable[[], kwok_cluster.Condition]
 
-# The real one's habits, as far as they matter here: files in $KWOK_WORKDIR/clusters/NAME, one process per component,
-# with that folder in its command line, a kubeconfig that everybody may read, a `delete` that does not wait, and a
-# shared kubeconfig that stays.
-# $SCENARIO says what goes wrong, and $RECORD is where it notes its calls and its processes.
+DOWNLOAD = "kwokctl downloads the control plane; the first download takes a while\n"
+ENDED = "kube-apiserver of cluster dev exited while it was starting:"
+CHECK = "Check kwok-dra:cluster, especially kubeFeatureGates and kubeRuntimeConfig; nothing was left behind"
+NOT_READY = "cluster dev was not ready in time; increase kwok-dra:cluster.readyTimeoutSeconds"
+
+# It behaves like the real one where that matters here: files in $KWOK_WORKDIR/clusters/NAME, one process per component,
+# with that folder in its command line, a kubeconfig that everybody can read, a `delete` that does not wait, and a
+# shared kubeconfig that stays. $SCENARIO says what goes wrong; $RECORD is the folder for its calls and processes.
 KWOKCTL = f"""#!{sys.executable} -SE
 import json, os, pathlib, signal, subprocess, sys, time
 arguments = sys.argv[1:]
@@ -127,14 +133,14 @@ esac
 
 
 class Machine:
-    """A folder with programs, kwokctl's folder and the environment of the script."""
+    """A folder with programs, kwokctl's folder and the environment of the program."""
 
     def __init__(self, folder: Path) -> None:
         self.record = folder
         self.workdir = folder / "state" / "kwok"
         self.cluster = self.workdir / "clusters" / "dev"
         self.shared = self.workdir / "kubeconfig"
-        self.marker = self.cluster / "kwok-dra.json"
+        self.record_file = self.cluster / "kwok-dra.json"
         self.programs = folder / "bin"
         self.add_program("kwokctl", KWOKCTL)
         self.add_program("kubectl", KUBECTL)
@@ -163,14 +169,14 @@ class Machine:
         (self.programs / name).chmod(0o755)
 
     def start(self, verb: str, scenario: str = "", **variables: str) -> subprocess.Popen[str]:
-        """Start the script, as the Command resource does but for its shell."""
+        """Start the program as the Command resource does, but without a shell."""
         environment = self.environment | {"SCENARIO": scenario} | variables
         command = [sys.executable, "-m", "commands.kwok_cluster", verb]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment, cwd=self.record, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, verb: str, scenario: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the script."""
+        """Run the program."""
         process = self.start(verb, scenario, **variables)
         try:
             stdout, stderr = process.communicate(timeout=600)
@@ -180,14 +186,14 @@ class Machine:
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def create(self, **variables: str) -> dict[str, str]:
-        """Create the cluster and return what the script prints."""
+        """Create the cluster and return what the program prints."""
         done = self.run("create", **variables)
         assert done.returncode == 0, done.stderr
         printed: dict[str, str] = json.loads(done.stdout)
         return printed
 
     def error(self, verb: str, scenario: str = "", **variables: str) -> str:
-        """Return the message of a run that fails, which is all it prints."""
+        """Run the program, which must fail, and return the message, which is all that it prints."""
         done = self.run(verb, scenario, **variables)
         assert (done.returncode, done.stdout) == (1, "")
         assert "Traceback" not in done.stderr
@@ -200,57 +206,56 @@ class Machine:
         return [call for call in map(json.loads, lines) if call["verb"] == verb]
 
     def processes(self, file_name: str = "processes") -> list[int]:
-        """Return the ids of all processes that kwokctl has started, or of all `kwokctls`."""
+        """Return the ids of all processes that kwokctl has started, or of every `kwokctl` itself."""
         file = self.record / file_name
         return [int(line) for line in file.read_text().split()] if file.exists() else []
 
     def assert_nothing_left(self) -> None:
-        """Check for processes and files of the cluster."""
+        """Check for processes and files of any cluster."""
         assert not [pid for pid in self.processes() + self.processes("kwokctls") if running(pid)]
-        assert not self.cluster.exists()
-        assert not self.shared.exists()
+        assert list(self.workdir.rglob("*")) == [self.cluster.parent]
 
-    def end_all(self) -> None:
-        """End all that kwokctl has started, for good."""
+    def kill_all(self) -> None:
+        """Kill all processes that kwokctl has started, as a restart of the machine does."""
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
         while any(running(pid) for pid in self.processes()):
             time.sleep(0.01)
 
-    def leave_behind(self, **marker: object) -> None:
-        """Leave what an interrupted create leaves: files, a process, no kubeconfig."""
+    def leave_behind(self, **record: object) -> None:
+        """Create what an interrupted create leaves behind: files, a process, no kubeconfig."""
         self.create()
-        mark = {"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None} | marker
-        self.marker.write_text(json.dumps(mark))
+        interrupted = {"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None}
+        self.record_file.write_text(json.dumps(interrupted | record))
         (self.cluster / "kubeconfig.yaml").unlink()
         (self.cluster / "left").touch()
 
 
 def ps(pid: int, column: str) -> str:
-    """Return what ps says about a process; nothing if there is none."""
+    """Return a column of ps for a process; empty if it does not exist."""
     return subprocess.run(["ps", "-ww", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 def running(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and waits for its parent does not."""
+    """Tell whether a process runs; a zombie does not."""
     return ps(pid, "stat")[:1] not in ("", "Z")
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """Return a machine whose path is as awkward as a path can be, and end what was started on it."""
+    """Return a machine with an awkward path, and kill what was started on it."""
     folder = tmp_path / 'it\'s a "$(touch hacked)" `folder`'
     folder.mkdir()
     made = Machine(folder)
     yield made
     for pid in made.processes() + made.processes("kwokctls"):
-        if str(folder) in ps(pid, "args"):  # and not another program that got the number since
+        if str(folder) in ps(pid, "args"):  # not another program that has the id now
             os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
 def other_process() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that has nothing to do with a cluster, unless its command line says so."""
+    """Return a process that belongs to no cluster."""
     process = subprocess.Popen(["sleep", "3600"])
     yield process
     process.kill()
@@ -273,7 +278,7 @@ def test_only_the_owner_can_read_the_kubeconfig(machine: Machine) -> None:
 
 
 def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
-    """Through no shell, on no command line that could be misread, and without the user's own kubeconfig."""
+    """Without a shell, without values on the command line, and without the user's own kubeconfig."""
     values = {
         "KWOK_DRA_OWNER": 'it\'s "$(touch hacked)" `touch hacked`; touch hacked',
         "KWOK_DRA_KWOKCTL_CONFIG": "a: $HOME\n'b'",
@@ -288,13 +293,13 @@ def test_values_go_to_kwokctl_as_they_are(machine: Machine) -> None:
     ]
     assert call["document"] == values["KWOK_DRA_KWOKCTL_CONFIG"]
     assert (machine.cluster / kwok_cluster.STAGES_FILE).read_text() == values["KWOK_DRA_STAGES"]
-    assert json.loads(machine.marker.read_text())["owner"] == values["KWOK_DRA_OWNER"]
+    assert json.loads(machine.record_file.read_text())["owner"] == values["KWOK_DRA_OWNER"]
     assert call["environment"]["KUBECONFIG"] == str(machine.cluster / "kubeconfig.yaml")
     assert not list(machine.record.parent.rglob("hacked"))
 
 
 def own_options(machine: Machine) -> dict[str, Any]:
-    """Return the options that are the cluster's own, as kwokctl gets them besides what is configured."""
+    """Return the options that kwokctl gets in addition to the configured ones."""
     arguments = machine.calls("create")[-1]["arguments"]
     documents = [value for flag, value in pairwise(arguments) if flag == "--config"]
     assert documents == [str(machine.cluster / name) for name in ("kwokctl.yaml", kwok_cluster.OWN_OPTIONS_FILE)]
@@ -304,7 +309,7 @@ def own_options(machine: Machine) -> dict[str, Any]:
     return options
 
 
-def test_a_cluster_has_ports_and_a_place_in_etcd_of_its_own(machine: Machine) -> None:
+def test_a_cluster_has_its_own_ports_and_etcd_prefix(machine: Machine) -> None:
     machine.create()
     options = own_options(machine)
     assert options.pop("etcdPrefix") == f"/registry/{ID}"
@@ -317,15 +322,15 @@ def test_the_port_of_the_api_server_can_be_chosen(machine: Machine) -> None:
     assert own_options(machine)["kubeApiserverPort"] == 16443
 
 
-def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
+def test_the_record_names_the_owner(machine: Machine) -> None:
     machine.create()
-    note = json.loads(machine.marker.read_text())
+    note = json.loads(machine.record_file.read_text())
     assert isinstance(note.pop("kwokctl"), int)
     assert note == {"state": "created", "owner": OWNER, "project": str(ROOT), "id": ID}
 
 
 @pytest.mark.parametrize(
-    "marker",
+    "record",
     [
         None,
         {"state": "created"},
@@ -334,15 +339,15 @@ def test_the_cluster_is_marked_as_made_by_this_stack(machine: Machine) -> None:
     ],
     ids=["made by hand", "complete", "another stack's", "another checkout's"],
 )
-def test_the_cluster_of_somebody_else_is_left_alone(machine: Machine, marker: dict[str, str] | None) -> None:
-    machine.leave_behind(**marker or {})
-    if marker is None:
-        machine.marker.unlink()
+def test_a_cluster_of_another_owner_is_left_alone(machine: Machine, record: dict[str, str] | None) -> None:
+    machine.leave_behind(**record or {})
+    if record is None:
+        machine.record_file.unlink()
     before = {path: path.read_bytes() for path in machine.cluster.rglob("*") if path.is_file()}
     assert machine.error("create") == (
-        f"kwok-dra:cluster.name: there is a cluster 'dev' already, in {machine.cluster}, and this stack did not "
-        "create it. Choose another name (`pulumi config set --path kwok-dra:cluster.name NAME`), or delete that "
-        "cluster if nobody needs it (`kwokctl delete cluster --name dev`)\n"
+        f"kwok-dra:cluster.name: cluster 'dev' already exists, in {machine.cluster}, and this stack did not create "
+        "it. Choose another name (`pulumi config set --path kwok-dra:cluster.name NAME`), or delete that cluster if "
+        "nobody needs it (`kwokctl delete cluster --name dev`)\n"
     )
     assert {path: path.read_bytes() for path in machine.cluster.rglob("*") if path.is_file()} == before
     assert all(running(pid) for pid in machine.processes())
@@ -358,8 +363,8 @@ def test_what_an_interrupted_create_left_is_removed(machine: Machine) -> None:
     assert [running(pid) for pid in machine.processes()] == [False, True]
 
 
-def test_a_cluster_that_pulumi_never_came_to_know_of_is_removed(machine: Machine) -> None:
-    """The update was killed when the create had just ended."""
+def test_a_cluster_that_is_not_in_pulumis_state_is_removed(machine: Machine) -> None:
+    """The update was killed when the create had just finished."""
     machine.create()
     (machine.cluster / "left").touch()
     machine.create(KWOK_DRA_ID="another")
@@ -367,41 +372,43 @@ def test_a_cluster_that_pulumi_never_came_to_know_of_is_removed(machine: Machine
     assert not (machine.cluster / "left").exists()
 
 
-def test_a_cluster_that_pulumi_knows_is_left_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another backend may have a stack of the same name."""
+def test_a_cluster_in_pulumis_state_is_left_alone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another backend may have a stack with the same name."""
     machine.create()
     monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
     kwok_cluster.confirm("dev", "another/owner", ID)
     kwok_cluster.confirm("dev", OWNER, "another id")
-    assert "known" not in json.loads(machine.marker.read_text())
+    assert "known" not in json.loads(machine.record_file.read_text())
     kwok_cluster.confirm("dev", OWNER, ID)
-    assert "there is a cluster 'dev' already" in machine.error("create")
+    assert "cluster 'dev' already exists" in machine.error("create")
     assert running(machine.processes()[0])
 
 
-def test_a_document_that_kwokctl_did_not_write_whole(machine: Machine) -> None:
+def test_an_incomplete_kwok_yaml(machine: Machine) -> None:
     machine.leave_behind()
     (machine.cluster / "kwok.yaml").write_text("half")
     machine.create()
     assert [running(pid) for pid in machine.processes()] == [False, True]
 
 
-def test_a_create_that_never_got_to_kwokctl_is_no_obstacle(machine: Machine) -> None:
+def test_a_create_that_was_killed_before_it_ran_kwokctl(machine: Machine) -> None:
     machine.cluster.mkdir(parents=True)
-    machine.marker.write_text(json.dumps({"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None}))
+    machine.record_file.write_text(
+        json.dumps({"state": "creating", "owner": OWNER, "project": str(ROOT), "kwokctl": None})
+    )
     machine.create()
 
 
 @pytest.mark.parametrize("noted", [False, True])
-def test_a_create_that_was_killed_before_it_noted_whose_the_folder_is(machine: Machine, noted: bool) -> None:
+def test_a_create_that_was_killed_before_it_wrote_the_record(machine: Machine, noted: bool) -> None:
     machine.cluster.mkdir(parents=True)
     if noted:
-        machine.marker.with_suffix(".new").write_text("half")
+        machine.record_file.with_suffix(".new").write_text("half")
     machine.create()
 
 
-def test_a_kubeconfig_that_a_kwokctl_was_killed_at(machine: Machine) -> None:
-    """It had emptied what clusters share: the others are in it again, and in the end it goes."""
+def test_a_shared_kubeconfig_that_a_killed_kwokctl_emptied(machine: Machine) -> None:
+    """It had emptied the shared kubeconfig: the contexts of the other clusters are restored."""
     machine.create()
     other = machine.workdir / "clusters" / "other"
     other.mkdir()
@@ -413,12 +420,12 @@ def test_a_kubeconfig_that_a_kwokctl_was_killed_at(machine: Machine) -> None:
 
 
 def half_removed(machine: Machine) -> None:
-    """Leave what a kwokctl leaves that is killed when it has deleted the cluster's note, and not yet all else."""
+    """Create what a kwokctl leaves that is killed after it has deleted the record, and before the other files."""
     machine.create()
-    removal = json.loads(machine.marker.read_text()) | {"state": "removing"}
+    removal = json.loads(machine.record_file.read_text()) | {"state": "removing"}
     (machine.workdir / "dev.removing.json").write_text(json.dumps(removal))
-    machine.marker.unlink()
-    machine.end_all()
+    machine.record_file.unlink()
+    machine.kill_all()
 
 
 def test_a_removal_that_was_killed_is_completed(machine: Machine) -> None:
@@ -428,42 +435,40 @@ def test_a_removal_that_was_killed_is_completed(machine: Machine) -> None:
     assert not list(machine.workdir.glob("*.removing.*"))
 
 
-def test_a_create_goes_before_what_a_killed_removal_left(machine: Machine) -> None:
+def test_a_create_replaces_what_a_killed_removal_left(machine: Machine) -> None:
     half_removed(machine)
     machine.create()
     assert not list(machine.workdir.glob("*.removing.*"))
 
 
-def test_a_killed_removal_is_no_reason_to_remove_what_somebody_made_since(machine: Machine) -> None:
+def test_a_killed_removal_spares_a_cluster_created_since(machine: Machine) -> None:
     half_removed(machine)
     later = time.time() + 1
     os.utime(machine.cluster / "kwok.yaml", (later, later))
-    assert "there is a cluster 'dev' already" in machine.error("create")
+    assert "cluster 'dev' already exists" in machine.error("create")
     machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps({"id": ID, "workdir": str(machine.workdir)}))
     assert (machine.cluster / "kwok.yaml").exists()
 
 
-def test_a_cluster_whose_removal_was_killed_has_another_id(
-    machine: Machine, conditions: Callable[[], kwok_cluster.Condition]
-) -> None:
+def test_a_cluster_whose_removal_was_killed_has_another_id(machine: Machine, conditions: Conditions) -> None:
     machine.create()
-    machine.marker.write_text(json.dumps(json.loads(machine.marker.read_text()) | {"state": "removing"}))
+    machine.record_file.write_text(json.dumps(json.loads(machine.record_file.read_text()) | {"state": "removing"}))
     assert conditions().id != ID
 
 
-def test_a_kwokctl_that_is_still_at_work_is_ended(machine: Machine) -> None:
-    """Its script was killed too hard to do that."""
+def test_a_kwokctl_that_still_runs_is_killed(machine: Machine) -> None:
+    """SIGKILL gave its program no chance to do that."""
     interrupted = machine.start("create", "hangs")
     wait_for(machine.record / "hanging")
     interrupted.kill()
     interrupted.communicate()
-    pid = json.loads(machine.marker.read_text())["kwokctl"]
+    pid = json.loads(machine.record_file.read_text())["kwokctl"]
     assert running(pid)
     machine.create()
     assert not running(pid)
 
 
-def test_the_id_of_an_ended_kwokctl_may_be_another_programs(
+def test_another_program_may_have_the_id_of_an_exited_kwokctl(
     machine: Machine, other_process: subprocess.Popen[bytes]
 ) -> None:
     machine.leave_behind(kwokctl=other_process.pid)
@@ -476,7 +481,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
         port = str(server.getsockname()[1])
         assert machine.error("create", KWOK_DRA_APISERVER_PORT=port) == (
             f"kwok-dra:cluster.kubeApiserverPort: port {port} cannot be used (Address already in use). Choose another "
-            "one, or leave the key out to get a free one\n"
+            "port, or omit the key to get a free one\n"
         )
     machine.assert_nothing_left()
     assert not machine.calls("create")
@@ -492,10 +497,10 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
         ("dies without a word", "600", f"{ENDED}\n  I1 fine\n  goroutine 1:\n{CHECK}"),
         ("hangs", "1", f"{NOT_READY} (now 1)"),
         ("never ready", "1", f"{NOT_READY} (now 1)"),
-        ("unreadable", "600", "the kubeconfig of cluster dev cannot be read:\n"),
+        ("unreadable", "600", "kubectl cannot read the kubeconfig of cluster dev:\n"),
     ],
 )
-def test_a_failed_create_says_why_and_leaves_nothing(
+def test_a_failed_create_reports_the_cause_and_leaves_nothing(
     machine: Machine, scenario: str, timeout: str, message: str
 ) -> None:
     assert machine.error("create", scenario, KWOK_DRA_READY_TIMEOUT=timeout) == f"{message}\n"
@@ -531,30 +536,30 @@ def test_update_prints_the_cluster_again(machine: Machine) -> None:
 
 def test_update_of_a_cluster_that_is_gone(machine: Machine) -> None:
     assert machine.error("update") == (
-        f"cluster dev is gone: its folder {machine.cluster} does not exist. `pulumi up` makes it anew\n"
+        f"cluster dev is gone: its folder {machine.cluster} does not exist. `pulumi up` recreates it\n"
     )
 
 
 @pytest.fixture
-def conditions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[[], kwok_cluster.Condition]:
-    """Return a function that tells the condition of the stack's cluster."""
+def conditions(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Conditions:
+    """Return a function that returns the condition of the stack's cluster."""
     monkeypatch.setenv("KWOK_WORKDIR", str(machine.workdir))
     return lambda: kwok_cluster.condition("dev", OWNER)
 
 
-def test_a_cluster_that_never_was_gets_an_id(conditions: Callable[[], kwok_cluster.Condition]) -> None:
+def test_a_cluster_that_does_not_exist_gets_an_id(conditions: Conditions) -> None:
     first, second = conditions(), conditions()
     assert first.id != second.id
     assert (first.repairs, second.repairs) == (0, 0)
 
 
-def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwok_cluster.Condition]) -> None:
+def test_a_cluster_keeps_its_id(machine: Machine, conditions: Conditions) -> None:
     machine.create()
     assert conditions() == (ID, 0)
 
 
 @pytest.mark.parametrize(
-    "marker",
+    "record",
     [
         None,
         {"owner": "organization/kwok-dra/other", "id": ID, "state": "created"},
@@ -562,48 +567,43 @@ def test_a_cluster_keeps_its_id(machine: Machine, conditions: Callable[[], kwok_
     ],
     ids=["made by hand", "another stack's", "half-made"],
 )
-def test_what_is_not_the_stacks_cluster_has_another_id(
-    machine: Machine, conditions: Callable[[], kwok_cluster.Condition], marker: dict[str, str] | None
+def test_a_cluster_of_another_owner_has_another_id(
+    machine: Machine, conditions: Conditions, record: dict[str, str] | None
 ) -> None:
     machine.create()
-    machine.marker.unlink() if marker is None else machine.marker.write_text(json.dumps(marker))
+    machine.record_file.unlink() if record is None else machine.record_file.write_text(json.dumps(record))
     assert len(conditions().id) == 32
 
 
 def break_kubeconfig(machine: Machine) -> None:
-    """Delete it."""
+    """Delete the kubeconfig."""
     (machine.cluster / "kubeconfig.yaml").unlink()
 
 
-def break_processes(machine: Machine) -> None:
-    """End them, as a restart of the machine does."""
-    machine.end_all()
-
-
 def break_pids(machine: Machine) -> None:
-    """End them and forget them, as `kwokctl stop cluster` does."""
-    machine.end_all()
+    """Stop the processes and delete their pid file, as `kwokctl stop cluster` does."""
+    machine.kill_all()
     (machine.cluster / "pids" / "etcd.pid").unlink()
 
 
 def take_the_number(machine: Machine) -> None:
-    """End the process, and let another program have its number."""
-    machine.end_all()
+    """Kill the process, and let another program have its id."""
+    machine.kill_all()
     (machine.cluster / "pids" / "etcd.pid").write_text(str(os.getpid()))
 
 
-BREAKS = [break_kubeconfig, break_processes, break_pids, take_the_number]
+BREAKS = [break_kubeconfig, Machine.kill_all, break_pids, take_the_number]
 
 
 @pytest.mark.parametrize("do_break", BREAKS)
 def test_a_broken_cluster_is_repaired(
-    machine: Machine, conditions: Callable[[], kwok_cluster.Condition], do_break: Callable[[Machine], None]
+    machine: Machine, conditions: Conditions, do_break: Callable[[Machine], None]
 ) -> None:
     printed = machine.create()
     do_break(machine)
     assert conditions() == (ID, 1)
-    ended = [str(machine.cluster / "logs" / "etcd.log")] if do_break in (break_processes, take_the_number) else []
-    assert kwok_cluster.ended("dev") == ended
+    ended = [str(machine.cluster / "logs" / "etcd.log")] if do_break in (Machine.kill_all, take_the_number) else []
+    assert kwok_cluster.exited_component_logs("dev") == ended
     done = machine.run("update", KWOK_DRA_REPAIRS="1", PULUMI_COMMAND_STDOUT=json.dumps(printed))
     assert (done.returncode, json.loads(done.stdout)) == (0, printed)
     assert running(machine.processes()[-1])
@@ -613,20 +613,20 @@ def test_a_broken_cluster_is_repaired(
     machine.assert_nothing_left()
 
 
-def test_a_component_without_a_file_is_ended_before_it_is_started_again(machine: Machine) -> None:
-    """Two would want the same port."""
+def test_a_component_without_a_pid_file_is_killed_before_it_is_started_again(machine: Machine) -> None:
+    """Two would need the same port."""
     machine.create()
     (machine.cluster / "pids" / "etcd.pid").unlink()
     assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
     assert [running(pid) for pid in machine.processes()][:2] == [False, True]
 
 
-def test_kwok_begins_anew_with_the_nodes(machine: Machine) -> None:
-    """A second time, once the leases of the one before are gone; as long as one runs it is left alone."""
+def test_kwok_manages_its_nodes_after_a_repair(machine: Machine) -> None:
+    """It starts a second time, without the leases of the process before; a KWOK that runs is left alone."""
     machine.create()
     machine.run("update", KWOK_DRA_REPAIRS="1")
     assert not machine.calls("start")
-    machine.end_all()
+    machine.kill_all()
     machine.run("update", KWOK_DRA_REPAIRS="1")
     assert len(machine.calls("start")) == 2
     assert [running(pid) for pid in machine.processes()] == [False, True, False, True]
@@ -643,7 +643,7 @@ def test_a_sound_cluster_is_not_started_again(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("scenario", "starts"), [("gives up", 1), ("gives up twice", 2)])
 def test_a_controller_manager_that_gives_up_on_a_slow_machine(machine: Machine, scenario: str, starts: int) -> None:
-    """It does not wait longer than ten seconds for the API server: it is started again."""
+    """It waits ten seconds at most for the API server: it is started again."""
     assert machine.run("create", scenario).returncode == 0
     assert len(machine.calls("start")) == starts
     assert running(int((machine.cluster / "pids" / "kube-controller-manager.pid").read_text()))
@@ -651,30 +651,28 @@ def test_a_controller_manager_that_gives_up_on_a_slow_machine(machine: Machine, 
     machine.assert_nothing_left()
 
 
-def test_a_port_that_another_program_got_since(machine: Machine) -> None:
-    """Nothing is started before it is free again."""
+def test_a_port_that_another_program_has_taken(machine: Machine) -> None:
+    """No component starts before the port is free again."""
     machine.create()
-    break_processes(machine)
+    machine.kill_all()
     port = own_options(machine)["etcdPeerPort"]
     with socket.create_server(("127.0.0.1", port)):
         assert machine.error("update", KWOK_DRA_REPAIRS="1") == (
-            f"etcd of cluster dev has ended and cannot start again: its port {port} cannot be used (Address already in "
-            f"use). End the program that has it (`ss -ltnp 'sport = :{port}'` shows it), or {kwok_cluster.REPLACE}\n"
+            f"etcd of cluster dev has exited and cannot start again: its port {port} cannot be used (Address already "
+            f"in use). Stop the program that uses it (`ss -ltnp 'sport = :{port}'` shows it), or {REPLACE}\n"
         )
         assert not machine.calls("start")
     assert machine.run("update", KWOK_DRA_REPAIRS="1").returncode == 0
 
 
-def test_a_component_that_ends_while_it_is_started_again(
-    machine: Machine, conditions: Callable[[], kwok_cluster.Condition]
-) -> None:
-    """Whatever runs by then: it is not repaired before an update has come to its end."""
+def test_a_component_that_exits_while_it_is_started_again(machine: Machine, conditions: Conditions) -> None:
+    """The cluster counts as broken until an update succeeds, whatever runs by then."""
     machine.create()
-    break_processes(machine)
+    machine.kill_all()
     said = machine.error("update", "dies again", KWOK_DRA_REPAIRS="1")
     assert said == (
-        f"etcd of cluster dev ended while it was starting:\n  no space left\n"
-        f"Start it again with `pulumi up`, or {kwok_cluster.REPLACE}\n"
+        f"etcd of cluster dev exited while it was starting:\n  no space left\n"
+        f"Start it again with `pulumi up`, or {REPLACE}\n"
     )
     for file in (machine.cluster / "pids").glob("*.pid"):
         file.unlink()
@@ -684,15 +682,15 @@ def test_a_component_that_ends_while_it_is_started_again(
     assert conditions() == (ID, 1)
 
 
-def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Callable[[], kwok_cluster.Condition]) -> None:
+def test_a_cluster_that_cannot_be_repaired(machine: Machine, conditions: Conditions) -> None:
     machine.create()
-    break_processes(machine)
+    machine.kill_all()
     said = machine.error("update", "cannot start", KWOK_DRA_REPAIRS="1")
     assert said == "kwokctl could not start cluster dev:\n  kwokctl says a lot\n  no such file\n"
     assert conditions() == (ID, 1)
 
 
-def test_delete_ends_the_processes_of_a_cluster_whose_files_are_gone(machine: Machine) -> None:
+def test_delete_kills_the_processes_of_a_cluster_whose_files_are_gone(machine: Machine) -> None:
     printed = machine.create()
     shutil.rmtree(machine.cluster)
     assert machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps(printed)).returncode == 0
@@ -704,6 +702,21 @@ def test_delete_leaves_nothing(machine: Machine, scenario: str) -> None:
     machine.create()
     done = machine.run("delete", scenario)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    machine.assert_nothing_left()
+
+
+def test_the_next_delete_completes_one_that_was_killed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubectl's cache and the shared kubeconfig go one after the other."""
+    machine.create()
+    cache = machine.workdir / "kubectl-cache"
+    cache.mkdir()
+    (machine.cluster / "kwok.yaml").unlink()
+    machine.shared.write_text("contexts: null")
+    monkeypatch.setattr(shutil, "rmtree", mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        kwokctl.forget_shared_kubeconfig(machine.workdir)
+    monkeypatch.undo()
+    assert machine.run("delete").returncode == 0
     machine.assert_nothing_left()
 
 
@@ -724,7 +737,7 @@ def test_delete_of_what_is_gone(machine: Machine, previous: str) -> None:
 
 
 def test_delete_works_where_the_cluster_was_created(machine: Machine) -> None:
-    """KWOK_WORKDIR may have another value by then."""
+    """KWOK_WORKDIR may have changed since."""
     printed = machine.create()
     elsewhere = {"KWOK_WORKDIR": str(machine.record / "elsewhere")}
     done = machine.run("delete", PULUMI_COMMAND_STDOUT=json.dumps(printed), **elsewhere)
@@ -732,10 +745,10 @@ def test_delete_works_where_the_cluster_was_created(machine: Machine) -> None:
     machine.assert_nothing_left()
 
 
-def test_the_id_of_an_ended_component_may_be_another_programs(
+def test_another_program_may_have_the_id_of_an_exited_component(
     machine: Machine, other_process: subprocess.Popen[bytes]
 ) -> None:
-    """After a restart of the machine, say; the real kwokctl would end whatever its files name."""
+    """For example after a restart of the machine. The real kwokctl would kill whatever its pid files name."""
     machine.create()
     (machine.cluster / "pids" / "kwok-controller.pid").write_text(str(other_process.pid))
     assert machine.run("delete").returncode == 0
@@ -750,14 +763,14 @@ def test_a_cluster_that_cannot_be_deleted(machine: Machine) -> None:
     assert machine.cluster.exists()
 
 
-def test_components_that_kwokctl_does_not_end_are_ended(machine: Machine) -> None:
+def test_components_that_kwokctl_does_not_stop_are_killed(machine: Machine) -> None:
     machine.create()
     assert machine.run("delete", "never ends").returncode == 0
     machine.assert_nothing_left()
 
 
 def test_built_programs_are_used(machine: Machine) -> None:
-    """Unless the user says otherwise."""
+    """The user's variables override them."""
     machine.create(KWOK_DRA_TOOLS="/tools", KWOK_ETCD_BINARY="/my/etcd")
     assert binaries(machine) == {
         "KWOK_KUBE_BINARY_PREFIX": "/tools/kubernetes/v1.37.2",
@@ -785,14 +798,14 @@ def test_programs_on_path_are_used_in_the_right_version(machine: Machine, versio
 
 
 def binaries(machine: Machine) -> dict[str, str]:
-    """Return what the only create told kwokctl about programs."""
+    """Return the variables about programs that the only create passed to kwokctl."""
     (call,) = machine.calls("create")
     return {name: value for name, value in call["environment"].items() if "_BINARY" in name}
 
 
 @pytest.mark.parametrize("noted", [True, False])
 def test_the_port_is_free_again_when_a_leftover_is_removed(machine: Machine, noted: bool) -> None:
-    """The kube-apiserver of an interrupted create may hold the very port that is wanted, and have no pid file yet."""
+    """The kube-apiserver of an interrupted create may hold the configured port, and have no pid file yet."""
     machine.leave_behind()
     listen = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)"
     command = [str(machine.cluster / "bin" / "kube-apiserver"), "-SEc", f"{listen}; time.sleep(3600)"]
@@ -805,7 +818,7 @@ def test_the_port_is_free_again_when_a_leftover_is_removed(machine: Machine, not
         assert left.wait(30) < 0
 
 
-def test_delete_spares_a_cluster_that_took_the_place(machine: Machine) -> None:
+def test_delete_spares_a_cluster_that_replaced_it(machine: Machine) -> None:
     machine.create()
     described = json.dumps({"id": "another one", "workdir": str(machine.workdir)})
     assert machine.run("delete", PULUMI_COMMAND_STDOUT=described).returncode == 0
@@ -828,10 +841,10 @@ def test_a_clean_up_that_fails_does_not_hide_the_cause(machine: Machine) -> None
     assert "kwokctl could not delete cluster dev" in said
 
 
-@pytest.mark.parametrize("marker", ["", "[]"])
-def test_an_unreadable_marker_is_nobodys(machine: Machine, marker: str) -> None:
+@pytest.mark.parametrize("record", ["", "[]"])
+def test_an_unreadable_record_names_no_owner(machine: Machine, record: str) -> None:
     machine.cluster.mkdir(parents=True)
-    machine.marker.write_text(marker)
+    machine.record_file.write_text(record)
     assert "this stack did not create it" in machine.error("create")
 
 
@@ -853,29 +866,82 @@ def test_a_process_of_a_cluster_with_a_longer_name(machine: Machine) -> None:
 
 
 def wait_for(file: Path) -> None:
-    """Wait until a file is there."""
+    """Wait until a file exists."""
     deadline = time.monotonic() + 600
     while not file.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_one_kwokctl_works_in_a_folder_at_a_time(tmp_path: Path) -> None:
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Return the lock file of `tmp_path`, which exists while the lock is held."""
+    return tmp_path / "kwok-dra.lock"
+
+
+def test_one_kwokctl_works_in_a_folder_at_a_time(tmp_path: Path, lock: Path) -> None:
     works = threading.Event()
 
     def work_too() -> None:
-        with kwok_cluster.one_at_a_time(tmp_path):
+        with one_at_a_time(tmp_path):
             works.set()
 
-    another = threading.Thread(target=work_too)
-    with kwok_cluster.one_at_a_time(tmp_path):
-        with kwok_cluster.one_at_a_time(tmp_path / "another"):
-            another.start()
+    (tmp_path / "other").mkdir()
+    other = threading.Thread(target=work_too)
+    with one_at_a_time(tmp_path):
+        assert lock.stat().st_mode & 0o777 == 0o600
+        with one_at_a_time(tmp_path / "other"):
+            other.start()
         assert not works.wait(0.5)
-    another.join()
+    other.join()
     assert works.is_set()
+    assert not lock.exists()
 
 
-def test_who_has_waited_long_enough_works_too(tmp_path: Path) -> None:
-    with kwok_cluster.one_at_a_time(tmp_path), kwok_cluster.one_at_a_time(tmp_path, patience=0.2):
-        pass
+def test_the_lock_is_not_waited_for_beyond_patience(tmp_path: Path, lock: Path) -> None:
+    with one_at_a_time(tmp_path):
+        with one_at_a_time(tmp_path, patience=0.2):
+            pass
+        assert lock.exists()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path, lock: Path) -> None:
+    imports = "import os; from pathlib import Path; from cluster.local.kwokctl import one_at_a_time"
+    code = f"{imports}\nwith one_at_a_time(Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == -signal.SIGKILL
+    assert lock.exists()
+    begin = time.monotonic()
+    with one_at_a_time(tmp_path, patience=20):
+        assert time.monotonic() - begin < 20
+    assert not lock.exists()
+
+
+def test_a_lock_file_that_is_removed_before_it_is_locked(
+    tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder releases it after the next process has opened it: no other process would see a lock on that file."""
+    flock = fcntl.flock
+
+    def flock_too_late(file: IO[str], operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        lock.unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock_too_late)
+    with one_at_a_time(tmp_path):
+        assert lock.exists()
+
+
+def test_no_other_user_can_hold_the_lock(tmp_path: Path) -> None:
+    """Any user can bind an abstract socket; only the owner of the folder can lock a file in it."""
+    name = hashlib.sha256(str(tmp_path).encode()).hexdigest()
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(f"\0kwok-dra-{name}")
+        begin = time.monotonic()
+        with one_at_a_time(tmp_path, patience=20):
+            assert time.monotonic() - begin < 20
+
+
+def test_a_folder_that_does_not_exist_needs_no_lock(tmp_path: Path) -> None:
+    with one_at_a_time(tmp_path / "gone"):
+        assert not (tmp_path / "gone").exists()

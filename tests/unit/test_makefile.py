@@ -15,8 +15,9 @@ def checkout(tmp_path: Path) -> Path:
     """Return a checkout with two stacks and a pulumi that knows none of them."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copytree(ROOT / "toolchain", tmp_path / "toolchain", ignore=shutil.ignore_patterns("go.sum"))
+    (tmp_path / "stacks").mkdir()
     for name in ("dev", "a100"):
-        (tmp_path / f"Pulumi.{name}.yaml").write_text("")
+        (tmp_path / "stacks" / f"Pulumi.{name}.yaml").write_text("")
     (tmp_path / "requirements.txt").write_text("")
     add_program(tmp_path / ".tools/bin/pulumi", "echo \"error: no stack named '$4' found\" >&2; exit 255")
     return tmp_path
@@ -80,7 +81,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
     """It takes no build to say so."""
     message = first_error(make(checkout, target, f"STACK={name}"))
-    assert message == f"There is no Pulumi.{name}.yaml. The stacks: a100 dev"
+    assert message == f"There is no stacks/Pulumi.{name}.yaml. The stacks: a100 dev"
 
 
 @pytest.mark.parametrize("name", ["$(shell touch hacked)", "`touch hacked`", '"; touch hacked; "', "$$(touch hacked)"])

@@ -1,4 +1,4 @@
-"""The namespaces that a stack makes, and what bare pods need there."""
+"""The namespaces that a stack creates, and the service accounts that bare pods need there."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ADMIN = {"resource.kubernetes.io/admin-access": "true"}
 
 
 def claim(name: str, admin: bool = False) -> Configuration:
-    """Return a claim that has two requests, the second one with admin access."""
+    """Return a claim with two requests, the second with admin access."""
     second = {"adminAccess": True} if admin else {}
     requests = [{"name": name, "deviceClass": "gpu"} | more for name, more in (("a", {}), ("b", second))]
     return {"name": name, "requests": requests}
@@ -31,7 +31,7 @@ def workload(name: str, *claims: Configuration, **values: Any) -> Configuration:
         ([workload("w", claim("c"), namespace="n")], [], {"n": None}),
         ([workload("w", namespace="n", containers=[{"name": "x", "resources": {"a.b/c": 1}}])], [], {"n": None}),
         ([], [claim("s") | {"namespace": "n"}], {"n": None}),
-        # One is enough, whether it comes first or last.
+        # One request with admin access is enough, first or last.
         ([workload("w", claim("c", admin=True), claim("d"), namespace="n")], [], {"n": ADMIN}),
         ([workload("w", claim("c"), claim("d", admin=True), namespace="n")], [], {"n": ADMIN}),
         ([workload("w", claim("c"), namespace="n")], [claim("s", admin=True) | {"namespace": "n"}], {"n": ADMIN}),
@@ -54,7 +54,7 @@ def test_namespaces(
 
 
 def test_service_accounts_of_bare_pods() -> None:
-    """Once for each of their namespaces; who makes other pods waits for it."""
+    """One service account per namespace with bare pods; the controllers of other pods retry until it exists."""
     users: list[tuple[str, Configuration]] = [
         ("a", {"kind": "Pod"}),
         ("b", {"kind": "Pod", "namespace": "n"}),

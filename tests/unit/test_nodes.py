@@ -1,4 +1,4 @@
-"""Nodes, and that their slices go with them."""
+"""Nodes and the names of their slices."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ Configuration = dict[str, Any]
 
 @pytest.fixture
 def bigger(dev: Configuration) -> Topology:
-    """Two nodes with four devices each."""
+    """Return the dev stack with two nodes that have four devices each."""
     gpu = {
         "driver": "gpu.example.com",
         "deviceName": "dev{index}",
@@ -54,7 +54,7 @@ def test_a_fault_makes_nodes_not_ready(dev: Configuration) -> None:
     assert pool.not_ready_nodes() == [names[1]]
 
 
-def test_the_pool_overrides_the_model_and_that_the_page(bigger: Topology) -> None:
+def test_the_pool_overrides_the_model_and_the_model_the_example(bigger: Topology) -> None:
     status = nodes.node(bigger.node_pools[0], "big-0")["status"]
     expected = {"cpu": "4", "memory": "1T", "pods": "7", "example.com/gpu": "2"}
     assert status["capacity"] == status["allocatable"] == expected
@@ -87,7 +87,7 @@ def test_a_slice_has_the_devices_of_its_node(bigger: Topology) -> None:
     ]
 
 
-def test_a_node_gets_what_its_devices_its_host_and_its_pool_say(dev: Configuration) -> None:
+def test_a_node_has_the_settings_of_its_devices_host_and_pool(dev: Configuration) -> None:
     def shape(**values: Any) -> Configuration:
         return {"driver": f"{values['labels']['by']}.example.com", "node": values}
 
@@ -124,7 +124,7 @@ TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}  
     ("pool", "taints"),
     [
         ({"gpu": "kwok-l4"}, [TAINT]),
-        # The API server refuses a node that has one twice.
+        # The API server rejects a node with duplicate taints.
         ({"gpu": "kwok-l4", "devices": [{"model": "kwok-l4"}]}, [TAINT]),
         ({"gpu": {"driver": "gpu.example.com"}}, None),
         ({"gpu": "kwok-l4", "taints": []}, None),

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of the dev stack, compared with the page that it reproduces."""
+"""The Kubernetes objects of the dev stack, compared with the documentation page that it reproduces."""
 
 import copy
 import re
@@ -64,7 +64,7 @@ def as_v1(manifest: Manifest) -> Manifest:
 
 
 def without_suffix(manifest: Manifest) -> Manifest:
-    """Leave out what is random on the page."""
+    """Remove the random part of a name on the page."""
     if manifest["kind"] != "ResourceSlice":
         return manifest
     name = SUFFIX.sub("", manifest["metadata"]["name"])

@@ -16,7 +16,7 @@ VOID = {"meta", "wbr"}
 
 
 class Page(HTMLParser):
-    """A page that is taken apart; it fails where elements are not closed in order."""
+    """The parsed page; parsing fails if elements are not closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All that can be read, in one line."""
+        """The visible text, in one line."""
         return " ".join(word for word in self.words if word)
 
     def devices(self) -> list[Attributes]:
@@ -50,7 +50,7 @@ class Page(HTMLParser):
         return [attributes for _, attributes in self.elements if attributes.get("title")]
 
     def titles(self) -> list[str]:
-        """Return what is said of each device."""
+        """Return the details of each device."""
         return [attributes["title"] or "" for attributes in self.devices()]
 
 
@@ -82,7 +82,7 @@ def test_a_fleet() -> None:
     assert {"productName: NVIDIA L4", "pcieRoot: pci0000:26", "memory: 23034Mi"} <= set(lines)
 
 
-def test_nothing_comes_from_elsewhere() -> None:
+def test_the_page_is_self_contained() -> None:
     topology = live.topology({"name": "l4", "gpu": "l4"})
     text = page(topology, live.objects(topology), "now")
     assert "http" not in text
@@ -94,7 +94,7 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_names_never_become_elements() -> None:
-    """Whoever names a node or a workload runs nothing in the browser of who looks."""
+    """The name of a node or workload cannot run a script in a browser."""
     evil = "</script><script>alert(1)</script>\"'&"
     topology = live.topology({"name": "l4", "gpu": "l4"})
     objects = live.objects(topology)
@@ -144,7 +144,7 @@ def mig_objects(topology: Topology) -> list[Object]:
     ]
 
 
-def test_memory_slices_and_who_holds_which() -> None:
+def test_memory_slices_and_their_holders() -> None:
     topology = live.topology(
         {"name": "h100", "gpu": "h100", "gpusPerNode": 3, "mig": "dynamic"}, workloads=("training", "serving")
     )
@@ -170,7 +170,7 @@ def test_memory_slices_and_who_holds_which() -> None:
     assert sorted(title.split()[0] for title in found.titles()) == sorted(devices)
 
 
-def test_gpus_cut_beforehand() -> None:
+def test_static_mig() -> None:
     pool = {"name": "a", "gpu": "a100-40gb", "gpusPerNode": 2, "mig": [{"gpus": [0], "profiles": {"1g.5gb": 7}}]}
     topology = live.topology(pool)
     found = drawn(topology, live.objects(topology))
@@ -185,13 +185,14 @@ def test_other_partitions_are_in_their_gpu() -> None:
     topology = live.topology({"name": "p", "gpu": "example-gpu-partitionable", "gpusPerNode": 2}, device_class=driver)
     held = live.claimed("training", live.result("p-0", "gpu-0-partition-1", driver))
     found = drawn(topology, [*live.objects(topology), *held])
-    assert "gpu-0 partition-0 free partition-1 training partition-2 free partition-3 free full taken" in found.text
+    text = "gpu-0 partition-0 free partition-1 training partition-2 free partition-3 free full taken by other parts"
+    assert text in found.text
     assert [attributes.get("class") for _, attributes in found.elements].count("gpu") == 2
     bar = [attributes["style"] for tag, attributes in found.elements if tag == "i"]
     assert bar == ["width:12.50%"]
 
 
-def test_shared_devices_say_how_much_is_taken() -> None:
+def test_shared_devices_show_how_much_is_consumed() -> None:
     driver = "gpu.example.com"
     topology = live.topology(
         {"name": "s", "gpu": "example-gpu-shared"}, workloads=("training", "serving"), device_class=driver
@@ -212,7 +213,7 @@ def test_shared_devices_say_how_much_is_taken() -> None:
 # What is wrong with a fleet.
 
 
-def test_faults_and_strangers() -> None:
+def test_faults_and_claims_of_others() -> None:
     topology = live.topology({"name": "l4", "nodes": 3, "gpu": "l4", "gpusPerNode": 4})
     objects = [entry for entry in live.objects(topology) if "l4-2" not in entry["metadata"]["name"]]
     (node,) = (entry for entry in objects if entry["metadata"]["name"] == "l4-1")
@@ -230,11 +231,11 @@ def test_faults_and_strangers() -> None:
         "2 of 3 nodes",
         "l4-1 cordoned, not ready",
         "l4-2 not in the cluster",
-        "gpu-0 not given out example.com/ xid= 79: NoSchedule",
+        "gpu-0 unavailable example.com/ xid= 79: NoSchedule",
         "gpu-1 other claims",
         "gpu-2 other claims (admin) free",
         "gpu-9 other claims gone",
-        "held, but not published any more · 1",
+        "held, but no longer published · 1",
     ):
         assert text in found.text, text
     assert any("held by a claim of others: claim other/mine" in title for title in found.titles())
@@ -254,7 +255,7 @@ def thousand() -> tuple[Topology, str]:
     return topology, page(topology, objects, "now")
 
 
-def test_every_device_of_a_thousand_nodes_is_there_once(thousand: tuple[Topology, str]) -> None:
+def test_every_device_of_a_thousand_nodes_is_drawn_once(thousand: tuple[Topology, str]) -> None:
     found = Page(thousand[1])
     named = Counter(title.partition(" (")[0] for title in found.titles())
     assert named == {f"gpu-{gpu} on h100-{node}": 1 for node in range(1000) for gpu in range(8)}
@@ -268,10 +269,10 @@ def test_the_page_of_a_thousand_nodes_is_not_too_large(thousand: tuple[Topology,
     assert "w00 allocated,reserved 25" in Page(thousand[1]).text
 
 
-def test_parts_that_nobody_holds_are_only_counted_in_a_large_fleet() -> None:
+def test_free_parts_are_only_counted_in_a_large_fleet() -> None:
     topology = live.topology({"name": "h100", "nodes": 60, "gpu": "h100", "gpusPerNode": 8, "mig": "dynamic"})
     found = drawn(topology, [*live.objects(topology), *live.claimed("training", live.result("h100-7", "gpu-3"))])
     assert [title.splitlines()[0] for title in found.titles()] == ["gpu-3 on h100-7 (gpu.nvidia.com)"]
-    assert "Still fits, each if no other were asked for:" in found.text
+    assert "Still fits, each kind on its own:" in found.text
     slices = [attributes for _, attributes in found.elements if attributes.get("class") == "slices"]
     assert len(slices) == 480

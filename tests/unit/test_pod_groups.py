@@ -1,4 +1,4 @@
-"""Groups of pods: what is rendered, what it needs, how it counts."""
+"""Groups of pods: their objects, the gates that they need, and the count of their claims."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ GPU = {"name": "gpu", "deviceClass": "kwok.x-k8s.io"}
 
 @pytest.fixture
 def grouped(dev: Configuration) -> Configuration:
-    """Return the dev stack with a group of two pods, which have a claim together and one each."""
+    """Return the dev stack with a group of two pods, which share a claim and have one each."""
     dev["nodePools"][0] |= {"gpusPerNode": 4}
     dev["workloads"] = [
         {
@@ -52,7 +52,7 @@ def test_a_gang_with_a_claim(grouped: Configuration, minor: int, version: str) -
     ]
 
 
-def test_a_group_of_no_gang_with_a_claim_that_others_have_too(grouped: Configuration) -> None:
+def test_a_group_without_a_gang_and_with_a_shared_claim(grouped: Configuration) -> None:
     grouped["claims"] = [{"name": "one", "namespace": "n", "requests": [GPU]}]
     claims = [{"name": "c", "claim": "one"}]
     (found,) = pod_groups.pod_groups(workload(grouped, podGroup={"claims": ["c"]}, claims=claims), 37)
@@ -74,7 +74,7 @@ def test_pods_name_their_group(grouped: Configuration, kind: str) -> None:
     template = made["spec"]["template"]
     assert template["metadata"]["labels"] == {"app": "job", "pod-group": "job"}
     assert made["spec"].get("selector", {"matchLabels": {"app": "job"}}) == {"matchLabels": {"app": "job"}}
-    # As in the PodGroup: else it would be a claim of each pod's own.
+    # The entry equals that of the PodGroup; otherwise each pod would have its own claim.
     assert template["spec"]["resourceClaims"][0] == {"name": "a", "resourceClaimTemplateName": "given"}
 
 
@@ -83,7 +83,7 @@ def test_bare_pods_name_their_group(grouped: Configuration) -> None:
     assert [pod["metadata"]["labels"] for pod in made] == [{"app": "job", "pod-group": "job"}] * 2
 
 
-def test_the_policy_is_about_pods_that_name_a_group() -> None:
+def test_the_policy_applies_to_pods_that_name_a_group() -> None:
     policy, binding = pod_groups.admission_policy()
     assert policy["spec"]["matchConstraints"]["objectSelector"] == {
         "matchExpressions": [{"key": "pod-group", "operator": "Exists"}]
@@ -111,7 +111,7 @@ def test_the_policy_is_about_pods_that_name_a_group() -> None:
         ),
     ],
 )
-def test_what_the_cluster_is_told(
+def test_gates_and_apis_of_the_cluster(
     grouped: Configuration, version: str, group: Configuration, gates: list[str], api: str
 ) -> None:
     grouped["cluster"] = {"name": "x", "kubeVersion": version}
@@ -121,7 +121,7 @@ def test_what_the_cluster_is_told(
     assert cluster.kube_runtime_config == {api: True}
 
 
-def test_versions_that_have_no_groups(grouped: Configuration) -> None:
+def test_versions_without_groups(grouped: Configuration) -> None:
     grouped["cluster"]["kubeVersion"] = "1.35.1"
     with pytest.raises(ConfigurationError) as raised:
         load(grouped)
@@ -137,7 +137,7 @@ def test_every_pod_counts_the_claim_of_its_group(grouped: Configuration) -> None
     assert workload(grouped).expected_allocated == 4
 
 
-def test_more_pods_share_a_claim_as_a_group_than_each_for_itself(grouped: Configuration) -> None:
+def test_more_pods_share_a_claim_as_a_group_than_individually(grouped: Configuration) -> None:
     grouped["claims"] = [{"name": "one", "namespace": "n", "requests": [GPU]}]
     grouped["nodePools"][0]["capacity"] = {"pods": 300}
     values: Configuration = {"replicas": 257, "claims": [{"name": "c", "claim": "one"}]}
@@ -145,4 +145,4 @@ def test_more_pods_share_a_claim_as_a_group_than_each_for_itself(grouped: Config
     with pytest.raises(ConfigurationError) as raised:
         workload(grouped, podGroup={})
     (problem,) = raised.value.problems
-    assert problem.message.startswith("is shared by 257 pods; the Kubernetes API allows 256")
+    assert problem.message.startswith("is shared by 257 pods; the Kubernetes API allows at most 256")

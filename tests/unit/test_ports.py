@@ -1,4 +1,4 @@
-"""Ports that clusters choose, on the real network of this machine."""
+"""Ports that clusters reserve, on the real network of this machine."""
 
 import socket
 from pathlib import Path
@@ -11,7 +11,7 @@ OPTIONS = {option for options in ports.OF_COMPONENTS.values() for option in opti
 
 
 def choose(fixed: dict[str, int]) -> dict[str, int]:
-    """Choose ports for a cluster that is never made."""
+    """Choose ports for a cluster that is never created."""
     with ports.reserved(fixed) as chosen:
         return chosen
 
@@ -26,14 +26,14 @@ def test_a_port_that_is_fixed_stays() -> None:
     assert choose({"kubeApiserverPort": 6443})["kubeApiserverPort"] == 6443
 
 
-def test_clusters_that_do_not_run_keep_theirs() -> None:
-    """Nothing else tells that these ports are somebody's: a second choice has hardly ever one of the first."""
+def test_clusters_that_do_not_run_keep_their_ports() -> None:
+    """Nothing shows that these ports belong to a cluster: a second choice rarely has one of them."""
     first, second = (set(choose({}).values()) for _ in range(2))
     assert len(first & second) < 2
 
 
-def test_clusters_that_start_at_once_choose_different_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of them listens yet; and when they do, the ports are nobody's for lack of a mark."""
+def test_clusters_that_start_at_once_choose_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them listens yet. The marks end with the block."""
     lowest = min(choose({}).values())
     monkeypatch.setattr(ports, "RANGE", range(lowest, lowest + 3 * len(OPTIONS)))
     with ports.reserved({}) as first, ports.reserved({}) as second:
@@ -62,16 +62,16 @@ def test_ports_that_are_taken_or_fixed_are_not_chosen(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("ephemeral", "usable"), [("10010 60999", range(10000, 10010)), ("1024 65535", ports.RANGE)])
-def test_ports_of_connections_are_left_to_them(
+def test_ephemeral_ports_are_not_chosen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ephemeral: str, usable: range
 ) -> None:
-    """Unless there are no others."""
+    """Unless every port is ephemeral."""
     (tmp_path / "range").write_text(ephemeral.replace(" ", "\t") + "\n")
     monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
     assert set(choose({}).values()) <= set(usable)
 
 
-def test_a_machine_that_does_not_tell_of_ports_of_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_that_hides_its_ephemeral_ports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ports, "EPHEMERAL", tmp_path / "range")
     assert choose({}).keys() == OPTIONS
 

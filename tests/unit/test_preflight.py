@@ -1,4 +1,4 @@
-"""Configurations whose every value may be right, and what exactly is said about what they come to."""
+"""Configurations whose values are valid one by one, and the exact messages about their combinations."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ KEYS = ", ".join(sorted(str(field.alias) for field in DeviceModel.model_fields.v
 
 
 def gpu(**values: Any) -> Configuration:
-    """Return a device written out in place."""
+    """Return an inline device."""
     attributes = {"model": {"string": "Example"}, "index": {"int": "{index}"}, "uuid": {"string": "GPU-{uuid}"}}
     return {"driver": DRIVER, "attributes": attributes, "capacity": {"memory": "80Gi"}} | values
 
@@ -42,7 +42,7 @@ def nic(**values: Any) -> Configuration:
 
 
 def profile(name: str, size: int, placements: list[int], **values: Any) -> Configuration:
-    """Return a MIG profile; of a whole GPU's seven copy engines it takes as many as memory slices."""
+    """Return a MIG profile with one copy engine per memory slice, at most the seven of a GPU."""
     engines = {"copyEngines": min(size, 7), "decoders": 1, "jpegEngines": 1, "ofaEngines": 0}
     sizes = {"id": size, "size": size, "placements": placements, "multiprocessors": size * 16}
     return {"name": name, "memory": f"{size * 10}Gi"} | sizes | engines | values
@@ -61,7 +61,7 @@ HOST = {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0, "gpu": "0000:18:00.0
 
 
 def parts(count: int = 2, **values: Any) -> Configuration:
-    """Return a device in so many parts, which share its memory."""
+    """Return a device with `count` partitions, which share its memory."""
     partition = {"deviceName": "", "capacity": {"memory": "10Gi"}, "consumesCounters": {"memory": "10Gi"}}
     partitions = [partition | {"deviceName": f"gpu-{{index}}-part-{number}"} for number in range(count)]
     return gpu(partitions=partitions, counterSet="gpu-{index}-set", counters={"memory": "80Gi"}) | values
@@ -87,7 +87,7 @@ def stack(*pools: Configuration, claims: Any = (), **values: Any) -> Configurati
 
 
 def claim(*requests: Configuration, **values: Any) -> Configuration:
-    """Return a claim, whose requests are for a `gpu` each unless they say otherwise."""
+    """Return a claim; each request is for a `gpu` unless it sets something else."""
     numbered = [{"name": f"r{number}", "deviceClass": "gpu"} | request for number, request in enumerate(requests)]
     return {"name": "devices", "requests": numbered} | values
 
@@ -108,29 +108,29 @@ def gates(minor: int, **values: bool) -> Configuration:
 
 
 def selecting(*expressions: str) -> Configuration:
-    """Return a stack of two drivers' devices whose one request has these selectors."""
+    """Return a stack with devices of two drivers and one request with these selectors."""
     return stack({"gpu": gpu(), "devices": [{"model": nic()}]}, claims=[claim({"selectors": list(expressions)})])
 
 
 def problems(configuration: Configuration, folder: Path = Path()) -> list[str]:
-    """Return what is wrong, as `key: message`."""
+    """Return the problems as `key: message`."""
     with pytest.raises(ConfigurationError) as raised:
         load(configuration, folder)
     return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
 
 
 Cases = list[tuple[Configuration, str]]
-"""Configurations, and what is wrong with each, a line for a problem."""
+"""Configurations and their problems."""
 
 LIMITS: Cases = [
-    # What templates come to when they are filled in.
+    # Templates after their placeholders are filled in.
     (
         stack({"gpu": gpu(attributes={"model": {"string": "ä" * 40}})}),
-        f"{POOL}: device gpu-0: attributes.model has 80 bytes; the Kubernetes API allows a string 64",
+        f"{POOL}: device gpu-0: attributes.model has 80 bytes; the Kubernetes API allows at most 64 bytes per string",
     ),
     (
         stack({"gpu": gpu(attributes={"model": {"string": "{node}-{uuid}-{uuid}"}})}),
-        f"{POOL}: device gpu-0: attributes.model has 77 bytes; the Kubernetes API allows a string 64",
+        f"{POOL}: device gpu-0: attributes.model has 77 bytes; the Kubernetes API allows at most 64 bytes per string",
     ),
     (
         stack({"gpu": gpu(deviceName="GPU_{index}")}),
@@ -144,7 +144,7 @@ LIMITS: Cases = [
     (
         stack({"gpu": gpu(deviceName="gpu"), "gpusPerNode": 3}),
         f"{POOL}: deviceName gives several devices of gpu.example.com on a node the name 'gpu': use {{index}} in "
-        "it, or other names for each model",
+        "it, or a different name for each model",
     ),
     (
         stack({"gpu": gpu(sliceName="UP_{node}-{suffix}")}),
@@ -158,7 +158,7 @@ LIMITS: Cases = [
     (
         stack({"gpu": parts(counterSet="set"), "gpusPerNode": 2}),
         f"{POOL}: counterSet gives several counter sets of gpu.example.com on a node the name 'set': use {{index}} "
-        "in it, or other names for each model",
+        "in it, or a different name for each model",
     ),
     (
         stack({"gpu": MIG_GPU | {"deviceName": "g" * 52 + "{index}"}, "mig": "dynamic"}),
@@ -172,21 +172,21 @@ LIMITS: Cases = [
         f"{POOL}: sliceName gives slices of gpu.example.com and of nic.example.com the same names: use {{driver}} "
         "in it",
     ),
-    # One name, written in two ways.
+    # One name in two notations.
     (
         stack({"gpu": gpu(attributes={"uuid": {"string": "{uuid}"}, f"{DRIVER}/uuid": {"string": "{uuid}"}})}),
-        f"{POOL}: device gpu-0: attributes.uuid and attributes.gpu.example.com/uuid are one name to the "
-        "scheduler: leave one out",
+        f"{POOL}: device gpu-0: attributes.uuid and attributes.gpu.example.com/uuid are the same name to the "
+        f"scheduler: remove one",
     ),
     (
         stack({"gpu": gpu(capacity={"memory": 1, f"{DRIVER}/memory": 1})}),
-        f"{POOL}: device gpu-0: capacity.memory and capacity.gpu.example.com/memory are one name to the "
-        "scheduler: leave one out",
+        f"{POOL}: device gpu-0: capacity.memory and capacity.gpu.example.com/memory are the same name to the "
+        f"scheduler: remove one",
     ),
     # Numbers.
     (
         stack({"gpu": gpu(attributes={f"a{n}": {"int": n} for n in range(32)})}),
-        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows at most 32 per device: remove some",
     ),
     (
         stack(
@@ -195,99 +195,99 @@ LIMITS: Cases = [
                 "attributes": {f"a{n}": {"int": n} for n in range(8)},
             }
         ),
-        f"{POOL}: device gpu-0: has 36 attributes and capacities; the Kubernetes API allows a device 32 together",
+        f"{POOL}: device gpu-0: has 36 attributes and capacities; the Kubernetes API allows at most 32 per device",
     ),
     (
         stack({"gpu": parts(attributes={f"a{n}": {"int": n} for n in range(32)})}),
-        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows a device 32 together",
+        f"{GPU}: has 33 attributes and capacities; the Kubernetes API allows at most 32 per device: remove some",
     ),
     (
         stack({"gpu": parts(counters={f"c{n}": 1 for n in range(33)}, partitions=[{"deviceName": "gpu-{index}"}])}),
-        f"{GPU}: has 33 counters; the Kubernetes API allows a counter set 32",
+        f"{GPU}: has 33 counters; the Kubernetes API allows at most 32 per counter set: remove some",
     ),
     (
         stack({"gpu": parts(65)}),
-        f"{POOL}: has 65 partitions of one device; the Kubernetes API allows a ResourceSlice 64 devices "
-        "with counters, taints or lists: leave some out",
+        f"{POOL}: has 65 partitions of one device; the Kubernetes API allows at most 64 devices with counters, taints "
+        f"or lists per ResourceSlice: remove some",
     ),
     (
         stack({"gpu": gpu(partitions=[{"deviceName": f"gpu-{{index}}-{n}"} for n in range(129)])}),
-        f"{POOL}: has 129 partitions of one device; the Kubernetes API allows a ResourceSlice 128 devices: leave "
-        "some out",
+        f"{POOL}: has 129 partitions of one device; the Kubernetes API allows at most 128 devices per ResourceSlice: "
+        f"remove some",
     ),
     (
         stack({"gpu": gpu(mig=[profile("1g.10gb", 1, [0])]), "gpusPerNode": 700, "mig": "dynamic"}),
-        f"{POOL}: has 788 ResourceSlices on a node; 729 is the most: use fewer devices",
+        f"{POOL}: has 788 ResourceSlices on a node; at most 729 fit: use fewer devices",
     ),
     # Counters.
-    (stack({"gpu": gpu(counters={"memory": 1})}), f"{GPU}: has to have both counterSet and counters, or neither"),
+    (stack({"gpu": gpu(counters={"memory": 1})}), f"{GPU}: must have both counterSet and counters, or neither"),
     (
         stack({"gpu": gpu(counters={"memory": 1}, counterSet="gpu-{index}")}),
-        f"{GPU}: has counters, but no partitions that share them: add partitions, or leave the counters out",
+        f"{GPU}: has counters, but no partitions that share them: add partitions, or remove the counters",
     ),
     (stack({"gpu": parts(counters={"Memory": 1})}), f"{GPU}.counters.Memory: 'Memory' is not a DNS label: {LABEL}"),
     (
         stack({"gpu": parts(counters={"cores": 1})}),
-        f"{GPU}: partition gpu-{{index}}-part-0 consumes memory, which counters lacks; it has cores",
+        f"{GPU}: partition gpu-{{index}}-part-0 consumes memory, which counters does not have: it has cores",
     ),
     (
         stack({"gpu": parts(counters={"memory": "9Gi"})}),
-        f"{GPU}: partition gpu-{{index}}-part-0 consumes 10Gi of memory, of which counters has 9Gi",
+        f"{GPU}: partition gpu-{{index}}-part-0 consumes 10Gi of memory, but counters has only 9Gi",
     ),
     (
         stack({"gpu": parts(partitions=[{"deviceName": "gpu-{index}", "consumesCounters": {}}])}),
-        f"{GPU}.partitions[0].consumesCounters: has to have at least 1 entry, but has 0",
+        f"{GPU}.partitions[0].consumesCounters: must have at least 1 entry, but has 0",
     ),
-    # How much of a shared device a request may get.
+    # Request policies of shared devices.
     (
         stack({"gpu": gpu(capacity={"memory": {"value": 8, "requestPolicy": {"default": 1}}})}),
-        f"{GPU}: has a requestPolicy, which needs allowMultipleAllocations: true; or leave the policy out",
+        f"{GPU}: has a requestPolicy, which needs allowMultipleAllocations: true: set it, or remove the policy",
     ),
     (
         stack({"gpu": shared(default=1, validValues=[1], validRange={"min": 1})}),
-        f"{GPU}.capacity.memory: requestPolicy has validValues and validRange; only one of them is possible",
+        f"{GPU}.capacity.memory: requestPolicy must not have both validValues and validRange: remove one of them",
     ),
     (
         stack({"gpu": shared(validRange={"min": 1})}),
-        f"{GPU}.capacity.memory: requestPolicy needs a default: the amount that a request gets which asks for none",
+        f"{GPU}.capacity.memory: requestPolicy needs a default: the amount for requests that ask for none",
     ),
     (
         stack({"gpu": shared(default=2, validValues=[1, 3])}),
-        f"{GPU}.capacity.memory: requestPolicy has to have its default among the validValues",
+        f"{GPU}.capacity.memory: requestPolicy must have a default that is one of its validValues",
     ),
     (
         stack({"gpu": shared(default=1, validValues=[1, 4, 2])}),
-        f"{GPU}.capacity.memory: requestPolicy has to have its validValues in ascending order, each once",
+        f"{GPU}.capacity.memory: requestPolicy must list its validValues in ascending order, each once",
     ),
     (
         stack({"gpu": shared(default=1, validValues=[1, 1])}),
-        f"{GPU}.capacity.memory: requestPolicy has to have its validValues in ascending order, each once",
+        f"{GPU}.capacity.memory: requestPolicy must list its validValues in ascending order, each once",
     ),
     (
         stack({"gpu": shared(default=1, validValues=[1, "90Gi"])}),
-        f"{GPU}.capacity.memory: requestPolicy has validValues above the value of the capacity",
+        f"{GPU}.capacity.memory: requestPolicy must not have validValues above the value of the capacity",
     ),
     (
         stack({"gpu": shared(default=1, validValues=list(range(1, 12)))}),
-        f"{GPU}.capacity.memory.requestPolicy.validValues: may have at most 10 entries, but has 11",
+        f"{GPU}.capacity.memory.requestPolicy.validValues: must have at most 10 entries, but has 11",
     ),
     (
         stack({"gpu": shared(default=1, validRange={"min": 2})}),
-        f"{GPU}.capacity.memory: requestPolicy has to have min <= default <= max <= the value of the capacity in "
-        "its validRange",
+        f"{GPU}.capacity.memory: requestPolicy needs a validRange with min <= default <= max <= the value of "
+        "the capacity",
     ),
     (
         stack({"gpu": shared(default=1, validRange={"min": 1, "max": "90Gi"})}),
-        f"{GPU}.capacity.memory: requestPolicy has to have min <= default <= max <= the value of the capacity in "
-        "its validRange",
+        f"{GPU}.capacity.memory: requestPolicy needs a validRange with min <= default <= max <= the value of "
+        "the capacity",
     ),
     (
         stack({"gpu": shared(default=1, validRange={"min": 1, "step": 0})}),
-        f"{GPU}.capacity.memory: requestPolicy has to have a step above zero that fits into the capacity",
+        f"{GPU}.capacity.memory: requestPolicy needs a step above zero, with min + step <= the value of the capacity",
     ),
     (
         stack({"gpu": shared(default=3, validRange={"min": 1, "max": 9, "step": 4})}),
-        f"{GPU}.capacity.memory: requestPolicy has to have its default and max whole steps above min",
+        f"{GPU}.capacity.memory: requestPolicy must have a default and a max that are whole steps above min",
     ),
     # Nodes.
     (
@@ -301,7 +301,7 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": gpu(), "capacity": {"example.com/gpu": 0.5}}),
-        f"{POOL}: gives its nodes 500m of example.com/gpu, which comes in whole numbers only",
+        f"{POOL}: gives its nodes 500m of example.com/gpu, which must be a whole number",
     ),
     (
         stack({"gpu": gpu(), "taints": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]}),
@@ -323,14 +323,14 @@ LIMITS: Cases = [
         "deviceClasses[0].extendedResourceName: 'x.kubernetes.io/gpu' is not an extended resource: put a domain "
         "other than kubernetes.io before its name, such as example.com/gpu",
     ),
-    (stack({"gpu": gpu()}, claims=[claim(*[{}] * 33)]), f"{CLAIM}.requests: may have at most 32 entries, but has 33"),
+    (stack({"gpu": gpu()}, claims=[claim(*[{}] * 33)]), f"{CLAIM}.requests: must have at most 32 entries, but has 33"),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": MODEL}] * 33)]),
-        f"{CLAIM}.constraints: may have at most 32 entries, but has 33",
+        f"{CLAIM}.constraints: must have at most 32 entries, but has 33",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({"selectors": ["true"] * 33})]),
-        f"{REQUEST}.selectors: may have at most 32 entries, but has 33",
+        f"{REQUEST}.selectors: must have at most 32 entries, but has 33",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": "model"}])]),
@@ -339,24 +339,23 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{}])]),
-        f"{CLAIM}.constraints[0]: has to have exactly one of matchAttribute and distinctAttribute",
+        f"{CLAIM}.constraints[0]: must have exactly one of matchAttribute and distinctAttribute",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": MODEL, "distinctAttribute": MODEL}])]),
-        f"{CLAIM}.constraints[0]: has to have exactly one of matchAttribute and distinctAttribute",
+        f"{CLAIM}.constraints[0]: must have exactly one of matchAttribute and distinctAttribute",
     ),
     (
         stack(
             {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r2"], "matchAttribute": MODEL}])]
         ),
-        f"{CLAIM}: constraints[0] is about a request 'r2' that the claim does not have. Its requests are r0, r1",
+        f"{CLAIM}: constraints[0] names a request 'r2' that the claim does not have. Its requests are r0, r1",
     ),
     (
         stack(
             {"gpu": gpu()}, claims=[claim({}, {}, constraints=[{"requests": ["r0", "r0"], "matchAttribute": MODEL}])]
         ),
-        f"{CLAIM}.constraints[0].requests: has a request twice: "
-        "name each once, or leave requests out for all of the claim",
+        f"{CLAIM}.constraints[0].requests: lists 'r0' more than once: list each value once",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({"capacity": {"my-memory": 1}})]),
@@ -368,23 +367,23 @@ LIMITS: Cases = [
 MIG: Cases = [
     (
         stack({"gpu": gpu(), "mig": "dynamic"}),
-        f"{POOL}.mig: is not possible: this model has no MIG profiles; leave it out, or use another model",
+        f"{POOL}.mig: is not possible: this model has no MIG profiles; remove it, or use another model",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": "static"}),
-        f"{POOL}.mig: has to be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is 'static'",
+        f"{POOL}.mig: must be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is 'static'",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {}}]}),
-        f"{POOL}.mig[0].profiles: has to have at least 1 entry, but has 0",
+        f"{POOL}.mig[0].profiles: must have at least 1 entry, but has 0",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 2**40}}]}),
-        f"{POOL}.mig[0].profiles.1g.10gb: may be at most 8, but is 1099511627776",
+        f"{POOL}.mig[0].profiles.1g.10gb: must be at most 8, but is 1099511627776",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 0}}]}),
-        f"{POOL}.mig[0].profiles.1g.10gb: has to be at least 1, but is 0",
+        f"{POOL}.mig[0].profiles.1g.10gb: must be at least 1, but is 0",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profile": "1g.10gb"}]}),
@@ -404,33 +403,33 @@ MIG: Cases = [
                 "gpusPerNode": 2,
             }
         ),
-        f"{POOL}.mig: 1 x 1g.10gb + 2 x 3g.40gb need more multiprocessors, memory than GPU 1 has: ask it for "
-        "fewer or smaller ones",
+        f"{POOL}.mig: 1 x 1g.10gb + 2 x 3g.40gb need more multiprocessors, memory than GPU 1 has: use fewer or "
+        f"smaller profiles",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"7g.80gb": 1, "1g.10gb": 1}}]}),
         f"{POOL}.mig: 1 x 1g.10gb + 1 x 7g.80gb need more multiprocessors, copyEngines, decoders, jpegEngines, "
-        "memory than GPU 0 has: ask it for fewer or smaller ones",
+        "memory than GPU 0 has: use fewer or smaller profiles",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb+me": 4}}]}),
-        f"{POOL}.mig: 4 x 1g.10gb+me need more jpegEngines than GPU 0 has: ask it for fewer or smaller ones",
+        f"{POOL}.mig: 4 x 1g.10gb+me need more jpegEngines than GPU 0 has: use fewer or smaller profiles",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"2g.20gb": 4}}]}),
-        f"{POOL}.mig: 4 x 2g.20gb have no place on GPU 0 all together: ask it for fewer or smaller ones",
+        f"{POOL}.mig: 4 x 2g.20gb do not fit on GPU 0 together: use fewer or smaller profiles",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"gpus": [0, 2], "profiles": {"1g.10gb": 1}}], "gpusPerNode": 2}),
-        f"{POOL}.mig[0].gpus: there is no GPU 2: here a node has GPUs 0 to 1",
+        f"{POOL}.mig[0].gpus: there is no GPU 2: a node has GPUs 0 to 1",
     ),
     (
         stack({"devices": [{"model": gpu()}, {"model": nic(), "mig": "dynamic"}]}),
-        f"{POOL}.devices[1].mig: is not possible: this model has no MIG profiles; leave it out, or use another model",
+        f"{POOL}.devices[1].mig: is not possible: this model has no MIG profiles; remove it, or use another model",
     ),
     (
         stack({"gpu": MIG_GPU, "devices": [{"model": MIG_GPU, "mig": [{"gpus": [1], "profiles": {"1g.10gb": 1}}]}]}),
-        f"{POOL}.devices[0].mig[0].gpus: there is no GPU 1: here a node has GPUs 0 to 0",
+        f"{POOL}.devices[0].mig[0].gpus: there is no GPU 1: a node has GPUs 0 to 0",
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("8g", 8, [0])]}, "mig": "dynamic"}),
@@ -438,50 +437,49 @@ MIG: Cases = [
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [8])]}, "mig": "dynamic"}),
-        f"{GPU}.mig[0].placements[0]: has to be less than 8, but is 8",
+        f"{GPU}.mig[0].placements[0]: must be less than 8, but is 8",
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [3]), profile("2g.20gb", 2, [0])]}}),
-        f"{GPU}: MIG profile 1g.10gb of size 1 is placed at 3, but the GPU has 2 memory slices, the size of its "
-        "largest profile",
+        f"{GPU}: places MIG profile 1g.10gb of size 1 at 3, but the GPU has 2 memory slices, the size of its largest "
+        "profile",
     ),
 ]
 
 ADDRESSES: Cases = [
     (
         stack({"gpu": gpu(attributes={"bus": {"string": "{pciBusID}"}})}),
-        f"{GPU}: uses {{pciBusID}} and so has to say in which slot it is: slot: gpu or slot: nic",
+        f"{GPU}: uses {{pciBusID}}, which depends on its slot: set slot: gpu or slot: nic",
     ),
     (
         stack({"gpu": gpu(attributes={"bus": {"string": "{pcieBus}"}}, slot="gpu")}),
-        f"{GPU}: uses {{pcieBus}}, but nothing says what host its nodes are: set kwok-dra:nodePools[0].host",
+        f"{GPU}: uses {{pcieBus}}, but the nodes have no host: set kwok-dra:nodePools[0].host",
     ),
     (
         stack({"devices": [{"model": nic(deviceName="pci-{pciName}", slot="nic")}]}),
-        f"{POOL}.devices[0].model: uses {{pciName}}, but nothing says what host its nodes are: set "
-        f"kwok-dra:{POOL}.host",
+        f"{POOL}.devices[0].model: uses {{pciName}}, but the nodes have no host: set kwok-dra:{POOL}.host",
     ),
     (
         stack({"gpu": parts(partitions=[{"deviceName": "gpu-{pciName}"}])}),
-        f"{GPU}: uses {{pciName}} and so has to say in which slot it is: slot: gpu or slot: nic",
+        f"{GPU}: uses {{pciName}}, which depends on its slot: set slot: gpu or slot: nic",
     ),
     (
         stack({"gpu": gpu(), "attributes": {"root": {"string": "{pcieRoot}"}}, "host": HOST}),
-        f"{GPU}: uses {{pcieRoot}} and so has to say in which slot it is: slot: gpu or slot: nic",
+        f"{GPU}: uses {{pcieRoot}}, which depends on its slot: set slot: gpu or slot: nic",
     ),
     (
         stack({"gpu": gpu(), "host": "example-host"}),
-        f"{POOL}.host: there is no host 'example-host' in the catalogue. Name one of {HOSTS}, or write it out in "
-        "place: {slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}",
+        f"{POOL}.host: there is no host 'example-host' in the catalogue. Name one of {HOSTS}, or define it "
+        "inline: {slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}",
     ),
     (
         stack({"gpu": gpu(), "host": 4}),
-        f"{POOL}.host: has to be the name of a host or one written out in place, but is 4",
+        f"{POOL}.host: must be the name of a host or define one inline, but is 4",
     ),
-    (stack({"gpu": gpu(), "host": {"slots": []}}), f"{POOL}.host.slots: has to have at least 1 entry, but has 0"),
+    (stack({"gpu": gpu(), "host": {"slots": []}}), f"{POOL}.host.slots: must have at least 1 entry, but has 0"),
     (
         stack({"gpu": gpu(), "host": {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0}]}}),
-        f"{POOL}.host.slots[0]: is empty: give it the PCI address of a gpu, of a nic, or of both",
+        f"{POOL}.host.slots[0]: is empty: set gpu, nic or both to PCI addresses",
     ),
     (
         stack(
@@ -502,22 +500,22 @@ ADDRESSES: Cases = [
 VERSIONS: Cases = [
     (
         stack(**gates(34, DRAListTypeAttributes=True)),
-        "cluster.kubeFeatureGates.DRAListTypeAttributes: is not there in Kubernetes 1.34 yet: leave it out, or "
-        "use Kubernetes 1.36 or newer",
+        "cluster.kubeFeatureGates.DRAListTypeAttributes: does not exist in Kubernetes 1.34 yet: leave it out, or "
+        "use Kubernetes 1.36 or later",
     ),
     (
         stack(**gates(37, GangScheduling=False)),
-        "cluster.kubeFeatureGates.GangScheduling: is not there in Kubernetes 1.37 any more: leave it out",
+        "cluster.kubeFeatureGates.GangScheduling: no longer exists in Kubernetes 1.37: leave it out",
     ),
     (
         stack(**gates(37, DRAAdminAccess=False)),
-        "cluster.kubeFeatureGates.DRAAdminAccess: is always on in Kubernetes 1.37, which does not let it be "
-        "turned off: leave it out",
+        "cluster.kubeFeatureGates.DRAAdminAccess: is always on in Kubernetes 1.37 and cannot be turned "
+        "off: leave it out",
     ),
     (
         stack(**gates(35, DynamicResourceAllocation=False)),
-        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.35, which does not let "
-        "it be turned off: leave it out",
+        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.35 and cannot be turned "
+        "off: leave it out",
     ),
     (
         stack(**gates(36, DRAWorkloadResourceClaims=True)),
@@ -540,13 +538,13 @@ VERSIONS: Cases = [
     ),
     (
         stack({"gpu": parts()}, **gates(36, DRAPartitionableDevices=False)),
-        "cluster.kubeFeatureGates.DRAPartitionableDevices: has to be on for partitionable devices, which "
-        "nodePools[0] uses: leave the gate out, or what uses it",
+        "cluster.kubeFeatureGates.DRAPartitionableDevices: must be on for partitionable devices, which "
+        "nodePools[0] uses: remove the gate or the feature",
     ),
     (
         stack({"gpu": shared()}, **gates(36, DRAConsumableCapacity=False)),
-        "cluster.kubeFeatureGates.DRAConsumableCapacity: has to be on for consumable capacity, which "
-        "nodePools[0] uses: leave the gate out, or what uses it",
+        "cluster.kubeFeatureGates.DRAConsumableCapacity: must be on for consumable capacity, which "
+        "nodePools[0] uses: remove the gate or the feature",
     ),
     (
         stack(
@@ -554,25 +552,24 @@ VERSIONS: Cases = [
             claims=[claim({}, constraints=[{"distinctAttribute": MODEL}])],
             **gates(36, DRAConsumableCapacity=False),
         ),
-        "cluster.kubeFeatureGates.DRAConsumableCapacity: has to be on for consumable capacity, which "
-        "workloads[0].claims[0] uses: leave the gate out, or what uses it",
+        "cluster.kubeFeatureGates.DRAConsumableCapacity: must be on for consumable capacity, which "
+        "workloads[0].claims[0] uses: remove the gate or the feature",
     ),
     (
         stack(
             **gates(36, DRAExtendedResource=False), deviceClasses=[{"name": "gpu", "extendedResourceName": "x.y/gpu"}]
         ),
-        "cluster.kubeFeatureGates.DRAExtendedResource: has to be on for extended resources, which "
-        "deviceClasses[0].extendedResourceName uses: leave the gate out, or what uses it",
+        "cluster.kubeFeatureGates.DRAExtendedResource: must be on for extended resources, which "
+        "deviceClasses[0].extendedResourceName uses: remove the gate or the feature",
     ),
     (
         stack(**version(37, kubeRuntimeConfig={"resource.k8s.io/v1": False})),
-        "cluster.kubeRuntimeConfig.resource.k8s.io/v1: has to be served for the scheduler: leave it out, or set "
-        "it to true",
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1: must be served for the scheduler: remove it, or set it to true",
     ),
     (
         stack(**version(37, resourceApi="v1beta1", kubeRuntimeConfig={"resource.k8s.io/v1beta1": False})),
-        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: has to be served for cluster.resourceApi: leave it "
-        "out, or set it to true",
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: must be served for cluster.resourceApi: remove it, or set "
+        "it to true",
     ),
     (
         stack(
@@ -582,40 +579,40 @@ VERSIONS: Cases = [
                 kubeRuntimeConfig={"resource.k8s.io/v1beta2": False},
             )
         ),
-        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta2: has to be served for a feature that is used or "
-        "turned on: leave it out, or set it to true",
+        "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta2: must be served for a feature that is used or turned on: "
+        "remove it, or set it to true",
     ),
     (
         stack(**gates(38, DynamicResourceAllocation=False)),
-        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.38, which does not let "
-        "it be turned off: leave it out",
+        "cluster.kubeFeatureGates.DynamicResourceAllocation: is always on in Kubernetes 1.38 and cannot be turned "
+        "off: leave it out",
     ),
     (
         stack(**gates(38, PodGroupPreemptionPolicy=True)),
-        "cluster.kubeFeatureGates.PodGroupPreemptionPolicy: is not there in Kubernetes 1.38 any more: leave it out",
+        "cluster.kubeFeatureGates.PodGroupPreemptionPolicy: no longer exists in Kubernetes 1.38: leave it out",
     ),
     (
         stack(**version(38, resourceApi="v1beta1")),
-        "cluster.resourceApi: is v1beta1, which Kubernetes 1.38 does not serve any more: set it to v1, or leave it out",
+        "cluster.resourceApi: is v1beta1, which Kubernetes 1.38 no longer serves: set it to v1, or remove it",
     ),
     (
         stack(**version(37, resourceApi="v1alpha3")),
-        "cluster.resourceApi: 'v1alpha3' is not possible here; use one of 'auto', 'v1', 'v1beta2' or 'v1beta1'",
+        "cluster.resourceApi: must be one of 'auto', 'v1', 'v1beta2' or 'v1beta1', but is 'v1alpha3'",
     ),
     (
         stack({"gpu": parts(), "devices": [{"model": parts(driver="nic.example.com")}]}, **version(36)),
-        f"{POOL}: has partitionable devices of gpu.example.com and nic.example.com on one node, whose counters "
-        "the scheduler mixes up before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that or newer, or "
-        "put them on different nodes",
+        f"{POOL}: has partitionable devices of gpu.example.com and nic.example.com on one node, whose counters the "
+        f"scheduler confuses before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that version or newer, or "
+        f"put them on different nodes",
     ),
     (
         stack(
             {"gpu": parts(), "devices": [{"model": MIG_GPU | {"driver": "mig.example.com"}, "mig": "dynamic"}]},
             **version(34),
         ),
-        f"{POOL}: has partitionable devices of gpu.example.com and mig.example.com on one node, whose counters "
-        "the scheduler mixes up before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that or newer, or "
-        "put them on different nodes",
+        f"{POOL}: has partitionable devices of gpu.example.com and mig.example.com on one node, whose counters the "
+        f"scheduler confuses before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that version or newer, or "
+        f"put them on different nodes",
     ),
 ]
 
@@ -636,7 +633,7 @@ SELECTORS: Cases = [
         selecting("device.vendor == 'x'"),
         f"{REQUEST}.selectors[0]: undeclared reference to 'device.vendor' (line 1, column 7)",
     ),
-    (selecting("device.driver"), f"{REQUEST}.selectors[0]: has to evaluate to bool, but evaluates to string"),
+    (selecting("device.driver"), f"{REQUEST}.selectors[0]: must evaluate to bool, but evaluates to string"),
     (
         selecting("device.driver == 4"),
         f"{REQUEST}.selectors[0]: found no matching overload for '_==_' applied to '(string, int)' (line 1, column 15)",
@@ -674,7 +671,7 @@ SELECTORS: Cases = [
     ),
     (
         selecting(f"device.attributes['{DRIVER}'].model.matches('[')"),
-        f"{REQUEST}.selectors[0]: matches('[') is not possible: invalid regular expression: missing ]: [",
+        f"{REQUEST}.selectors[0]: matches('[') fails: invalid regular expression: missing ]: [",
     ),
     (
         selecting(f"device.attributes['{DRIVER}'].index > 'a'"),
@@ -683,7 +680,7 @@ SELECTORS: Cases = [
 ]
 
 CLAIMS: Cases = [
-    # Requests for what is not there.
+    # Requests for devices that do not exist.
     (
         stack(claims=[claim({})]),
         "workloads[0]: there are no nodes for its pods: add a pool with nodes to kwok-dra:nodePools",
@@ -704,7 +701,7 @@ CLAIMS: Cases = [
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({"selectors": [f"device.attributes['{DRIVER}'].model == 'Other'"]})]),
-        f"{REQUEST}: wants 1 device of class gpu that its selectors let through, but no node of a has any: name "
+        f"{REQUEST}: wants 1 device of class gpu matching its selectors, but no node of a has any: name "
         "another class, or loosen what it asks for",
     ),
     (
@@ -740,16 +737,16 @@ CLAIMS: Cases = [
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"matchAttribute": "resource.kubernetes.io/pcieRoot"}])]),
-        f"{CLAIM}.constraints[0]: is about resource.kubernetes.io/pcieRoot, which no device has that these "
-        "requests may get. They have gpu.example.com/index, gpu.example.com/model, gpu.example.com/uuid",
+        f"{CLAIM}.constraints[0]: names resource.kubernetes.io/pcieRoot, which no device that matches its requests "
+        f"has. They have gpu.example.com/index, gpu.example.com/model, gpu.example.com/uuid",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, constraints=[{"distinctAttribute": f"{DRIVER}/modell"}])]),
-        f"{CLAIM}.constraints[0]: is about gpu.example.com/modell, which no device has that these requests may "
-        "get; did you mean 'gpu.example.com/model'? They have gpu.example.com/index, gpu.example.com/model, "
+        f"{CLAIM}.constraints[0]: names gpu.example.com/modell, which no device that matches its requests has; did "
+        f"you mean 'gpu.example.com/model'? They have gpu.example.com/index, gpu.example.com/model, "
         "gpu.example.com/uuid",
     ),
-    # Pods that may not run where the devices are.
+    # Pods that may not run on the nodes with the devices.
     (stack({"gpu": gpu()}, workloads=[job(nodeSelector={"zone": "b"})]), f"workloads[0]: {NOWHERE}"),
     (stack({"gpu": gpu(), "taints": [{"key": "mine"}]}, claims=[claim({})]), f"workloads[0]: {NOWHERE}"),
     (stack({"gpu": gpu(), "labels": {"type": "gpu"}}, claims=[claim({})]), f"workloads[0]: {NOWHERE}"),
@@ -764,17 +761,17 @@ CLAIMS: Cases = [
     ),
     (
         stack(workloads=[job(tolerations=[{"key": "a", "operator": "Exists", "value": "b"}])]),
-        "workloads[0].tolerations[0]: has a value, which operator: Exists does not look at: leave it out, or use Equal",
+        "workloads[0].tolerations[0]: has a value, which operator: Exists ignores: remove the value, or use Equal",
     ),
     (
         stack(workloads=[job(tolerations=[{"value": "b"}])]),
-        "workloads[0].tolerations[0]: needs a key; without one it has to have operator: Exists, for all taints",
+        "workloads[0].tolerations[0]: needs a key; without a key, use operator: Exists, which tolerates all taints",
     ),
     # Pools without devices.
-    (stack({}), f"{POOL}: has no devices: give it a gpu, such as gpu: h100, or a list of devices"),
+    (stack({}), f"{POOL}: has no devices: set gpu, such as gpu: h100, or add devices"),
     (
         stack({"gpusPerNode": 2, "mig": "dynamic", "devices": [{"model": nic()}]}),
-        f"{POOL}: without gpu there can be no gpusPerNode, mig either; put that into the entries of devices",
+        f"{POOL}: has gpusPerNode, mig without gpu: set gpu, or move gpusPerNode, mig into the entries of devices",
     ),
 ]
 
@@ -784,12 +781,12 @@ LONG = "a" * 254
 FOUND_BY_PROPERTIES: list[tuple[Configuration, str]] = [
     (
         stack({"gpu": gpu(), "faults": [{"taint": {"key": f"a{number}"}, "nodes": [0]} for number in range(17)]}),
-        f"{POOL}.faults: give device gpu-0 of node a-0 17 taints; the Kubernetes API allows a device 16: "
-        "leave some out",
+        f"{POOL}.faults: give device gpu-0 of node a-0 17 taints; the Kubernetes API allows at most 16 per device: "
+        f"remove some",
     ),
     (
         stack({"gpu": gpu(firstGeneration=2**64)}),
-        f"{GPU}.firstGeneration: may be at most 9007199254740991, but is 18446744073709551616",
+        f"{GPU}.firstGeneration: must be at most 9007199254740991, but is 18446744073709551616",
     ),
     (
         stack({"gpu": gpu(), "labels": {f"{LONG}/x": ""}}),
@@ -797,42 +794,42 @@ FOUND_BY_PROPERTIES: list[tuple[Configuration, str]] = [
     ),
     (
         stack({"gpu": gpu(), "capacity": {"example.com/x": "1Ei"}}),
-        f"{POOL}: gives its nodes 1Ei of example.com/x, of which Kubernetes can count 9223372036854775",
+        f"{POOL}: gives its nodes 1Ei of example.com/x; Kubernetes counts up to 9223372036854775",
     ),
     (
         stack(
             {"gpu": gpu()},
             claims=[claim({"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 2**64}]})],
         ),
-        f"{REQUEST}.tolerations[0].tolerationSeconds: may be at most 9007199254740991, but is 18446744073709551616",
+        f"{REQUEST}.tolerations[0].tolerationSeconds: must be at most 9007199254740991, but is 18446744073709551616",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim(constraints=[{"matchAttribute": MODEL, "requests": ALL_OF_FIVE}])]),
-        f"{CLAIM}.constraints[0].requests: may have at most 32 entries, but has 40",
+        f"{CLAIM}.constraints[0].requests: must have at most 32 entries, but has 40",
     ),
     (
         stack(
             {"gpu": gpu()}, claims=[claim({}, config=[{"driver": DRIVER, "parameters": {}, "requests": ["r0"] * 2}])]
         ),
-        f"{CLAIM}.config[0].requests: has a request twice: name each once, or leave requests out for all of the claim",
+        f"{CLAIM}.config[0].requests: lists 'r0' more than once: list each value once",
     ),
     (
         stack({"gpu": gpu()}, claims=[claim({}, config=[{"driver": DRIVER, "parameters": {"a": float("nan")}}])]),
-        f"{CLAIM}.config[0]: has parameters with a number that JSON cannot write: leave it out",
+        f"{CLAIM}.config[0]: has parameters with a number that JSON cannot represent: remove it",
     ),
     (
         selecting("device.driver.matches('(')"),
-        f"{REQUEST}.selectors[0]: matches('(') is not possible: invalid regular expression: missing ): (",
+        f"{REQUEST}.selectors[0]: matches('(') fails: invalid regular expression: missing ): (",
     ),
     (
         selecting("duration('x') < duration('1h')"),
-        f"{REQUEST}.selectors[0]: duration('x') is not possible: String to Duration conversion failed",
+        f"{REQUEST}.selectors[0]: duration('x') fails: String to Duration conversion failed",
     ),
 ]
 
 
 @pytest.mark.parametrize(("configuration", "expected"), FOUND_BY_PROPERTIES)
-def test_what_the_api_server_would_refuse(configuration: Configuration, expected: str) -> None:
+def test_what_the_api_server_would_reject(configuration: Configuration, expected: str) -> None:
     assert problems(configuration) == [expected]
 
 
@@ -874,22 +871,25 @@ FILES = {
         (["."], ["catalogue[0]: the file '.' cannot be read: Is a directory"]),
         (
             ["../right.yaml"],
-            ["catalogue[0]: '../right.yaml' is not below the project's folder: put the file beside the stack's"],
+            ["catalogue[0]: '../right.yaml' is outside the project's folder: move the file into it"],
         ),
         (
             ["/etc/hostname"],
-            ["catalogue[0]: '/etc/hostname' is not below the project's folder: put the file beside the stack's"],
+            ["catalogue[0]: '/etc/hostname' is outside the project's folder: move the file into it"],
         ),
         (
             ["empty.yaml"],
             [
-                "catalogue[0]: 'empty.yaml' has none of hosts, models, drivers in it: "
+                "catalogue[0]: 'empty.yaml' has none of the keys hosts, models, drivers: "
                 "see topology/catalogue for examples"
             ],
         ),
         (
             ["list.yaml"],
-            ["catalogue[0]: 'list.yaml' has none of hosts, models, drivers in it: see topology/catalogue for examples"],
+            [
+                "catalogue[0]: 'list.yaml' has none of the keys hosts, models, drivers: "
+                "see topology/catalogue for examples"
+            ],
         ),
         (
             ["right.yaml", "broken.yaml"],
@@ -900,19 +900,19 @@ FILES = {
         ),
         (
             ["date.yaml"],
-            ["catalogue[0]: 'date.yaml' has a value that is not possible: month must be in 1..12"],
+            ["catalogue[0]: 'date.yaml' has an invalid value: month must be in 1..12"],
         ),
         (["a\0b"], ["catalogue[0]: 'a\\x00b' is not the path of a file: embedded null byte"]),
         (
             ["section.yaml"],
             [
-                "catalogue[0]: 'section.yaml' has a key 'model'; did you mean 'models'? Use hosts, models, drivers, "
-                "and keys that begin with x- for anchors"
+                "catalogue[0]: 'section.yaml' has an unknown key 'model'; did you mean 'models'? Use hosts, models, "
+                "drivers, and keys that begin with x- for anchors"
             ],
         ),
         (
             ["sections.yaml"],
-            ["catalogue[0]: 'sections.yaml': models: has to be a mapping of keys to values, but is [1]"],
+            ["catalogue[0]: 'sections.yaml': models: must be a mapping of keys to values, but is [1]"],
         ),
         (
             ["binary.yaml"],
@@ -932,7 +932,7 @@ FILES = {
         (
             ["host.yaml"],
             [
-                "catalogue[0]: 'host.yaml': hosts.mine.slots: has to have at least 1 entry, but has 0",
+                "catalogue[0]: 'host.yaml': hosts.mine.slots: must have at least 1 entry, but has 0",
                 "catalogue[0]: 'host.yaml': hosts.mine.node.label: there is no such key; did you mean 'labels'? "
                 "The keys here are capacity, labels, taints",
             ],
@@ -941,7 +941,7 @@ FILES = {
             ["reference.yaml"],
             [
                 "catalogue[0]: 'reference.yaml': models.mine.host: there is no host 'nowhere' in the catalogue. "
-                f"Name one of {HOSTS}, or write it out in place: "
+                f"Name one of {HOSTS}, or define it inline: "
                 "{slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}"
             ],
         ),
@@ -952,8 +952,8 @@ FILES = {
                 "subdomain: use at most 253 lower-case letters, digits, '-' and '.', such as gpu.example.com"
             ],
         ),
-        (["right.yaml", 4], ["catalogue[1]: has to be a text, but is 4"]),
-        ("right.yaml", ["catalogue: has to be a list, but is 'right.yaml'"]),
+        (["right.yaml", 4], ["catalogue[1]: must be a string, but is 4"]),
+        ("right.yaml", ["catalogue: must be a list, but is 'right.yaml'"]),
     ],
 )
 def test_files_of_the_catalogue(tmp_path: Path, names: Any, expected: list[str]) -> None:
@@ -966,7 +966,7 @@ def test_files_of_the_catalogue(tmp_path: Path, names: Any, expected: list[str])
 
 
 def test_what_a_file_of_the_catalogue_adds(tmp_path: Path) -> None:
-    """Models, hosts that they name, classes of drivers; also in the place of ours."""
+    """Models, hosts that they name, and classes of drivers, which may replace those of the program."""
     slot = {"pcieRoot": "pci0000:16", "numaNode": 1, "gpu": "0000:18:00.0", "nic": "0000:19:00.0"}
     model = gpu(host="mine", slot="gpu", attributes={"bus": {"string": "{pciBusID}"}})
     classes = [{"name": "shipped", "selectors": ["device.driver == 'gpu.example.com'"]}, {"name": "gpu"}]
@@ -979,7 +979,7 @@ def test_what_a_file_of_the_catalogue_adds(tmp_path: Path) -> None:
     configuration = stack({"gpu": "kwok-l4"}, {"gpu": "mine"}, claims=[claim({"deviceClass": "shipped"})])
     topology = load(configuration | {"catalogue": ["catalogue.yaml"]}, tmp_path)
     assert [pool.drivers for pool in topology.node_pools] == [[DRIVER], [DRIVER]]
-    # The stack's own class of that name stays.
+    # The stack's own class overrides the shipped class of the same name.
     assert [(entry.name, len(entry.selectors)) for entry in topology.device_classes] == [("gpu", 1), ("shipped", 1)]
 
 
@@ -990,7 +990,7 @@ def test_what_a_file_of_the_catalogue_adds(tmp_path: Path) -> None:
         stack({"gpu": shared()}, claims=[claim({"capacity": {"memory": 40}}, {"capacity": {"memory": 40}})]),
         stack({"gpu": parts(9)}, claims=[claim({"count": 8})]),
         stack({"gpu": parts(), "devices": [{"model": parts(driver="nic.example.com")}]}),
-        # Partitions without counters are devices like others.
+        # Partitions without counters are ordinary devices.
         stack(
             {"gpu": gpu(partitions=[{"deviceName": "a"}]), "devices": [{"model": parts(driver="nic.example.com")}]},
             **version(36),
@@ -1009,12 +1009,15 @@ def test_what_a_file_of_the_catalogue_adds(tmp_path: Path) -> None:
         stack(**version(36, resourceApi="v1beta2", kubeRuntimeConfig={"resource.k8s.io/v1beta1": False})),
     ],
 )
-def test_what_is_right(configuration: Configuration) -> None:
+def test_what_is_valid(configuration: Configuration) -> None:
     load(configuration)
 
 
 LONG = "9" * 18
-TOO_LONG = "has the version {}; since Kubernetes 1.38 the API allows a number in it 18 digits: make it shorter"
+TOO_LONG = (
+    "has the version {}; since Kubernetes 1.38 the API allows at most 18 digits per number of a version: "
+    "make it shorter"
+)
 MANY = {f"c{number}": 1 for number in range(33)}
 PENDING = {"allocated": 0, "pending": 1}
 
@@ -1043,7 +1046,8 @@ PENDING = {"allocated": 0, "pending": 1}
         ),
         (
             stack({"gpu": shared()}, workloads=[job(claims=[claim({"capacity": MANY})], expect=PENDING)]),
-            f"{REQUEST}.capacity: has 33 entries; since Kubernetes 1.38 the API allows a request 32: leave some out",
+            f"{REQUEST}.capacity: has 33 entries; since Kubernetes 1.38 the API allows at most 32 per request: remove "
+            f"some",
         ),
         (
             stack({"gpu": shared()})
@@ -1063,12 +1067,12 @@ PENDING = {"allocated": 0, "pending": 1}
                     }
                 ]
             },
-            "claims[0].requests[0].firstAvailable[1].capacity: has 33 entries; since Kubernetes 1.38 the API allows a "
-            "request 32: leave some out",
+            "claims[0].requests[0].firstAvailable[1].capacity: has 33 entries; since Kubernetes 1.38 the API allows "
+            "at most 32 per request: remove some",
         ),
     ],
 )
-def test_what_is_refused_since_kubernetes_1_38(configuration: Configuration, expected: str | None) -> None:
+def test_what_kubernetes_1_38_rejects(configuration: Configuration, expected: str | None) -> None:
     load(configuration | version(37))
     if expected is None:
         load(configuration | version(38))
@@ -1076,7 +1080,7 @@ def test_what_is_refused_since_kubernetes_1_38(configuration: Configuration, exp
         assert problems(configuration | version(38)) == [expected]
 
 
-def test_what_kubernetes_is_told_for_what_a_stack_uses() -> None:
+def test_gates_and_apis_for_the_features_of_a_stack() -> None:
     devices = [{"model": nic(allowMultipleAllocations=True)}]
     cluster = load(stack({"gpu": parts(), "devices": devices}, **version(34))).cluster
     assert cluster.kube_feature_gates == {"DRAConsumableCapacity": True, "DRAPartitionableDevices": True}
@@ -1095,23 +1099,23 @@ def test_what_kubernetes_is_told_for_what_a_stack_uses() -> None:
     ],
 )
 def test_what_is_served_for_a_gate(minor: int, gate: str, apis: dict[str, bool]) -> None:
-    """The scheduler would wait for it for good."""
+    """The scheduler would wait for the API indefinitely."""
     assert load(stack(**gates(minor, **{gate: True}))).cluster.kube_runtime_config == apis
     assert load(stack(**gates(minor, **{gate: False}))).cluster.kube_runtime_config == {}
 
 
 @pytest.mark.parametrize("shared_parts", [True, False])
-def test_parts_that_claims_share_need_a_gate(shared_parts: bool) -> None:
+def test_partitions_that_claims_share_need_a_gate(shared_parts: bool) -> None:
     device = gpu(partitions=[{"deviceName": "part", "allowMultipleAllocations": shared_parts}])
     gates_set = load(stack({"gpu": device}, **version(35))).cluster.kube_feature_gates
     assert gates_set == ({"DRAConsumableCapacity": True} if shared_parts else {})
 
 
-def test_a_selector_that_cannot_be_checked_here_is_left_to_kubernetes() -> None:
+def test_kubernetes_checks_a_selector_that_the_program_cannot() -> None:
     load(selecting("url('https://example.com').getHost() == 'example.com'"))
 
 
-def test_too_hard_a_claim_is_left_to_the_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scheduler_decides_about_a_claim_that_is_too_hard(monkeypatch: pytest.MonkeyPatch) -> None:
     hard = stack({"gpu": shared(default="50Gi"), "gpusPerNode": 2}, claims=[claim({"count": 3})])
     assert problems(hard)
     monkeypatch.setattr(allocation, "STEPS_MAX", 1)
@@ -1125,29 +1129,29 @@ def test_too_hard_a_claim_is_left_to_the_scheduler(monkeypatch: pytest.MonkeyPat
         (
             {"nodes": [1, 2], "notReady": True},
             "binary",
-            f"{POOL}.faults[0].nodes: there is no node 2: here there are 0 to 1",
+            f"{POOL}.faults[0].nodes: there is no node 2: the pool has nodes 0 to 1",
         ),
         (
             {"notReady": True},
             "docker",
-            f"{POOL}.faults[0].notReady: needs cluster.runtime: binary, but it is docker: leave it out",
+            f"{POOL}.faults[0].notReady: needs cluster.runtime: binary, but it is docker: remove it",
         ),
         (
             {"devices": ["gpu-0"], "notReady": True},
             "binary",
-            f"{POOL}.faults[0]: has devices, but notReady is about whole nodes: leave devices out",
+            f"{POOL}.faults[0]: has devices, but notReady applies to whole nodes: remove devices",
         ),
         (
             {"gone": True, "notReady": True},
             "binary",
-            f"{POOL}.faults[0]: has to have exactly one of taint, such as {{key: example.com/broken}}, gone: true, "
+            f"{POOL}.faults[0]: must have exactly one of taint, such as {{key: example.com/broken}}, gone: true, "
             "attachFails: true and notReady: true",
         ),
         (
             {"attachFails": True},
             "binary",
-            f"{POOL}.faults[0].attachFails: is about devices with bindingConditions, which the pool has none of: leave "
-            "it out",
+            f"{POOL}.faults[0].attachFails: applies to devices with bindingConditions, but the pool has none: remove "
+            f"it",
         ),
     ],
 )
@@ -1164,7 +1168,7 @@ def test_a_pool_without_nodes_has_no_faults() -> None:
     assert problems(asked) == [f"{POOL}.faults[0].nodes: there is no node 0: the pool has none"]
 
 
-def test_a_node_that_can_is_enough() -> None:
+def test_one_suitable_node_is_enough() -> None:
     both = [{"gpu": nic(), "nodes": 9}, {"gpu": gpu(), "gpusPerNode": 2}]
     load(stack(*both, claims=[claim({}, {})]))
     assert problems(stack(*both, claims=[claim({}, {}, {})])) == [
@@ -1173,8 +1177,8 @@ def test_a_node_that_can_is_enough() -> None:
     ]
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_keys() -> None:
-    """Of those that can be known without the ones before: claims are looked at when devices are right."""
+def test_all_problems_are_reported_at_once_in_the_order_of_the_keys() -> None:
+    """Claims are checked only if devices are valid."""
     pools = [{"name": f"p{number}", "gpu": gpu()} for number in range(11)]
     pools[2]["mig"] = "dynamic"
     pools[10]["gpu"] = gpu(deviceName="GPU")

@@ -1,11 +1,13 @@
-"""How far a workload has come, told from live objects as kubectl prints them."""
+"""The progress of workloads, from live objects as kubectl prints them."""
 
 import json
 from typing import Any
 
 import pytest
 
-from topology.status.workload_progress import FIT, Expected, Live, Standing, Unfit, claim_names, standing
+from topology.status.evictions import FIT, Unfit
+from topology.status.live_objects import LiveObjects, claim_names
+from topology.status.workload_progress import Expected, Progress, progress
 
 Object = dict[str, Any]
 
@@ -22,7 +24,7 @@ def live(kind: str, name: str, **values: Any) -> Object:
 
 
 def pod(name: str, phase: str = "Running", *claims: str, **values: Any) -> Object:
-    """Return a pod whose claims, called by numbers, are the given ones."""
+    """Return a pod with the given claims, which it refers to by number."""
     statuses = [{"name": str(place), "resourceClaimName": claim} for place, claim in enumerate(claims) if claim]
     entries = [{"name": str(place), "resourceClaimTemplateName": "t"} for place in range(len(claims))]
     place = {} if phase == "Pending" else {"nodeName": "node-0"}
@@ -33,7 +35,7 @@ def pod(name: str, phase: str = "Running", *claims: str, **values: Any) -> Objec
 
 
 def refused(name: str, *claims: str, **values: Any) -> Object:
-    """Return a pod that the scheduler has found no place for."""
+    """Return a pod for which the scheduler has found no node."""
     return pod(name, "Pending", *claims, status={"conditions": [REFUSED]}, **values)
 
 
@@ -57,12 +59,12 @@ def deployment(updated: int = 1, generation: int = 1, observed: int | None = 1) 
 
 
 def owned(kind: str = "Deployment", name: str = "job", uid: str = "uid of job") -> Object:
-    """Return the metadata of what a controller has made, the workload's unless it is another one."""
+    """Return the metadata of an object that a controller owns, by default the workload's."""
     return {"ownerReferences": [{"kind": kind, "name": name, "uid": uid}]}
 
 
 def by_job(name: str, phase: str = "Succeeded", *claims: str, uid: str = "uid of job", **values: Any) -> Object:
-    """Return a pod that the job of the workload has made."""
+    """Return a pod of the workload's job."""
     return pod(name, phase, *claims, metadata=owned("Job", uid=uid), **values)
 
 
@@ -84,20 +86,20 @@ FREE = claim("c")
     [
         ([], 0, 0, False),
         ([pod("a", "Running", "c"), HELD], 1, 0, True),
-        # Claims are not made yet, or not seen yet.
+        # Claims are not created or not considered yet.
         ([pod("a", "Pending", "")], 0, 1, False),
         ([pod("a", "Pending", "c")], 0, 1, False),
         ([pod("a", "Pending", "c"), FREE], 0, 1, False),
         ([pod("a", "Pending", "c", status={"conditions": [SCHEDULED]}), FREE], 0, 1, False),
         ([refused("a", "c"), FREE], 0, 1, True),
-        # What it was refused for is there now, or its node is about to start it.
+        # The devices are available now, or its node is about to start it.
         ([refused("a", "c"), HELD], 1, 0, False),
         ([refused("a", "c", "d"), HELD, claim("d")], 1, 1, True),
         ([pod("a", "Pending", "c"), HELD], 1, 0, False),
-        # Who has run to the end needs its claims no more.
+        # A completed pod no longer needs its claims.
         ([pod("a", "Succeeded", "c")], 1, 0, True),
         ([pod("a", "Succeeded", "c"), FREE], 1, 0, True),
-        # On their way out.
+        # Failed or terminating.
         ([pod("a", "Failed", "c"), FREE], 0, 0, False),
         ([pod("a", "Running", "c", metadata={"deletionTimestamp": "now"}), HELD], 0, 0, False),
         # Not ours.
@@ -107,24 +109,24 @@ FREE = claim("c")
     ],
 )
 def test_pods_and_their_claims(objects: list[Object], allocated: int, pending: int, settled: bool) -> None:
-    found = standing(expected("Pod", "a"), Live(objects))
-    assert found._replace(pods=0) == Standing(0, allocated, pending, settled)
-    assert found.pods == len(Live(objects).pods_of([("Pod", "n", "a")]))
+    found = progress(expected("Pod", "a"), LiveObjects(objects))
+    assert found._replace(pods=0) == Progress(0, allocated, pending, settled)
+    assert found.pods == len(LiveObjects(objects).pods_of([("Pod", "n", "a")]))
 
 
 @pytest.mark.parametrize(
     ("found", "allocated", "meets"),
     [
-        (Standing(2, 1, 1, True), 1, True),
-        (Standing(2, 1, 1, False), 1, False),
-        (Standing(2, 2, 0, True), 1, False),
-        (Standing(2, 2, 1, True), 1, False),
-        (Standing(2, 1, 2, True), 1, False),
-        (Standing(3, 2, 1, True), None, True),
-        (Standing(3, 2, 0, True), None, False),
+        (Progress(2, 1, 1, True), 1, True),
+        (Progress(2, 1, 1, False), 1, False),
+        (Progress(2, 2, 0, True), 1, False),
+        (Progress(2, 2, 1, True), 1, False),
+        (Progress(2, 1, 2, True), 1, False),
+        (Progress(3, 2, 1, True), None, True),
+        (Progress(3, 2, 0, True), None, False),
     ],
 )
-def test_what_meets_an_expectation(found: Standing, allocated: int | None, meets: bool) -> None:
+def test_what_meets_an_expectation(found: Progress, allocated: int | None, meets: bool) -> None:
     assert found.meets(expected(allocated=allocated, pending=1)) == meets
 
 
@@ -134,7 +136,7 @@ def of(kind: str, status: Object, observed: int = 1, **spec: Any) -> Object:
 
 
 def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
-    """Return pods that a controller called `job` has made."""
+    """Return pods of a controller called `job`."""
     return [pod(str(place), phase, metadata=owned(kind)) for place in range(count)]
 
 
@@ -145,12 +147,12 @@ def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
         ("Deployment", [deployment(0, observed=None)], [], False),
         ("Deployment", [deployment(0)], [], True),
         ("Deployment", [deployment(1)], [pod("a", metadata=owned())], True),
-        # It has not made all of its pods.
+        # It has not created all of its pods.
         ("Deployment", [of("Deployment", {"updatedReplicas": 1}, replicas=2)], pods(1, "Deployment"), False),
-        # What the status says is about the deployment as it was before the update.
+        # The status is that of the generation before the update.
         ("Deployment", [deployment(1, generation=2)], pods(1, "Deployment"), False),
         ("Deployment", [deployment(1, generation=2, observed=2)], pods(1, "Deployment"), True),
-        # A pod of an older version is there still.
+        # A pod of an older revision remains.
         ("Deployment", [deployment(1)], pods(2, "Deployment"), False),
         ("Deployment", [deployment(0)], pods(1, "Deployment"), False),
         ("Deployment", [deployment(1) | {"kind": "Job"}], pods(1, "Deployment"), False),
@@ -165,7 +167,7 @@ def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
             pods(2, "StatefulSet"),
             True,
         ),
-        # Its second pod comes when the first one runs.
+        # It creates its second pod when the first one runs.
         (
             "StatefulSet",
             [of("StatefulSet", {"updatedReplicas": 1}, replicas=2)],
@@ -191,15 +193,15 @@ def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
         ("Job", [job(1)], [], False),
         ("Job", [job(1, suspend=True)], [], True),
         ("Job", [job(1)], [by_job("a")], True),
-        # It is to run to its end, and its claim to be given back.
+        # The pod must complete, and release its claim.
         ("Job", [job(1)], [by_job("a", "Running")], False),
         ("Job", [job(1), reserved("c", "a")], [by_job("a", "Succeeded", "c")], False),
         ("Job", [job(1), reserved("c", "b")], [by_job("a", "Succeeded", "c")], True),
         ("Job", [job(1)], [refused("a", "c", metadata=owned("Job"))], True),
-        # The next ones come when those before them are done.
+        # It creates the next pods when earlier ones have completed.
         ("Job", [job(3, parallelism=1)], [by_job("a"), refused("b", "c", metadata=owned("Job"))], True),
         ("Job", [job(3, parallelism=1)], [by_job("a"), by_job("b")], False),
-        # A replaced job leaves pods behind for a while.
+        # The pods of a replaced job remain for a while.
         ("Job", [job(2)], [by_job("a"), by_job("b", uid="x")], False),
         ("CronJob", [live("CronJob", "job")], [], True),
         ("CronJob", [], [], False),
@@ -207,11 +209,11 @@ def pods(count: int, kind: str, phase: str = "Running") -> list[Object]:
         ("Pod", [], [pod("a")], False),
     ],
 )
-def test_when_a_controller_is_done(kind: str, controllers: list[Object], pods: list[Object], settled: bool) -> None:
-    assert standing(expected(kind), Live([*pods, *controllers])).settled == settled
+def test_when_a_controller_has_settled(kind: str, controllers: list[Object], pods: list[Object], settled: bool) -> None:
+    assert progress(expected(kind), LiveObjects([*pods, *controllers])).settled == settled
 
 
-def test_whose_a_pod_is() -> None:
+def test_which_pods_belong_to_a_controller() -> None:
     objects = [
         pod("bare"),
         pod("adopted", metadata=owned("ReplicaSet", "job-1")),
@@ -219,14 +221,16 @@ def test_whose_a_pod_is() -> None:
         pod("timed", metadata=owned("Job", "job-2")),
         pod("going", metadata=owned("ReplicaSet", "job-1") | {"deletionTimestamp": "now"}),
         pod("else", metadata=owned("ReplicaSet", "job-1") | {"namespace": "else"}),
+        # Somebody's ReplicaSet, with the name and the label of one that the Deployment could have created.
+        pod("namesake", metadata=owned("ReplicaSet", "job-5d4f") | {"labels": {"pod-template-hash": "5d4f"}}),
         live("ReplicaSet", "job-1", metadata=owned("Deployment")),
+        live("ReplicaSet", "job-5d4f"),
         live("Job", "job-2", metadata=owned("CronJob")),
     ]
 
     def found(*makers: tuple[str, str]) -> list[str]:
-        return [
-            entry["metadata"]["name"] for entry in Live(objects).pods_of([(kind, "n", name) for kind, name in makers])
-        ]
+        pods = LiveObjects(objects).pods_of([(kind, "n", name) for kind, name in makers])
+        return [entry["metadata"]["name"] for entry in pods]
 
     assert found(("Deployment", "job")) == ["adopted"]
     assert found(("ReplicaSet", "job-1")) == ["adopted"]
@@ -251,7 +255,7 @@ MADE = {"extendedResourceClaimStatus": {"resourceClaimName": "e"}}
         (pod("a", "Pending", containers=ASKING, status=MADE), {"extended resources": "e"}, 0, 1),
         (pod("a", "Running", "c", containers=ASKING, status=MADE), {"0": "", "extended resources": "e"}, 1, 1),
         (pod("a", "Succeeded", containers=ASKING, status=MADE), {"extended resources": "e"}, 1, 0),
-        # The node has them by itself: then there is no claim.
+        # The node itself provides them: there is no claim.
         (pod("a", "Running", containers=ASKING), {"extended resources": ""}, 1, 0),
         (pod("a", "Running", containers=[{"name": "x", "resources": {"limits": {"cpu": "1"}}}]), {}, 0, 0),
         (pod("a", "Running", containers=[{"name": "x", "resources": {}}]), {}, 0, 0),
@@ -260,16 +264,16 @@ MADE = {"extendedResourceClaimStatus": {"resourceClaimName": "e"}}
 def test_extended_resources(found: Object, names: dict[str, str], allocated: int, pending: int) -> None:
     assert claim_names(found).keys() == names.keys()
     assert claim_names(found).get("extended resources") == names.get("extended resources")
-    where = standing(expected("Pod", "a"), Live([found, HELD]))
+    where = progress(expected("Pod", "a"), LiveObjects([found, HELD]))
     assert (where.allocated, where.pending) == (allocated, pending)
 
 
-def test_claims_that_the_pod_names_itself() -> None:
+def test_claims_that_the_pod_refers_to_by_name() -> None:
     shared = pod("a", resourceClaims=[{"name": "x", "resourceClaimName": "c"}])
     assert claim_names(shared) == {"x": "c"}
     other = shared | {"metadata": shared["metadata"] | {"name": "b"}}
     both = expected()._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
-    assert standing(both, Live([shared, other, HELD])) == Standing(2, 2, 0, True)
+    assert progress(both, LiveObjects([shared, other, HELD])) == Progress(2, 2, 0, True)
 
 
 def tolerating(seconds: int | None, **values: Any) -> Object:
@@ -287,7 +291,7 @@ def tolerating(seconds: int | None, **values: Any) -> Object:
         ([tolerating(5)], True),
         ([tolerating(300)], True),
         ([tolerating(None)], True),
-        # The first one that is about it counts.
+        # The first toleration of the taint decides.
         ([tolerating(4), tolerating(None)], False),
         ([tolerating(4, key="else"), tolerating(None)], True),
         ([tolerating(4, effect="NoSchedule"), tolerating(None)], True),
@@ -297,10 +301,10 @@ def tolerating(seconds: int | None, **values: Any) -> Object:
     ],
 )
 def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bool) -> None:
-    """They are awaited if they will be evicted within the time that there is: 5 s."""
+    """The workload is not settled if they will be evicted within its 5 s."""
     objects = [pod("job", "Running", "c", tolerations=tolerations), HELD]
-    assert standing(expected("Pod"), Live(objects), Unfit(not_ready=["node-0"])).settled == settled
-    assert standing(expected("Pod"), Live(objects), Unfit(not_ready=["node-1"])).settled
+    assert progress(expected("Pod"), LiveObjects(objects), Unfit(not_ready=["node-0"])).settled == settled
+    assert progress(expected("Pod"), LiveObjects(objects), Unfit(not_ready=["node-1"])).settled
 
 
 @pytest.mark.parametrize(
@@ -318,11 +322,11 @@ def test_pods_on_a_node_that_is_not_ready(tolerations: list[Object], settled: bo
 )
 def test_pods_that_cannot_stay(unfit: Unfit, result: Object, settled: bool) -> None:
     objects = [pod("a", "Running", "c"), claim("c", "gpu-0", **result)]
-    assert standing(expected("Pod", "a"), Live(objects), unfit).settled == settled
+    assert progress(expected("Pod", "a"), LiveObjects(objects), unfit).settled == settled
 
 
 def keeping(seconds: int | None = None, **values: Any) -> Object:
-    """Return a toleration of a device that is broken."""
+    """Return a toleration of a broken device."""
     time = {} if seconds is None else {"tolerationSeconds": seconds}
     return {"key": "broken", "operator": "Exists", "effect": "NoExecute"} | time | values
 
@@ -335,10 +339,10 @@ def keeping(seconds: int | None = None, **values: Any) -> Object:
         ([keeping(key="else")], False),
         ([keeping(operator="Equal", value="x")], True),
         ([keeping(operator="Equal", value="y")], False),
-        # The scheduler takes these for all effects, the controller that evicts does not.
+        # For the scheduler these tolerate all effects, for the evicting controller they do not.
         ([keeping(effect="")], False),
         ([keeping(effect="NoSchedule")], False),
-        # As long as the workload is waited for, and of several the shortest.
+        # At least as long as the workload may take; of several, the shortest.
         ([keeping(4)], False),
         ([keeping(5)], True),
         ([keeping(4), keeping(300)], False),
@@ -347,6 +351,5 @@ def keeping(seconds: int | None = None, **values: Any) -> Object:
 )
 def test_pods_on_a_device_with_a_taint_that_evicts(tolerations: list[Object], settled: bool) -> None:
     objects = [pod("a", "Running", "c"), claim("c", "gpu-0", tolerations=tolerations)]
-    assert (
-        standing(expected("Pod", "a"), Live(objects), Unfit(devices=[("", "", "", "broken", "x")])).settled == settled
-    )
+    unfit = Unfit(devices=[("", "", "", "broken", "x")])
+    assert progress(expected("Pod", "a"), LiveObjects(objects), unfit).settled == settled

@@ -1,4 +1,4 @@
-"""Quantities as numbers."""
+"""The values of quantities."""
 
 from decimal import Decimal
 
@@ -35,7 +35,7 @@ def test_numbers(quantity: str, expected: str) -> None:
 
 
 def test_nothing_is_rounded() -> None:
-    """Unlike with floats, where a device would have the 16 bytes more that a claim asks for."""
+    """As floats, the two would be equal, and a device would satisfy a claim for one byte more than it has."""
     assert number("8192Pi") < number("9223372036854775809")
 
 

@@ -1,4 +1,4 @@
-"""Which objects go before workloads are waited for."""
+"""The objects that must be deleted before an update waits for workloads."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from topology.objects.removable import folded, removable
 CLAIMS = [{"name": "c", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
 
 
-def test_pods_makers_then_taints_then_nodes() -> None:
+def test_workloads_then_taints_then_nodes() -> None:
     topology = load(
         {
             "cluster": {"name": "x"},
@@ -42,7 +42,7 @@ def test_pods_makers_then_taints_then_nodes() -> None:
     ]
 
 
-def test_what_is_in_manifests_the_other_way_round(tmp_path: Path) -> None:
+def test_objects_of_manifests_in_reverse_order(tmp_path: Path) -> None:
     documents = [
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}},
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}},
@@ -53,7 +53,7 @@ def test_what_is_in_manifests_the_other_way_round(tmp_path: Path) -> None:
     assert removable(topology)[:2] == [("v1", "Pod", "n", "p"), ("v1", "Namespace", "", "n")]
 
 
-def test_names_that_are_numbered_are_one_entry() -> None:
+def test_numbered_names_are_one_entry() -> None:
     names = ["gpu-0", "gpu-1", "gpu-2", "gpu-4", "big-5", "big-06", "x", "x"]
     references = [("v1", "Node", "", name) for name in names] + [("v1", "Pod", "a", "p-0"), ("v1", "Pod", "b", "p-1")]
     assert folded(references) == [

@@ -1,29 +1,36 @@
-"""What deletes what a stack has no more: nodes through the API server, all else with a kubectl that takes notes."""
+"""The deletion of objects that are no longer part of a stack, in an API server in memory."""
 
 import json
-import os
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
-from cluster.api.api_server import MERGE, Answer, ApiServer, UnreachableError
+from cluster.api.api_server import MERGE, Answer, UnreachableError
 from commands import removals
+from commands.inputs import packed, unpacked
 from tests.unit.fake_api_server import FakeApiServer, Object
 
-KUBECTL = f"""#!{sys.executable}
-import json, os, sys
-with open(os.environ["CALLS"], "a") as calls:
-    calls.write(json.dumps([sys.argv[1:], sys.stdin.read()]) + "\\n")
-sys.stderr.write(os.environ.get("SAYS", ""))
-sys.exit(int(os.environ.get("FAILS", 0)))
-"""
 JOB = ["batch/v1", "Job", "default", "train"]
 NODE = ["v1", "Node", "", "gpu-0"]
 CORDON = "PATCH /api/v1/nodes/gpu-0"
 DELETE = "DELETE /api/v1/nodes/gpu-0"
+JOB_PATH = "/apis/batch/v1/namespaces/default/jobs/train"
+SERVED: dict[str, Object] = {
+    "/api/v1": {"resources": [{"name": "pods", "kind": "Pod", "namespaced": True}]},
+    "/apis/batch/v1": {
+        "resources": [
+            {"name": "jobs", "kind": "Job", "namespaced": True},
+            {"name": "jobs/status", "kind": "Job", "namespaced": True},
+        ]
+    },
+    "/apis/rbac.authorization.k8s.io/v1": {
+        "resources": [{"name": "clusterroles", "kind": "ClusterRole", "namespaced": False}]
+    },
+}
+"""What discovery returns."""
 
 
 def pod(name: str, node: str) -> Object:
@@ -32,70 +39,73 @@ def pod(name: str, node: str) -> Object:
 
 
 class Cluster(FakeApiServer):
-    """A cluster that notes a node's cordon among kubectl's calls, so that the order of all is known."""
+    """A cluster with three nodes, a Job and some pods."""
 
     def __init__(self, pods: Sequence[Object]) -> None:
         objects = {f"/api/v1/namespaces/a/pods/{entry['metadata']['name']}": entry for entry in pods}
         nodes: dict[str, Object] = {f"/api/v1/nodes/gpu-{index}": {"metadata": {}, "spec": {}} for index in range(3)}
-        super().__init__(objects | nodes)
+        super().__init__(SERVED | objects | nodes | {JOB_PATH: {"metadata": {"uid": "first"}}})
+        self.queries: list[str] = []
+
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
+    ) -> Answer:
+        if method == "DELETE":
+            self.queries.append(path.partition("?")[2])
+        return super().send(method, path, body, content_type)
 
 
 class Run(NamedTuple):
-    """What kubectl was asked, what was written to the API server, and what was printed."""
+    """What was written to the API server, and what was printed."""
 
-    calls: list[Any]
     written: list[str]
     printed: str
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
     """Return a function that runs the program."""
-    (tmp_path / "kubectl").write_text(KUBECTL)
-    (tmp_path / "kubectl").chmod(0o755)
-    calls = tmp_path / "calls"
 
     def program(
         before: Sequence[Any] | None,
         wanted: Sequence[Any],
         lost: Sequence[str] = (),
         pods: Sequence[Object] = (),
-        **environment: str,
+        cluster: Cluster | None = None,
     ) -> Run:
-        calls.write_text("")
-        cluster = Cluster(pods)
+        found = cluster or Cluster(pods)
         variables = {
-            "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "CALLS": str(calls),
             "KWOK_DRA_OBJECTS": json.dumps(wanted),
             "KWOK_DRA_LOST": json.dumps([("v1", "Node", "", name) for name in lost]),
             "PULUMI_COMMAND_STDOUT": "" if before is None else json.dumps(before),
         }
-        for name, value in (variables | environment).items():
+        for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(removals, "ApiServer", lambda: cluster)
+        monkeypatch.setattr(removals, "ApiServer", lambda: found)
         assert removals.main() == 0
-        return Run(
-            [json.loads(line) for line in calls.read_text().splitlines()], cluster.written, capsys.readouterr().out
-        )
+        return Run(found.written, capsys.readouterr().out)
 
     return program
 
 
+def fails(run: Callable[..., Run], *arguments: Any, **more: Any) -> str:
+    """Run the program, and return its message."""
+    with pytest.raises(SystemExit) as raised:
+        run(*arguments, **more)
+    return str(raised.value.code)
+
+
 @pytest.mark.parametrize("before", [None, [JOB], [JOB, NODE]])
 def test_nothing_is_deleted_that_is_wanted(run: Callable[..., Run], before: Sequence[Any] | None) -> None:
-    assert run(before, [JOB, NODE]) == ([], [], json.dumps([JOB, NODE]))
+    assert run(before, [JOB, NODE]) == ([], packed([JOB, NODE]))
 
 
 def test_what_is_not_wanted_any_more_is_deleted(run: Callable[..., Run]) -> None:
-    found = run([JOB, NODE], [], lost=["gpu-0"], pods=[pod("p", "gpu-0")])
-    ((arguments, text),) = found.calls
-    assert arguments == ["delete", "--ignore-not-found", "--filename", "-"]
-    assert json.loads(text)["items"] == [
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "train", "namespace": "default"}}
-    ]
-    assert found.written == [DELETE]
-    assert json.loads(found.printed) == []
+    cluster = Cluster([pod("p", "gpu-0")])
+    found = run([JOB, NODE], [], lost=["gpu-0"], cluster=cluster)
+    assert found.written == [f"DELETE {JOB_PATH}", DELETE]
+    assert cluster.queries == ["propagationPolicy=Background", ""]
+    assert unpacked(found.printed) == []
 
 
 def test_a_node_that_is_switched_off_is_drained_before(run: Callable[..., Run]) -> None:
@@ -159,11 +169,6 @@ def test_many_nodes(run: Callable[..., Run]) -> None:
     assert sorted(found.written) == ["DELETE /api/v1/nodes/gpu-1", "DELETE /api/v1/nodes/gpu-2"]
 
 
-def test_a_deletion_that_fails_is_no_success(run: Callable[..., Run]) -> None:
-    with pytest.raises(SystemExit, match="kubectl delete exited with 1"):
-        run([JOB], [], FAILS="1")
-
-
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -171,39 +176,149 @@ def test_a_deletion_that_fails_is_no_success(run: Callable[..., Run]) -> None:
         (Answer(403, b'{"message": "you may not"}'), "you may not"),
     ],
 )
+@pytest.mark.parametrize("gone", [JOB, NODE])
 def test_what_the_api_server_says_is_one_message(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str, gone: list[str]
 ) -> None:
-    def send(api: ApiServer, *_: object) -> Answer:
+    monkeypatch.setattr(Cluster, "send", saying(answer, ""))
+    assert fails(run, [gone], [], lost=["gpu-0"]) == message
+
+
+def saying(answer: Answer | Exception, beginning: str) -> Callable[..., Answer]:
+    """Return a `send` with this answer to requests that begin so."""
+    send = Cluster.send
+
+    def said(api: Cluster, method: str, path: str, *more: Any) -> Answer:
+        if not f"{method} {path}".startswith(beginning):
+            return send(api, method, path, *more)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(Cluster, "send", send)
-    with pytest.raises(SystemExit) as raised:
-        run([NODE], [], lost=["gpu-0"])
-    assert raised.value.code == message
+    return said
 
 
 @pytest.mark.parametrize(
-    ("said", "fails"),
+    ("answer", "message"),
     [
-        ('error: resource mapping not found for name: "x" namespace: "" from "STDIN": no matches for kind "X"', False),
-        ("The connection to the server 127.0.0.1:1 was refused", True),
+        (UnreachableError("refused"), "the cluster does not answer: refused"),
+        (Answer(500, b'{"message": "etcd is slow"}'), "the cluster does not answer: etcd is slow"),
+        (Answer(403, b'{"message": "you may not list pods"}'), "you may not list pods"),
     ],
 )
-def test_an_object_whose_kind_is_gone_is_gone(run: Callable[..., Run], said: str, fails: bool) -> None:
-    says = f"{said}\nensure CRDs are installed first\n"
-    if fails:
-        with pytest.raises(SystemExit) as raised:
-            run([JOB], [], FAILS="1", SAYS=says)
-        assert raised.value.code == said
-    else:
-        assert json.loads(run([JOB], [], FAILS="1", SAYS=says).printed) == []
+def test_no_node_is_deleted_whose_pods_are_not_known(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+) -> None:
+    monkeypatch.setattr(Cluster, "send", saying(answer, "GET /api/v1/pods"))
+    cluster = Cluster([pod("p", "gpu-0")])
+    assert fails(run, [NODE], [], cluster=cluster) == message
+    assert cluster.written == []
+
+
+@pytest.mark.parametrize("reads", [2, 3])
+def test_no_node_is_deleted_whose_pods_are_not_known_any_more(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: int
+) -> None:
+    """The cluster stops to answer while the node is drained."""
+    send = Cluster.send
+    left = count(1)
+
+    def stops(api: Cluster, method: str, path: str, *more: Any) -> Answer:
+        if path.startswith("/api/v1/pods") and next(left) == reads:
+            raise UnreachableError("refused")
+        return send(api, method, path, *more)
+
+    monkeypatch.setattr(Cluster, "send", stops)
+    cluster = Cluster([pod("p", "gpu-0")])
+    assert fails(run, [NODE], [], cluster=cluster) == "the cluster does not answer: refused"
+    assert "gpu-0" in cluster.names("nodes")
+
+
+@pytest.mark.parametrize(
+    "gone", [["example.com/v1", "Own", "", "x"], ["batch/v1", "Own", "", "x"], ["batch/v1", "Job", "b", "train"]]
+)
+def test_an_object_that_is_gone_already(run: Callable[..., Run], gone: list[str]) -> None:
+    """Its API version or its kind may be gone with it."""
+    cluster = Cluster([])
+    assert unpacked(run([gone], [], cluster=cluster).printed) == []
+    assert JOB_PATH in cluster.objects
+
+
+def test_an_object_whose_kind_goes_before_it_is_deleted(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cluster, "send", saying(Answer(404, b"404 page not found"), "DELETE"))
+    cluster = Cluster([])
+    del cluster.objects[JOB_PATH]
+    assert unpacked(run([JOB], [], cluster=cluster).printed) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        (["v1", "Pod", "", "p"], "/api/v1/namespaces/default/pods/p"),
+        (["rbac.authorization.k8s.io/v1", "ClusterRole", "", "a:b?c"], "/clusterroles/a%3Ab%3Fc"),
+    ],
+)
+def test_the_path_of_an_object(run: Callable[..., Run], reference: list[str], path: str) -> None:
+    (written,) = run([reference], []).written
+    assert written.endswith(path)
+
+
+def waiting(monkeypatch: pytest.MonkeyPatch, answers: Sequence[Object | None]) -> list[float]:
+    """Have the API server return the Job so after its deletion, the last one again and again; return the pauses."""
+    send = Cluster.send
+    left = list(answers)
+    clock = SimpleNamespace(now=0.0)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        pauses.append(seconds)
+
+    def slowly(api: Cluster, method: str, path: str, *more: Any) -> Answer:
+        if method != "GET" or path != JOB_PATH:
+            return send(api, method, path, *more)
+        found = left.pop(0) if len(left) > 1 else left[0]
+        return Answer(404, b"{}") if found is None else Answer(200, json.dumps(found).encode())
+
+    monkeypatch.setattr(removals, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(Cluster, "send", slowly)
+    return pauses
+
+
+FIRST: Object = {"metadata": {"uid": "first"}}
+
+
+@pytest.mark.parametrize("last", [None, {"metadata": {"uid": "second"}}])
+def test_objects_are_waited_for_until_they_are_gone(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, last: Object | None
+) -> None:
+    """Somebody may have created another object of that name by then."""
+    pauses = waiting(monkeypatch, [FIRST, FIRST, last])
+    run([JOB], [])
+    assert len(pauses) == 2
+
+
+def test_a_deletion_that_returns_a_status(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    status = Answer(200, json.dumps({"kind": "Status", "metadata": {}, "details": {"uid": "first"}}).encode())
+    monkeypatch.setattr(Cluster, "send", saying(status, "DELETE"))
+    pauses = waiting(monkeypatch, [FIRST, None])
+    run([JOB], [])
+    assert len(pauses) == 1
+
+
+def test_an_object_that_does_not_go(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = waiting(monkeypatch, [FIRST])
+    assert fails(run, [JOB], []) == (
+        "Job default/train still exists 300 s after its deletion. Find out which of its metadata.finalizers is left, "
+        "and run `pulumi up` again"
+    )
+    assert 300 < sum(pauses) < 301
 
 
 def test_numbered_objects(run: Callable[..., Run]) -> None:
     found = run([["v1", "Pod", "a", "p-", 0, 4]], [["v1", "Pod", "a", "p-", 1, 2]])
-    ((_, text),) = found.calls
-    assert [item["metadata"]["name"] for item in json.loads(text)["items"]] == ["p-0", "p-3"]
-    assert json.loads(found.printed) == [["v1", "Pod", "a", "p-", 1, 2]]
+    paths = [f"DELETE /api/v1/namespaces/a/pods/{name}" for name in ("p-0", "p-3")]
+    assert sorted(found.written) == paths
+    assert unpacked(found.printed) == [["v1", "Pod", "a", "p-", 1, 2]]

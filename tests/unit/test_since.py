@@ -1,4 +1,4 @@
-"""What is different from the last time that somebody looked."""
+"""What has changed since the last `make status`."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ POOL = {"name": "h100", "nodes": 2, "devices": 16, "allocated": 6, "free": 10}
 
 
 def claim(workload: str, state: str) -> dict[str, Any]:
-    """Return the entry of a claim, as far as it is counted."""
+    """Return the fields of a claim that are counted."""
     return {"workload": workload, "state": state}
 
 
@@ -34,7 +34,7 @@ def test_what_is_counted(claims: Any) -> None:
     }
 
 
-def test_what_is_different() -> None:
+def test_what_has_changed() -> None:
     before = changes.numbers(report(CLAIMS, POOL))
     later = POOL | {"nodes": 3, "devices": 24, "free": 18}
     now = changes.numbers(report([*CLAIMS[:2], claim("c", "pending")], later))
@@ -46,7 +46,7 @@ def test_what_is_different() -> None:
     ]
 
 
-def test_nothing_is_different() -> None:
+def test_nothing_has_changed() -> None:
     counted = changes.numbers(report(CLAIMS, POOL))
     assert list(changes.changes(counted, counted)) == []
 

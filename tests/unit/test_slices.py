@@ -1,4 +1,4 @@
-"""ResourceSlices: how devices are spread over them, and what they are called."""
+"""ResourceSlices: their devices, counters and names."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ def gpu(**values: Any) -> Values:
 
 
 def parts(count: int, **values: Any) -> Values:
-    """Return a device in so many parts, which share counters."""
+    """Return a device with `count` partitions, which share counters."""
     partitions = [{"deviceName": f"gpu-{{index}}-{number}"} for number in range(count)]
     return gpu(partitions=partitions, counterSet="gpu-{index}-set", counters={"memory": 1}) | values
 
@@ -52,20 +52,20 @@ def shape(slices: list[Manifest]) -> list[tuple[int, int]]:
         ({"gpu": parts(1)}, [(1, 0), (0, 1)]),
         ({"gpu": parts(8), "gpusPerNode": 8}, [(8, 0), (0, 64)]),
         ({"gpu": parts(8), "gpusPerNode": 9}, [(8, 0), (1, 0), (0, 64), (0, 8)]),
-        # The parts of a device stay together.
+        # The partitions of a device stay together.
         ({"gpu": parts(10), "gpusPerNode": 10}, [(8, 0), (2, 0), (0, 60), (0, 40)]),
-        # One part that consumes counters makes all devices of its slice count.
+        # One device with counters lowers the limit of its slice.
         ({"gpu": gpu(), "gpusPerNode": 64, "devices": [{"model": parts(1)}]}, [(1, 0), (0, 64), (0, 1)]),
         ({"gpu": gpu(), "gpusPerNode": 63, "devices": [{"model": parts(1)}]}, [(1, 0), (0, 64)]),
         ({"gpu": gpu(partitions=[{"deviceName": f"{n}-{{index}}"} for n in "ab"]), "gpusPerNode": 64}, [(0, 128)]),
-        # Each GPU of NVIDIA's driver has a slice of its own, after those that are not in MIG mode.
+        # Each GPU in MIG mode has its own slice, after the slices of other GPUs.
         ({"gpu": MIG_GPU, "gpusPerNode": 8, "mig": "dynamic"}, [(8, 0), *[(0, 2)] * 8]),
         ({"gpu": MIG_GPU, "gpusPerNode": 9, "mig": "dynamic"}, [(8, 0), (1, 0), *[(0, 2)] * 9]),
         ({"gpu": MIG_GPU, "mig": "dynamic", "devices": [{"model": MIG_GPU, "count": 3}]}, [(1, 0), (0, 3), (0, 2)]),
         ({"gpu": MIG_GPU, "gpusPerNode": 3, "mig": [{"profiles": {"1g.5gb": 1}}]}, [(0, 3)]),
     ],
 )
-def test_how_devices_are_spread(pool: Values, expected: list[tuple[int, int]]) -> None:
+def test_devices_per_slice(pool: Values, expected: list[tuple[int, int]]) -> None:
     slices = slices_of(**pool)
     assert shape(slices) == expected
     assert {one["spec"]["pool"]["resourceSliceCount"] for one in slices} == {len(expected)}
@@ -74,8 +74,8 @@ def test_how_devices_are_spread(pool: Values, expected: list[tuple[int, int]]) -
 
 
 @pytest.mark.parametrize("minor", [35, 36, 37])
-def test_counters_have_slices_of_their_own(minor: int) -> None:
-    """The API server refuses a slice with both."""
+def test_counters_have_their_own_slices(minor: int) -> None:
+    """The API server rejects a slice with both counters and devices."""
     assert shape(slices_of(minor, gpu=parts(2))) == [(1, 0), (0, 2)]
     assert not [one for one in slices_of(minor, gpu=parts(2)) if {"devices", "sharedCounters"} <= one["spec"].keys()]
 
@@ -87,7 +87,7 @@ def test_counters_have_slices_of_their_own(minor: int) -> None:
         ({"gpu": parts(8), "gpusPerNode": 9}, [(8, 64), (1, 8)]),
         ({"gpu": parts(1), "gpusPerNode": 9}, [(8, 8), (1, 1)]),
         ({"gpu": MIG_GPU, "gpusPerNode": 8, "mig": "dynamic"}, [(1, 2)] * 8),
-        # There may be 32 counters in a slice, and 8 sets have 40.
+        # A slice may have 32 counters, and 8 sets have 40.
         ({"gpu": parts(1, counters={f"c{n}": 1 for n in range(5)}), "gpusPerNode": 8}, [(6, 6), (2, 2)]),
         ({"gpu": parts(1, counters={f"c{n}": 1 for n in range(32)}), "gpusPerNode": 2}, [(1, 1), (1, 1)]),
     ],
@@ -116,14 +116,14 @@ def test_binding_conditions() -> None:
     assert plain["spec"]["devices"][0].keys() <= {"name", "attributes", "capacity"}
 
 
-def test_all_parts_of_a_device_have_its_binding_conditions() -> None:
+def test_all_partitions_of_a_device_have_its_binding_conditions() -> None:
     conditions = {"bindingConditions": ["a"], "bindingFailureConditions": ["c"]}
     for pool in ({"gpu": parts(2) | conditions}, {"gpu": MIG_GPU | conditions, "mig": "dynamic"}):
         *_, last = slices_of(**pool)
         assert [device["bindingConditions"] for device in last["spec"]["devices"]] == [["a"]] * 2
 
 
-def test_the_whole_of_a_slice() -> None:
+def test_a_complete_slice() -> None:
     device = gpu(allowMultipleAllocations=True, capacity={"memory": {"value": 8, "requestPolicy": {"default": 1}}})
     (one,) = slices_of(gpu=device)
     assert one == {
@@ -146,7 +146,7 @@ def test_the_whole_of_a_slice() -> None:
     }
 
 
-def test_the_whole_of_slices_with_counters() -> None:
+def test_complete_slices_with_counters() -> None:
     counters, devices = slices_of(gpu=parts(1))
     pool = {"name": "n-0", "generation": 1, "resourceSliceCount": 2}
     assert counters["spec"] == {
@@ -181,7 +181,7 @@ def test_each_driver_has_a_pool() -> None:
 
 @pytest.mark.parametrize("name", ["{node}-{driver}-{suffix}", "{suffix}.{driver}.{node}", "{node}-{suffix}-{driver}"])
 def test_names_are_sorted_as_the_devices_are(name: str) -> None:
-    """The scheduler goes through the slices by name."""
+    """The scheduler examines the slices by name."""
     slices = slices_of(gpu=gpu(sliceName=name), gpusPerNode=4096)
     names = [one["metadata"]["name"] for one in slices]
     assert names == sorted(names)
@@ -191,15 +191,15 @@ def test_names_are_sorted_as_the_devices_are(name: str) -> None:
     assert indexes == list(range(4096))
 
 
-def test_names_are_sorted_up_to_the_most_slices_that_there_can_be() -> None:
+def test_names_are_sorted_up_to_the_maximum_number_of_slices() -> None:
     slices = slices_of(gpu=parts(33), gpusPerNode=600)
     names = [one["metadata"]["name"] for one in slices]
     assert len(names) == 75 + 600 <= SLICES_MAX
     assert names == sorted(set(names))
 
 
-def test_names_are_those_of_before() -> None:
-    """A name that changes from run to run, or with Python's hash seed, would replace the slice on each of them."""
+def test_names_do_not_change() -> None:
+    """A name that changed with each run or with Python's hash seed would replace the slice in every update."""
     slices = [one for node in ("n-0", "n-1") for one in resource_slices(pool_of(gpu=gpu(), gpusPerNode=129), node)]
     assert [one["metadata"]["name"] for one in slices] == [
         "n-0-gpu.example.com-22s4x",
@@ -227,7 +227,7 @@ def test_devices_that_a_driver_lists_by_name() -> None:
     assert names == [[f"gpu-{number}" for number in range(12)], sorted(f"gpu-{number}" for number in range(12))]
 
 
-# The digest, by which a generation goes up.
+# The digest that increments the generation.
 
 POOL: Values = {"gpu": gpu(), "gpusPerNode": 2}
 
@@ -239,7 +239,7 @@ POOL: Values = {"gpu": gpu(), "gpusPerNode": 2}
         ({"nodes": 1}, 37, False),
         ({"labels": {"a": "b"}, "capacity": {"cpu": 1}, "taints": []}, 37, False),
         ({"devices": [{"model": {"driver": "nic.example.com"}}]}, 37, False),
-        # Counters alone are in other slices there.
+        # There, only the counters are in other slices.
         ({}, 34, False),
         ({"gpusPerNode": 3}, 37, True),
         ({"attributes": {"x": {"int": 1}}}, 37, True),
@@ -249,12 +249,12 @@ POOL: Values = {"gpu": gpu(), "gpusPerNode": 2}
         ({"gpu": gpu(attributes={"index": {"string": "{index}"}})}, 37, True),
     ],
 )
-def test_the_digest_is_another_one_when_the_devices_are(change: Values, minor: int, differs: bool) -> None:
+def test_the_digest_changes_with_the_devices(change: Values, minor: int, differs: bool) -> None:
     before, after = content_digest(pool_of(**POOL), DRIVER, 37), content_digest(pool_of(**POOL | change), DRIVER, minor)
     assert (before != after) is differs
 
 
-def test_the_digest_does_not_see_nodes_that_are_not_ready() -> None:
+def test_the_digest_ignores_nodes_that_are_not_ready() -> None:
     pools = [pool_of(gpu=gpu()), pool_of(gpu=gpu(), faults=[{"notReady": True}])]
     assert len({content_digest(pool, DRIVER, 37) for pool in pools}) == 1
     assert content_digest(pool_of(gpu=gpu(), faults=[{"gone": True, "devices": ["x"]}]), DRIVER, 37) not in (
@@ -262,7 +262,7 @@ def test_the_digest_does_not_see_nodes_that_are_not_ready() -> None:
     )
 
 
-def test_the_digest_sees_counters() -> None:
+def test_the_digest_includes_counters() -> None:
     pools = [pool_of(gpu=parts(1)), pool_of(gpu=parts(1, counters={"memory": 2}))]
     digests = {content_digest(pool, DRIVER, minor) for pool in pools for minor in (34, 35)}
     assert len(digests) == 4

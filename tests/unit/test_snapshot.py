@@ -1,4 +1,4 @@
-"""Objects as they were at one moment, page by page."""
+"""Objects at one version of the store, page by page."""
 
 import json
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cluster.api import snapshot
-from cluster.api.api_server import Answer, ApiServer, UnreachableError
+from cluster.api.api_server import Answer, ApiServer, RefusedError, UnreachableError
 
 CLAIMS = "/apis/resource.k8s.io/v1/resourceclaims"
 
 
 class Pages(ApiServer):
-    """Answers from the first page on with what there is of a path; each page is an answer or the error to raise."""
+    """Returns the pages of each path in order, the last one again and again; an error is raised."""
 
     def __init__(self, pages: Mapping[str, list[Answer | Exception]]) -> None:
         super().__init__()
@@ -75,22 +75,45 @@ def test_what_the_store_has_forgotten_is_read_anew() -> None:
     assert api.asked[-1][1]["resourceVersion"] == ["8"]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503, 504])
+@pytest.mark.parametrize("status", [500, 504])
 def test_an_api_server_with_too_much_to_do_is_asked_again(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     monkeypatch.setattr(snapshot, "SECONDS_BETWEEN_TRIES", 0)
     api = Pages({"/api/v1/pods": [page("a"), page("b")], CLAIMS: [Answer(status, b"{}"), page()]})
     assert snapshot.read(api, ["Pod", "ResourceClaim"]) == found("b")
 
 
-@pytest.mark.parametrize("answer", [UnreachableError("down"), Answer(500, b"{}"), Answer(403, b'{"message": "no"}')])
-@pytest.mark.parametrize("path", ["/api/v1/pods", CLAIMS])
-def test_a_cluster_that_does_not_answer(path: str, answer: Answer | Exception) -> None:
+def with_answer(path: str, answer: Answer | Exception) -> Pages:
+    """Return an API server whose list at `path` is `answer`."""
     answers: dict[str, list[Answer | Exception]] = {"/api/v1/pods": [page("a")], CLAIMS: [page()]}
-    api = Pages(answers | {path: [answer]})
-    assert snapshot.read(api, ["Pod", "ResourceClaim"]) is None
+    return Pages(answers | {path: [answer]})
+
+
+@pytest.mark.parametrize(
+    "answer", [UnreachableError("down"), *(Answer(status, b'{"message": "down"}') for status in (429, 500, 503, 504))]
+)
+@pytest.mark.parametrize("path", ["/api/v1/pods", CLAIMS])
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, path: str, answer: Answer | Exception) -> None:
+    monkeypatch.setattr(snapshot, "SECONDS_BETWEEN_TRIES", 0)
+    assert snapshot.read(with_answer(path, answer), ["Pod", "ResourceClaim"]) is None
+    with pytest.raises(UnreachableError, match=r"^down$"):
+        snapshot.must_read(with_answer(path, answer), ["Pod", "ResourceClaim"])
+
+
+@pytest.mark.parametrize("path", ["/api/v1/pods", CLAIMS])
+def test_a_list_that_the_api_server_refuses(path: str) -> None:
+    message = 'pods is forbidden: User "me" cannot list resource "pods"'
+    api = with_answer(path, Answer(403, json.dumps({"message": message}).encode()))
+    with pytest.raises(RefusedError, match=f"^{message}$"):
+        snapshot.read(api, ["Pod", "ResourceClaim"])
 
 
 def test_a_kind_with_its_path() -> None:
     path = "/apis/resource.k8s.io/v1/devicetaintrules"
     api = Pages({"/api/v1/pods": [page()], path: [page("r")]})
     assert snapshot.read(api, ["Pod", f"DeviceTaintRule={path}"]) == found("r", kind="DeviceTaintRule")
+
+
+def test_requests_have_been_repeated_already_while_the_api_server_is_busy() -> None:
+    api = Pages({"/api/v1/pods": [Answer(429, b'{"message": "busy"}')]})
+    assert snapshot.read(api, ["Pod"]) is None
+    assert len(api.asked) == 1

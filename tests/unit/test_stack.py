@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from topology.schema.settings import emptied, raw_configuration
+from topology.schema.settings import STACKS, raw_configuration, stack_file, unusable
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_keys_of_the_project_are_taken_and_read() -> None:
@@ -31,16 +34,34 @@ def test_the_cluster_has_a_name_unless_it_is_no_mapping(cluster: str | None, exp
     assert raw_configuration(settings, "p", "s")["cluster"] == expected
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return the path of the file of stack `s` in a project; there is none yet."""
+    (tmp_path / STACKS).mkdir()
+    return tmp_path / stack_file("s")
+
+
 @pytest.mark.parametrize("text", ["", "encryptionsalt: v1:x\n"])
-def test_a_stack_file_that_a_killed_pulumi_has_emptied(tmp_path: Path, text: str) -> None:
+def test_a_stack_file_that_a_killed_pulumi_has_emptied(file: Path, tmp_path: Path, text: str) -> None:
     """The next command of Pulumi adds its salt."""
-    file = tmp_path / "Pulumi.s.yaml"
     file.write_text(text)
-    assert "bring it back with `git checkout Pulumi.s.yaml`" in emptied(file)
+    assert "restore it with `git checkout stacks/Pulumi.s.yaml`" in unusable("s", tmp_path)
 
 
-def test_a_stack_file_that_configures_an_empty_cluster(tmp_path: Path) -> None:
-    file = tmp_path / "Pulumi.s.yaml"
-    assert not emptied(file)
+def test_a_stack_file_that_configures_an_empty_cluster(file: Path, tmp_path: Path) -> None:
+    assert not unusable("s", tmp_path)
     file.write_text("config:\n  p:nodePools: []\n")
-    assert not emptied(file)
+    assert not unusable("s", tmp_path)
+
+
+def test_a_stack_file_where_an_earlier_release_had_it(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.s.yaml").write_text("config:\n  p:nodePools: []\n")
+    assert unusable("s", tmp_path).endswith("Move it: `mv Pulumi.s.yaml stacks/`")
+    (tmp_path / "Pulumi.s.yaml").rename(file)
+    assert not unusable("s", tmp_path)
+
+
+def test_the_folder_of_stack_files_is_that_of_the_project() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    assert project["stackConfigDir"] == STACKS
+    assert (ROOT / stack_file("dev")).resolve() == ROOT / "Pulumi.dev.yaml"

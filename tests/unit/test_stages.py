@@ -1,4 +1,4 @@
-"""The Stages that KWOK plays besides its own."""
+"""The Stages that KWOK plays in addition to its own."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from topology.checks.validation import load
 from topology.objects.kwok_stages import ATTACH_FAILS, NOT_READY, STAGES_FILE, stages, stages_for
 
 
-def test_a_node_is_not_ready_as_long_as_it_has_the_annotation() -> None:
-    """Over KWOK's own Stages, whose weight is 0, and with the same patch every time."""
+def test_a_node_is_not_ready_while_it_has_the_annotation() -> None:
+    """The Stage overrides KWOK's own, whose weight is 0, and its patch never changes."""
     (stage,) = yaml.safe_load_all(stages())
     assert (stage["apiVersion"], stage["kind"]) == ("kwok.x-k8s.io/v1alpha1", "Stage")
     spec = stage["spec"]
@@ -28,7 +28,7 @@ def test_both_sides_mean_the_same_file() -> None:
 
 
 @pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])
-def test_devices_are_attached_where_a_stack_has_such(minor: int, version: str) -> None:
+def test_stages_that_attach_the_devices_of_a_stack(minor: int, version: str) -> None:
     def names(model: str) -> list[str]:
         cluster = {"name": "c", "kubeVersion": f"1.{minor}.0"}
         topology = load({"cluster": cluster, "nodePools": [{"name": "p", "gpu": model}]})
@@ -41,7 +41,7 @@ def test_devices_are_attached_where_a_stack_has_such(minor: int, version: str) -
 
 
 def attaching() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the specs of the Stages of claims: attached, fails."""
+    """Return the specs of the Stages claim-attached and claim-attach-fails."""
     _, attached, fails = yaml.safe_load_all(stages("resource.k8s.io/v1"))
     return attached["spec"], fails["spec"]
 
@@ -62,7 +62,7 @@ def test_a_claim_is_attached_or_it_fails_and_only_once() -> None:
         assert told == {"key": ".status.devices[]?", "operator": "DoesNotExist"}
 
 
-def test_a_device_is_tainted_before_it_is_said_to_have_failed() -> None:
+def test_a_device_is_tainted_before_its_failure_is_reported() -> None:
     attached, fails = attaching()
     (status,) = attached["steps"]
     rule, same = fails["steps"]

@@ -1,4 +1,4 @@
-"""The stack's answer, from live objects as kubectl prints them."""
+"""The report of a stack, from live objects as kubectl prints them."""
 
 import random
 from typing import Any
@@ -12,6 +12,7 @@ from topology.status.report import kinds, report
 Object = dict[str, Any]
 DRIVER = "gpu.kwok.x-k8s"
 UNSCHEDULABLE = "0/1 nodes are available: 1 cannot allocate all claims."
+SHORT = UNSCHEDULABLE.removesuffix(".")
 
 
 def live(kind: str, name: str, spec: Object | None = None, status: Object | None = None, **metadata: Any) -> Object:
@@ -53,7 +54,7 @@ def claim(name: str, *devices: tuple[str, str], driver: str = DRIVER, **metadata
 
 
 def deployment(name: str, updated: int, generation: int = 1, observed: int = 1) -> Object:
-    """Return a deployment, whose controller has `observed` that generation of it, with so many pods of it."""
+    """Return a Deployment with `updated` pods, of which its controller has `observed` that generation."""
     status = {"observedGeneration": observed, "updatedReplicas": updated}
     return live("Deployment", name, {"replicas": updated}, status, generation=generation)
 
@@ -107,7 +108,7 @@ def test_an_allocated_claim(topology: Topology, working: list[Object]) -> None:
         }
     ]
     assert found.pools == [{"name": "kwok-node", "nodes": 1, "devices": 1, "allocated": 1, "free": 0}]
-    assert found.summary == "1 of 1 claims allocated, 1 of 1 pods running, 1 of 1 devices in use on 1 nodes"
+    assert found.summary == "1 of 1 claims allocated, 1 of 1 pods running, 1 of 1 devices in use on 1 node"
     assert found.unexpected == []
 
 
@@ -128,14 +129,14 @@ def test_a_pending_claim(topology: Topology, pending: list[Object]) -> None:
     ]
     assert found.leftovers == []
     assert found.pools == [{"name": "kwok-node", "nodes": 1, "devices": 1, "allocated": 0, "free": 1}]
-    assert found.summary == "0 of 1 claims allocated, 0 of 1 pods running, 0 of 1 devices in use on 1 nodes"
+    assert found.summary == "0 of 1 claims allocated, 0 of 1 pods running, 0 of 1 devices in use on 1 node"
     assert found.unexpected == [
         "workload fake-pod: 0 of 1 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
         f"  pod fake-pod-1: {UNSCHEDULABLE}",
     ]
 
 
-def test_a_claim_that_is_not_made_yet(topology: Topology) -> None:
+def test_a_claim_that_is_not_created_yet(topology: Topology) -> None:
     waiting = pod("fake-pod-1")
     del waiting["status"]["conditions"]
     (found,) = listed(topology, [waiting])
@@ -158,8 +159,7 @@ def test_states_are_those_that_kubectl_prints(topology: Topology, status: Object
     assert listed(topology, objects)[0]["state"] == state
 
 
-def test_without_pods_there_is_nothing_to_tell(topology: Topology) -> None:
-    """But that the workload does not run."""
+def test_without_pods_no_workload_runs(topology: Topology) -> None:
     found = report(topology, [])
     assert found.claims == []
     assert found.summary == "0 of 0 claims allocated, 0 of 0 pods running, 0 of 0 devices in use on 0 nodes"
@@ -177,17 +177,19 @@ def test_without_pods_there_is_nothing_to_tell(topology: Topology) -> None:
         pytest.param([live("Pod", "plain", {"containers": []}, labels={"app": "plain"})], id="pod without claims"),
         pytest.param([claim("mine")], id="claim that somebody made"),
         pytest.param([claim("fake-pod-1-gpu0-x", namespace="else")], id="namesake in another namespace"),
+        pytest.param([pod("fake-pod-9", "kwok-node-0", claim="c", namespace="else")], id="owner in another namespace"),
+        pytest.param([live("Deployment", "fake-pod", namespace="else", generation=1)], id="namesake of the owner"),
         pytest.param(node("else-0"), id="other people's node"),
         pytest.param(node("kwok-node-1"), id="node of another size of the pool"),
         pytest.param([live("ConfigMap", "x")], id="another kind"),
     ],
 )
-def test_what_does_not_count(topology: Topology, working: list[Object], ignored: list[Object]) -> None:
+def test_objects_that_are_not_the_stack_s(topology: Topology, working: list[Object], ignored: list[Object]) -> None:
     assert report(topology, [*working, *ignored]) == report(topology, [*ignored, *working]) == report(topology, working)
 
 
 def test_pools_count_the_devices_of_their_driver(dev: Object) -> None:
-    """A node may carry several drivers' slices, and a driver several slices per node."""
+    """A node may have slices of several drivers, and several slices of one driver."""
     dev["nodePools"] = [
         {"name": "b", "nodes": 3, "gpu": "kwok-l4", "gpusPerNode": 4},
         {"name": "a", "nodes": 1, "gpu": {"driver": "gpu.example.com"}},
@@ -219,7 +221,7 @@ def test_a_node_that_is_gone_has_no_devices(topology: Topology, working: list[Ob
     assert report(topology, gone).pools == [{"name": "kwok-node", "nodes": 0, "devices": 0, "allocated": 0, "free": 0}]
 
 
-def test_a_node_that_is_not_ready_keeps_its_pods_but_takes_none(topology: Topology, working: list[Object]) -> None:
+def test_a_node_that_is_not_ready_keeps_its_pods_but_gets_none(topology: Topology, working: list[Object]) -> None:
     live_node, live_slice = working[:2]
     live_node["status"] = {"conditions": [{"type": "Ready", "status": "False"}]}
     live_slice["spec"]["nodeName"] = "kwok-node-0"
@@ -280,7 +282,7 @@ def test_at_most_a_hundred_unsatisfied_claims_are_listed(topology: Topology) -> 
     assert [entry["pod"] for entry in claims["unsatisfied"]] == [f"fake-pod-{number:03}" for number in range(100)]
 
 
-def test_a_reason_is_told_once_and_of_five_pods_at_most(dev: Object) -> None:
+def test_a_reason_is_listed_once_with_at_most_five_pods(dev: Object) -> None:
     dev["nodePools"][0]["nodes"] = 9
     dev["workloads"][0] |= {"replicas": 9, "readyTimeoutSeconds": 7}
     running = [pod(f"fake-pod-{number}", "kwok-node-0", claim=f"c-{number}") for number in (7, 8)]
@@ -291,18 +293,6 @@ def test_a_reason_is_told_once_and_of_five_pods_at_most(dev: Object) -> None:
         "workload fake-pod: 2 of 9 pods run after 7 s (kwok-dra:workloads readyTimeoutSeconds)",
         f"  pods {', '.join(f'fake-pod-{number}' for number in range(5))} and 2 more: {UNSCHEDULABLE}",
     ]
-
-
-@pytest.mark.parametrize(
-    "stranger",
-    [
-        pytest.param(pod("fake-pod-9", node="kwok-node-0", claim="c", namespace="else"), id="pod of the same label"),
-        pytest.param(live("Deployment", "fake-pod", namespace="else", generation=1), id="deployment of the same name"),
-    ],
-)
-def test_other_namespaces_are_not_ours(topology: Topology, working: list[Object], stranger: Object) -> None:
-    alone = report(topology, working)
-    assert report(topology, [*working, stranger]) == report(topology, [stranger, *working]) == alone
 
 
 def test_devices_that_others_hold_are_not_free(topology: Topology) -> None:
@@ -325,11 +315,11 @@ def test_a_workload_of_no_replicas_runs(dev: Object) -> None:
     assert report(load(dev), [deployment("fake-pod", updated=0)]).unexpected == []
 
 
-def test_pods_of_an_older_version_are_still_to_go(topology: Topology, working: list[Object]) -> None:
+def test_an_unfinished_rollout_is_unexpected(topology: Topology, working: list[Object]) -> None:
     working[2] = deployment("fake-pod", updated=0, generation=2)
     assert report(topology, working).unexpected == [
         "workload fake-pod: 1 of 1 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
-        "  but pods are still to change: older ones are to go, or some cannot stay on their node or device",
+        "  but the rollout is unfinished: older pods remain, or some will be evicted from their node or device",
     ]
 
 
@@ -367,7 +357,7 @@ HELD = claim("held", ("kwok-node-0", "gpu-0"), namespace="else")
         ),
         (exactly(**selecting("device.driver == 'x'")), "1 of any, but no device matches"),
         (exactly("none"), "1 of none, but no device matches"),
-        # What a selector is wrong about is not there.
+        # A selector that fails at run time matches nothing.
         (exactly(**selecting("device.attributes['x'].y == 1")), "1 of any, but no device matches"),
         ({"name": "r", "firstAvailable": [exactly("none")["exactly"], exactly()["exactly"]]}, None),
         (
@@ -376,16 +366,18 @@ HELD = claim("held", ("kwok-node-0", "gpu-0"), namespace="else")
         ),
     ],
 )
-def test_what_there_is_too_little_of(topology: Topology, request_: Object, shortage: str | None) -> None:
+def test_the_reason_names_a_request_that_no_node_satisfies(
+    topology: Topology, request_: Object, shortage: str | None
+) -> None:
     objects = [*node("kwok-node-0", devices=3), *node("kwok-node-1"), *CLASSES, HELD, *wanting(request_)]
     (found,) = listed(topology, objects)
-    assert found["reason"] == (f"{UNSCHEDULABLE}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
+    assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
 
 
-def test_each_request_that_there_is_too_little_for_is_named(topology: Topology) -> None:
+def test_the_reason_names_each_such_request(topology: Topology) -> None:
     requests = [exactly("none") | {"name": name} for name in ("a", "b")]
     (found,) = listed(topology, [*node("kwok-node-0"), *CLASSES, *wanting(*requests, exactly())])
-    assert found["reason"] == f"{UNSCHEDULABLE}; " + "; ".join(
+    assert found["reason"] == f"{SHORT}; " + "; ".join(
         f"request {name} wants 1 of none, but no device matches" for name in ("a", "b")
     )
 
@@ -398,9 +390,7 @@ def test_each_request_that_there_is_too_little_for_is_named(topology: Topology) 
         ("", "Unschedulable"),
     ],
 )
-def test_the_reason_is_the_scheduler_s_without_what_it_says_about_preemption(
-    topology: Topology, message: str, reason: str
-) -> None:
+def test_the_reason_omits_preemption(topology: Topology, message: str, reason: str) -> None:
     waiting = pod("fake-pod-1", claim="c")
     waiting["status"]["conditions"] = [
         {"type": "Ready", "status": "False", "message": "else"},
@@ -409,7 +399,7 @@ def test_the_reason_is_the_scheduler_s_without_what_it_says_about_preemption(
     assert listed(topology, [waiting, claim("c")])[0]["reason"] == reason
 
 
-# What claims have.
+# The devices of claims.
 
 
 def test_a_shared_claim_is_listed_for_each_pod_and_its_devices_count_once(topology: Topology) -> None:
@@ -423,7 +413,7 @@ def test_a_shared_claim_is_listed_for_each_pod_and_its_devices_count_once(topolo
     assert found.leftovers == []
 
 
-def test_who_has_admin_access_takes_nothing_away(topology: Topology) -> None:
+def test_admin_access_leaves_a_device_free(topology: Topology) -> None:
     watching = claim("c", ("kwok-node-0", "gpu-0"))
     watching["status"]["allocation"]["devices"]["results"][0]["adminAccess"] = True
     found = report(topology, [*node("kwok-node-0"), pod("fake-pod-1", node="kwok-node-0", claim="c"), watching])
@@ -446,7 +436,7 @@ def test_shares_of_a_device(topology: Topology) -> None:
     assert found["devices"] == [plain | shares[1], plain | shares[0]]
 
 
-def test_a_pod_that_is_done_has_given_its_claim_back(dev: Object) -> None:
+def test_a_completed_pod_has_released_its_claim(dev: Object) -> None:
     dev["workloads"][0] |= {"kind": "Job", "replicas": 2}
     job = live("Job", "fake-pod", {"completions": 2, "parallelism": 2}, generation=1)
     owner: Object = {"ownerReferences": [{"kind": "Job", "name": "fake-pod", "uid": "uid of fake-pod"}]}
@@ -461,11 +451,11 @@ def test_a_pod_that_is_done_has_given_its_claim_back(dev: Object) -> None:
     assert [(entry["name"], entry["state"], entry["devices"], "reason" in entry) for entry in found.claims] == [
         ("", "released", [], False)
     ] * 2
-    assert found.summary == "2 of 2 claims allocated, 2 of 2 pods running, 1 of 1 devices in use on 1 nodes"
+    assert found.summary == "2 of 2 claims allocated, 2 of 2 pods running, 1 of 1 devices in use on 1 node"
     assert found.unexpected == []
 
 
-def test_a_group_keeps_its_claim_when_its_pods_are_done(topology: Topology) -> None:
+def test_a_group_keeps_its_claim_when_its_pods_have_completed(topology: Topology) -> None:
     done = pod("fake-pod-1", node="kwok-node-0", claim="c")
     done["status"]["phase"] = "Succeeded"
     of_group = claim("c", ("kwok-node-0", "gpu-0"))
@@ -480,7 +470,7 @@ def test_a_group_keeps_its_claim_when_its_pods_are_done(topology: Topology) -> N
 
 
 def test_extended_resources(dev: Object) -> None:
-    """The scheduler makes a claim for them, unless the node has them by itself."""
+    """The scheduler creates a claim for them, unless the node itself provides them."""
     dev["deviceClasses"][0]["extendedResourceName"] = "example.com/gpu"
     containers = [{"name": "x", "resources": {"example.com/gpu": 1}}]
     dev["workloads"] = [{"name": "fake-pod", "containers": containers}]
@@ -499,12 +489,12 @@ def test_extended_resources(dev: Object) -> None:
     assert found.unexpected == []
 
 
-# What is left over.
+# Leftover claims.
 
 
 def of_pod(name: str, owner: str, *devices: tuple[str, str], **metadata: Any) -> Object:
-    """Return a claim that was made for a pod."""
-    return claim(name, *devices, ownerReferences=[{"kind": "Pod", "uid": f"uid of {owner}"}], **metadata)
+    """Return a claim that was created for a pod."""
+    return claim(name, *devices, ownerReferences=[{"kind": "Pod", "name": owner, "uid": f"uid of {owner}"}], **metadata)
 
 
 def test_claims_that_no_pod_uses(topology: Topology, working: list[Object]) -> None:
@@ -514,7 +504,7 @@ def test_claims_that_no_pod_uses(topology: Topology, working: list[Object]) -> N
         of_pod("second", "fake-pod-1"),
         of_pod("orphan", "fake-pod-9", ("kwok-node-0", "gpu-0"), deletionTimestamp="now"),
         of_pod("elsewhere", "pod-8", namespace="else"),
-        # A pod uses these, or somebody made them.
+        # A pod uses these, or they were not created for a pod.
         going,
         of_pod("used", "fake-pod-0"),
         of_pod("fake-pod-1-gpu0-x", "fake-pod-1"),
@@ -530,15 +520,15 @@ def test_claims_that_no_pod_uses(topology: Topology, working: list[Object]) -> N
 
 
 @pytest.mark.parametrize(("name", "why"), [("gpu0", []), ("gpu1", ["duplicate"]), (None, ["duplicate"])])
-def test_a_claim_that_its_pod_is_not_told_of_yet(topology: Topology, name: str | None, why: list[str]) -> None:
+def test_a_claim_that_its_pod_does_not_name_yet(topology: Topology, name: str | None, why: list[str]) -> None:
     annotations = {"resource.kubernetes.io/pod-claim-name": name} if name else {}
     objects = [pod("fake-pod-1"), of_pod("new", "fake-pod-1", annotations=annotations)]
     assert [entry["why"] for entry in report(topology, objects).leftovers] == why
 
 
 @pytest.mark.parametrize(("phase", "why"), [("Running", ["duplicate"]), ("Succeeded", [])])
-def test_a_claim_that_is_made_once_more_for_a_pod_that_is_done(topology: Topology, phase: str, why: list[str]) -> None:
-    """Its controller deletes it, as it does with the one that the pod had."""
+def test_a_claim_that_is_created_again_for_a_completed_pod(topology: Topology, phase: str, why: list[str]) -> None:
+    """Its controller deletes it, like the pod's first one."""
     ended = pod("fake-pod-1", node="kwok-node-0", claim="used")
     ended["status"]["phase"] = phase
     assert [entry["why"] for entry in report(topology, [ended, of_pod("again", "fake-pod-1")]).leftovers] == why
@@ -548,7 +538,7 @@ def test_a_claim_that_is_made_once_more_for_a_pod_that_is_done(topology: Topolog
 
 
 def partition(name: str, memory: int, **attributes: str) -> Object:
-    """Return a part of a GPU with so much memory."""
+    """Return a part of a GPU with this much memory, in GiB."""
     return {
         "name": name,
         "attributes": {key: {"string": value} for key, value in attributes.items()},
@@ -584,7 +574,7 @@ def test_how_many_parts_still_fit(topology: Topology, held: list[str], fits: dic
     assert (found["devices"], found["allocated"]) == (8, len(held))
 
 
-# What was expected.
+# Expectations.
 
 
 @pytest.mark.parametrize(
@@ -597,7 +587,7 @@ def test_how_many_parts_still_fit(topology: Topology, held: list[str], fits: dic
             2,
             [
                 "workload fake-pod: 1 of 2 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
-                "  but pods are still to change: older ones are to go, or some cannot stay on their node or device",
+                "  but the rollout is unfinished: older pods remain, or some will be evicted from their node or device",
                 f"  pods fake-pod-1, fake-pod-2: {UNSCHEDULABLE}",
             ],
         ),
@@ -634,7 +624,7 @@ def test_expectations(dev: Object, expect: Object, running: int, pending: int, u
 
 
 def test_conditions_of_devices_that_are_attached(topology: Topology, working: list[Object]) -> None:
-    """Those of the same share of the same device only, by name."""
+    """Only those of the same share of the same device, sorted by name."""
     *_, held = working
     condition = {"lastTransitionTime": "2026-01-01T00:00:00Z", "reason": "Attached", "message": ""}
     mine = {"driver": DRIVER, "pool": "kwok-node-0", "device": "gpu-0"}
@@ -648,7 +638,7 @@ def test_conditions_of_devices_that_are_attached(topology: Topology, working: li
     assert list(found["devices"][0]["conditions"].items()) == [("a", "True"), ("b", "False")]
 
 
-def test_live_taint_rules_count_whoever_made_them(topology: Topology, working: list[Object]) -> None:
+def test_live_taint_rules_of_others_count_too(topology: Topology, working: list[Object]) -> None:
     taint = {"key": "kwok-dra/attach-failed", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}
     selector = {"driver": DRIVER, "pool": "kwok-node-0", "device": "gpu-0"}
     rule = live("DeviceTaintRule", "x", {"taint": taint, "deviceSelector": selector})
@@ -672,7 +662,7 @@ def test_live_taint_rules_count_whoever_made_them(topology: Topology, working: l
 def test_taint_rules_without_a_selector(
     dev: Object, working: list[Object], version: str, selector: Object, tainted: int | None
 ) -> None:
-    """No selector once was as good as an empty one, which selects everything.
+    """In older versions, a rule without a selector selects everything, like an empty one.
 
     https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.0/resourceslice/tracker/tracker.go
     https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.1/resourceslice/tracker/tracker.go
@@ -683,10 +673,10 @@ def test_taint_rules_without_a_selector(
 
 
 @pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])
-def test_taint_rules_are_read_where_there_are_such(dev: Object, minor: int, version: str) -> None:
-    """Other clusters do not serve them."""
+def test_taint_rules_are_read_only_if_the_stack_has_any(dev: Object, minor: int, version: str) -> None:
+    """Other clusters may not serve them."""
     dev["cluster"] = {"name": "c", "kubeVersion": f"1.{minor}.0"}
-    plain = ["Pod", "ResourceClaim", "Deployment", "DeviceClass", "Node", "ResourceSlice"]
+    plain = ["Pod", "ResourceClaim", "Deployment", "ReplicaSet", "DeviceClass", "Node", "ResourceSlice"]
     assert kinds(load(dev)) == plain
     dev["deviceTaintRules"] = [{"name": "r", "taint": {"key": "k"}}]
     path = f"/apis/resource.k8s.io/{version}/devicetaintrules"
@@ -696,7 +686,7 @@ def test_taint_rules_are_read_where_there_are_such(dev: Object, minor: int, vers
     assert kinds(load(dev))[len(plain) :] == [f"DeviceTaintRule={path}"]
 
 
-# A cluster that is there already.
+# An existing cluster.
 
 
 @pytest.fixture
@@ -705,26 +695,32 @@ def existing(topology: Topology) -> Topology:
     return topology.model_copy(update={"cluster": topology.cluster.model_copy(update={"existing": there})})
 
 
-def test_of_nodes_only_those_of_the_stack_are_read(existing: Topology, topology: Topology) -> None:
+def test_only_the_stack_s_nodes_are_read(existing: Topology, topology: Topology) -> None:
     (nodes,) = (kind for kind in kinds(existing) if kind.startswith("Node"))
     assert nodes == "Node=/api/v1/nodes?labelSelector=kwok-dra%2Ffleet%3Dkwok-dra-dev"
     assert [kind for kind in kinds(existing) if kind != nodes] == [kind for kind in kinds(topology) if kind != "Node"]
 
 
+OURS = ("kwok-node-0", "gpu-0")
+
+
 @pytest.mark.parametrize(
-    ("owner", "namespace", "is_ours"),
+    ("left", "is_ours"),
     [
-        ("fake-pod-5c447f9df8-fpwp8", "default", True),
-        ("fake-pod", "default", True),
-        ("fake-pods-0", "default", False),
-        ("trainer", "default", False),
-        ("fake-pod-5c447f9df8-fpwp8", "else", False),
+        pytest.param([of_pod("a", "fake-pod-0", OURS)], True, id="holds a device of the stack"),
+        pytest.param([of_pod("a", "fake-pod-0", ("real-node", "gpu-0"))], False, id="holds another device"),
+        pytest.param([of_pod("a", "fake-pod-0", OURS, driver="else")], False, id="holds another driver's device"),
+        pytest.param([of_pod("a", "fake-pod-0")], False, id="holds nothing"),
+        pytest.param([pod("trainer"), of_pod("a", "trainer")], True, id="of a pod of the stack, whatever its name"),
+        pytest.param(
+            [pod("fake-pod-x", app="fake-pod-frontend"), of_pod("a", "fake-pod-x")], False, id="of a pod of others"
+        ),
     ],
 )
-def test_what_others_leave_over_is_theirs(
-    existing: Topology, topology: Topology, owner: str, namespace: str, is_ours: bool
+def test_leftovers_of_others_are_not_reported(
+    existing: Topology, topology: Topology, left: list[Object], is_ours: bool
 ) -> None:
-    owners = [{"kind": "Pod", "name": owner, "uid": "gone"}]
-    objects = [claim("a", ownerReferences=owners, namespace=namespace), claim("shared")]
-    assert bool(report(existing, objects).leftovers) is is_ours
+    """A claim belongs to the owner of its pod or, when the pod is gone, to the stack whose device it holds."""
+    objects = [*left, claim("shared")]
+    assert [entry["name"] for entry in report(existing, objects).leftovers] == (["a"] if is_ours else [])
     assert report(topology, objects).leftovers

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from topology.checks.attracted_pods import strays
+from topology.checks.attracted_pods import attracted
 
 LABELS = {"kubernetes.io/hostname": "gpu-0", "kubernetes.io/os": "linux", "type": "kwok", "slots": "8"}
 EVERYTHING = [{"operator": "Exists"}]
@@ -32,12 +32,12 @@ def term(key: str, operator: str, *values: str, of: str = "matchExpressions") ->
         ([{"operator": "Exists", "effect": "NoExecute"}], False),
         ([{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}], False),
         ([{"key": "CriticalAddonsOnly", "operator": "Exists"}, *EVERYTHING], True),
-        # Who names it means it.
+        # A toleration with the key is intended.
         ([{"key": "kwok.x-k8s.io/node", "operator": "Exists"}], False),
     ],
 )
 def test_what_is_tolerated(tolerations: list[dict[str, str]], lands: bool) -> None:
-    assert bool([*strays([daemon_set(tolerations=tolerations)], [LABELS])]) is lands
+    assert bool([*attracted([daemon_set(tolerations=tolerations)], [LABELS])]) is lands
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_is_tolerated(tolerations: list[dict[str, str]], lands: bool) -> No
         ({"affinity": affinity(term("absent", "Lt", "9"))}, False),
         ({"affinity": affinity(term("metadata.name", "In", "gpu-0", of="matchFields"))}, True),
         ({"affinity": affinity(term("metadata.name", "In", "real-0", of="matchFields"))}, False),
-        # One of the terms is enough, and all that is in it.
+        # One term is enough, with all its expressions.
         ({"affinity": affinity(term("type", "NotIn", "kwok"), term("type", "Exists"))}, True),
         ({"affinity": affinity(term("type", "Exists") | term("metadata.name", "In", "a", of="matchFields"))}, False),
         ({"affinity": affinity({})}, False),
@@ -69,20 +69,20 @@ def test_what_is_tolerated(tolerations: list[dict[str, str]], lands: bool) -> No
 )
 def test_what_is_selected(spec: dict[str, Any], lands: bool) -> None:
     """https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#operators"""
-    assert bool([*strays([daemon_set(tolerations=EVERYTHING, **spec)], [LABELS])]) is lands
+    assert bool([*attracted([daemon_set(tolerations=EVERYTHING, **spec)], [LABELS])]) is lands
 
 
 def test_one_kind_of_node_is_enough() -> None:
     found = daemon_set(tolerations=EVERYTHING, nodeSelector={"a": "b"})
-    assert [*strays([found], [LABELS, LABELS | {"a": "b"}])] == [found]
-    assert [*strays([found], [])] == []
+    assert [*attracted([found], [LABELS, LABELS | {"a": "b"}])] == [found]
+    assert [*attracted([found], [])] == []
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-def test_all_that_makes_pods(kind: str) -> None:
-    assert [*strays([daemon_set(tolerations=EVERYTHING) | {"kind": kind}], [LABELS])]
+def test_all_kinds_that_create_pods(kind: str) -> None:
+    assert [*attracted([daemon_set(tolerations=EVERYTHING) | {"kind": kind}], [LABELS])]
 
 
 def test_a_cron_job() -> None:
     spec = {"jobTemplate": {"spec": {"template": {"spec": {"tolerations": EVERYTHING}}}}}
-    assert [*strays([{"kind": "CronJob", "metadata": {"name": "a"}, "spec": spec}], [LABELS])]
+    assert [*attracted([{"kind": "CronJob", "metadata": {"name": "a"}, "spec": spec}], [LABELS])]

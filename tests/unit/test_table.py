@@ -38,27 +38,23 @@ def objects(topology: Topology) -> list[Object]:
     ]
 
 
-def test_what_is_in_it(topology: Topology, objects: list[Object]) -> None:
-    assert (
-        shown(report(topology, objects))
-        == [
-            "2 of 2 claims allocated, 2 of 2 pods running, 6 of 16 devices in use on 2 nodes",
-            "",
-            "Pools",
-            "pool  nodes  devices  allocated  free",
-            "─────────────────────────────────────",
-            "h100      2       16          6    10",
-            "",
-            "Claims",
-            "workload, pod  phase    node    state     devices",
-            "───────────────────────────────────────────────────────────",
-            "serving",
-            "  serving-x    Running  h100-1  reserved  gpu: gpu-0, gpu-7",
-            "training",
-            "  training-x   Running  h100-0  reserved  gpu: gpu-0 to gpu-3",
-        ]
-        or shown(report(topology, objects))[9].strip("─") == ""
-    )
+def test_the_table(topology: Topology, objects: list[Object]) -> None:
+    assert shown(report(topology, objects)) == [
+        "2 of 2 claims allocated, 2 of 2 pods running, 6 of 16 devices in use on 2 nodes",
+        "",
+        "Pools",
+        "pool  nodes  devices  allocated  free",
+        "─────────────────────────────────────",
+        "h100      2       16          6    10",
+        "",
+        "Claims",
+        "workload, pod  phase    node    state     devices",
+        "─────────────────────────────────────────────────────────────",
+        "serving",
+        "  serving-x    Running  h100-1  reserved  gpu: gpu-0, gpu-7",
+        "training",
+        "  training-x   Running  h100-0  reserved  gpu: gpu-0 to gpu-3",
+    ]
 
 
 def test_pending_claims_have_their_reasons_once(topology: Topology, objects: list[Object]) -> None:
@@ -96,7 +92,7 @@ def test_leftovers_and_what_still_fits() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_no_line_is_too_long_and_nothing_is_lost(width: int) -> None:
-    """Long names are folded, never cut off."""
+    """Long names wrap; they are never truncated."""
     name = "a-workload-with-a-name-that-is-quite-long"
     topology = live.topology({"name": "another-long-name", "gpu": "h100", "gpusPerNode": 8}, workloads=(name,))
     results = [live.result("another-long-name-0", f"gpu-{index}") for index in (0, 2, 4, 6)]
@@ -128,7 +124,7 @@ def test_runs_of_devices(names: list[str], told: str) -> None:
     assert wording.devices_by_request(devices) == [("r", told)]
 
 
-def test_what_else_is_said_of_a_device() -> None:
+def test_remarks_about_a_device() -> None:
     device = {"request": "r", "device": "gpu-0", "taints": ["a=b:NoExecute"], "consumedCapacity": {"memory": "4Gi"}}
     assert wording.devices_by_request([device]) == [("r", "gpu-0 (a=b:NoExecute, memory 4Gi)")]
     gone = {"request": "r", "device": "gpu-0", "gone": True, "adminAccess": True}

@@ -529,7 +529,7 @@ def test_short_disk_is_announced(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 3 * 2**30))
     build.warn_if_disk_is_full([tmp_path / "cache"])
-    expected = f"Only 3.0 GiB are free for {tmp_path}/cache: a build from empty caches takes about 8 GiB in all.\n"
+    expected = f"Only 3.0 GiB are free for {tmp_path}/cache: a build from empty caches needs about 8 GiB in total.\n"
     assert capsys.readouterr().out == expected
 
 
@@ -568,7 +568,7 @@ def test_own_programs_of_the_pinned_version_are_taken(own: Checkout, capsys: pyt
     pulumi, etcd = own.pin("cli", PKG), own.pin("cluster", "go.etcd.io/etcd/server/v3")
     language = own.pin("language", "github.com/pulumi/pulumi/sdk/v3")
     assert capsys.readouterr().out.splitlines()[0] == (
-        f"Taken from what you have installed, in the pinned version: etcd {etcd},"
+        f"Copied from your own programs of the pinned version: etcd {etcd},"
         f" pulumi-language-python {language}, {EXEC} {language}, pulumi {pulumi}."
     )
     for name in taken:

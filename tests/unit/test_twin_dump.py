@@ -1,4 +1,4 @@
-"""Dumps that are incomplete, wrong or hostile: each becomes a stack, or one message and no file."""
+"""Incomplete, invalid and hostile dumps: each becomes a stack, or one message and no file."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def text_of(*objects: Object) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Make the twin `new` of files with these contents, in an empty folder."""
+    """Return a function that makes the twin `new` from files with these contents, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def make(*contents: str | bytes, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
@@ -50,7 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def refused(result: tuple[int, str, str], folder: Path) -> str:
-    """Check that there is one message and no file, and return the message."""
+    """Check that the command has printed one message and written no file, and return the message."""
     code, out, err = result
     assert (code, out) == (1, "")
     assert "Traceback" not in err
@@ -59,37 +59,40 @@ def refused(result: tuple[int, str, str], folder: Path) -> str:
 
 
 def made(result: tuple[int, str, str], folder: Path) -> tuple[Object, str]:
-    """Check that there is a stack, which is valid, and return its configuration and what was said."""
+    """Check that the command has written a valid stack, and return its configuration and the output."""
     code, out, err = result
     assert (code, err) == (0, "")
-    config = yaml.safe_load((folder / "Pulumi.new.yaml").read_text())["config"]
+    config = yaml.safe_load((folder / "stacks/Pulumi.new.yaml").read_text())["config"]
     raw = {key.removeprefix("kwok-dra:"): value for key, value in config.items()}
     load({"cluster": {"name": "x"}, **raw}, folder)
     return raw, out
 
 
-# What is no dump.
+# Files that are not dumps.
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "dump-0: there is no ResourceSlice, so there are no devices to simulate: print `kubectl get nodes,"),
-        ("{}", "dump-0 is no Kubernetes object, nor a list of them: print `kubectl get"),
-        ("[1, 2]", "dump-0 is no Kubernetes object"),
-        ("hello", "dump-0 is no Kubernetes object"),
-        ('{"kind": "List", "items": [', "dump-0 is not JSON: line 1: "),
-        ('{"kind": "List", "items": 7}', "dump-0: items is no list"),
-        ('{"kind": "List", "items": [7]}', "dump-0, items[0] is no Kubernetes object"),
+        ("", "dump-0: no ResourceSlice, so there are no devices to simulate: run `kubectl get nodes,"),
+        ("{}", "dump-0 is neither a Kubernetes object nor a list of objects: run `kubectl get"),
+        ("[1, 2]", "dump-0 is neither a Kubernetes object nor a list of objects"),
+        ("hello", "dump-0 is neither a Kubernetes object nor a list of objects"),
+        ('{"kind": "List", "items": [', "dump-0 is not valid JSON: line 1: "),
+        ('{"kind": "List", "items": 7}', "dump-0: items is not a list: "),
+        (
+            '{"kind": "List", "items": [7]}',
+            "dump-0, items[0] is not a Kubernetes object: use kubectl's output unchanged",
+        ),
         ("kind: List\nitems: [", "dump-0 is neither JSON nor YAML: line 3: did not find expected node content"),
-        ("kind: List\nitems: []\nkind: List\n", "dump-0 has the key kind twice, in line 3 for the second time"),
-        ("a: &a [*a]", "dump-0 has the alias *a in line 1, which kubectl does not write"),
+        ("kind: List\nitems: []\nkind: List\n", "dump-0 repeats the key kind in line 3: put --- between"),
+        ("a: &a [*a]", "dump-0 has the alias *a in line 1, which kubectl never writes: "),
         ("a: &a {b: [1]}\nc: [*a, *a]", "dump-0 has the alias *a in line 2"),
-        ("? [1]\n: 2", "dump-0 has a key that is no text, in line 1"),
+        ("? [1]\n: 2", "dump-0 has a key that is not a string in line 1: "),
         (b"\xff\xfe\x00", "dump-0 is not UTF-8 (byte 0)"),
-        ("[" * 100_000, "dump-0 is not what kubectl prints: it is nested too deep"),
+        ("[" * 100_000, "dump-0 is nested too deeply"),
         ("a: " + "[" * 1_000, "dump-0 is neither JSON nor YAML"),
-        ('{"a": ' + "9" * 5000 + "}", "a number too long"),
+        ('{"a": ' + "9" * 5000 + "}", "a number that is too long"),
     ],
 )
 def test_no_dump(run: Run, tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -107,13 +110,13 @@ def test_a_hundred_megabytes(run: Run, tmp_path: Path) -> None:
     content = b"kind: List\nitems:\n" + lines * (100 * 2**20 // len(lines))
     message = refused(run(content), tmp_path)
     assert message == (
-        "dump-0 has 100 MiB, and 64 are the most: print it with `-o json`, which is read much faster, or give it in "
-        "parts, a file for each kind"
+        "dump-0 has 100 MiB; the maximum is 64 MiB: use `-o json`, which is parsed much faster, or write one file per "
+        "kind"
     )
 
 
 def test_a_hundred_megabytes_in_json(run: Run, tmp_path: Path) -> None:
-    """What is not wanted of a dump may be as large as it will."""
+    """The limit for YAML does not apply to JSON, where most of a dump can be ignored."""
     image = {"names": ["x" * 2**20]}
     nodes = [node(f"n-{number}") for number in range(100)]
     for entry in nodes:
@@ -127,10 +130,10 @@ def test_a_hundred_megabytes_in_json(run: Run, tmp_path: Path) -> None:
 def test_too_much_json(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "JSON_BYTES_MAX", 100)
     message = refused(run(text_of(*slices("n"))), tmp_path)
-    assert message == "dump-0 has 0 MiB, and 0 are the most: give it in parts, a file for each kind"
+    assert message == "dump-0 has 0 MiB; the maximum is 0 MiB: write one file per kind"
 
 
-# Objects that are wrong.
+# Invalid objects.
 
 
 @pytest.mark.parametrize(
@@ -140,10 +143,10 @@ def test_too_much_json(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ({"spec": None}, "dump-0, items[0]: ResourceSlice n-gpu.example.org-x7k2p: spec: "),
         ({"metadata": {}}, "dump-0, items[0]: ResourceSlice (without a name): metadata.name: field required"),
         ({"metadata": 1}, "dump-0, items[0]: ResourceSlice (without a name): metadata: "),
-        ({"apiVersion": "v1"}, "no ResourceSlice is of v1: take it out"),
-        ({"apiVersion": "resource.k8s.io/v1alpha3"}, "is of resource.k8s.io/v1alpha3, which is not read: v1, v1beta2"),
-        ({"apiVersion": "apps/v1"}, "no ResourceSlice is of apps/v1"),
-        ({"apiVersion": None}, "no ResourceSlice is of None"),
+        ({"apiVersion": "v1"}, ": v1 has no kind ResourceSlice: remove it"),
+        ({"apiVersion": "resource.k8s.io/v1alpha3"}, ": resource.k8s.io/v1alpha3 is not supported, only v1, v1beta2"),
+        ({"apiVersion": "apps/v1"}, ": apps/v1 has no kind ResourceSlice: remove it"),
+        ({"apiVersion": None}, ": None has no kind ResourceSlice: remove it"),
     ],
 )
 def test_wrong_objects(run: Run, tmp_path: Path, change: Object, message: str) -> None:
@@ -179,7 +182,7 @@ def test_very_many_devices_that_have_nothing_in_common(run: Run, tmp_path: Path)
 def test_more_devices_than_a_node_can_have(run: Run, tmp_path: Path) -> None:
     devices = [gpu(f"gpu-{number}") for number in range(5000)]
     message = refused(run(text_of(resource_slice("n", "gpu.example.org", devices))), tmp_path)
-    assert message.endswith("a node has 5000 devices of gpu.example.org; 4096 are the most")
+    assert message.endswith("a node has 5000 devices of gpu.example.org; the maximum is 4096")
 
 
 def test_more_nodes_than_a_cluster_can_have(run: Run, tmp_path: Path) -> None:
@@ -196,21 +199,23 @@ def test_secrets(run: Run, tmp_path: Path) -> None:
     }
     message = refused(run(text_of(*slices("n"), secret)), tmp_path)
     assert message.startswith(
-        "dump-0, items[1]: Secret ml/token: no twin is made of a dump with secrets: take them out"
+        "dump-0, items[1]: Secret ml/token: a dump must not contain Secrets: remove them, or run `kubectl"
     )
 
 
 def test_secrets_in_a_list_of_their_own(run: Run, tmp_path: Path) -> None:
     secrets = {"apiVersion": "v1", "kind": "SecretList", "items": [{"metadata": {"name": "token"}}]}
-    assert "Secret token: no twin" in refused(run(text_of(*slices("n")), json.dumps(secrets)), tmp_path)
+    assert "Secret token: a dump must not contain Secrets" in refused(
+        run(text_of(*slices("n")), json.dumps(secrets)), tmp_path
+    )
 
 
 def test_two_nodes_of_one_name(run: Run, tmp_path: Path) -> None:
     content = text_of(node("n"), node("n", {"kubernetes.io/arch": "arm64"}), *slices("n"))
     message = refused(run(content), tmp_path)
     assert message == (
-        "dump-0, items[1]: Node n is there twice, and not the same: a dump is of one cluster at one moment, so take "
-        "one of them out"
+        "dump-0, items[1]: Node n appears twice, with different content: a dump shows one cluster at one time; remove "
+        "one of the two"
     )
 
 
@@ -221,11 +226,12 @@ def test_no_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_stack_that_is_there(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "Pulumi.new.yaml").write_text("mine")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks/Pulumi.new.yaml").write_text("mine")
     code, _, err = run(text_of(*slices("n")))
     assert code == 1
-    assert err == "Pulumi.new.yaml is there already: take it away, or give the twin another name with STACK=…\n"
-    assert (tmp_path / "Pulumi.new.yaml").read_text() == "mine"
+    assert err == "stacks/Pulumi.new.yaml already exists: remove it, or choose another name with STACK=…\n"
+    assert (tmp_path / "stacks/Pulumi.new.yaml").read_text() == "mine"
 
 
 def test_a_stack_with_a_name_that_is_none(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +239,7 @@ def test_a_stack_with_a_name_that_is_none(run: Run, tmp_path: Path, monkeypatch:
     assert command.main() == 1
 
 
-# What is missing, or there too often.
+# Missing and duplicate objects.
 
 
 def test_without_nodes(run: Run, tmp_path: Path) -> None:
@@ -259,23 +265,23 @@ def test_without_nodes_these_are_as_the_catalogue_has_them(run: Run, tmp_path: P
 def test_slices_of_absent_nodes(run: Run, tmp_path: Path) -> None:
     raw, said = made(run(text_of(node("a"), *slices("a", "gone"))), tmp_path)
     assert [pool["nodes"] for pool in raw["nodePools"]] == [1]
-    assert "note: ResourceSlices of 1 nodes that are not in the dump are left out" in said
+    assert "note: nodes that have ResourceSlices but are not in the dump are left out: 1" in said
 
 
 def test_no_slice_of_any_node(run: Run, tmp_path: Path) -> None:
-    assert refused(run(text_of(node("a"), *slices("gone"))), tmp_path).startswith("no node of the dump has devices")
+    assert refused(run(text_of(node("a"), *slices("gone"))), tmp_path).startswith("no node in the dump has devices")
 
 
 def test_nodes_without_devices(run: Run, tmp_path: Path) -> None:
     _, said = made(run(text_of(node("a"), node("control-plane"), *slices("a"))), tmp_path)
-    assert "note: 1 of 2 nodes have no devices and are left out" in said
+    assert "note: nodes without devices are left out: 1 of 2" in said
 
 
 def test_devices_of_no_node(run: Run, tmp_path: Path) -> None:
     fabric = resource_slice("a", "fabric.example.org", [gpu()], allNodes=True)
     del fabric["spec"]["nodeName"]
     _, said = made(run(text_of(node("a"), *slices("a"), fabric)), tmp_path)
-    assert "note: 1 ResourceSlices of fabric.example.org are of no single node" in said
+    assert "note: ResourceSlices of fabric.example.org without a nodeName are left out: 1" in said
 
 
 def test_older_generations(run: Run, tmp_path: Path) -> None:
@@ -291,7 +297,7 @@ def test_a_pool_without_all_of_its_slices(run: Run, tmp_path: Path) -> None:
     (entry,) = slices("a")
     entry["spec"]["pool"]["resourceSliceCount"] = 3
     _, said = made(run(text_of(entry)), tmp_path)
-    assert "note: of some pools of gpu.example.org not all ResourceSlices are there" in said
+    assert "note: some pools of gpu.example.org are incomplete" in said
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
@@ -304,7 +310,7 @@ def test_versions(run: Run, tmp_path: Path, version: str) -> None:
 
 
 def test_versions_that_are_mixed(run: Run, tmp_path: Path) -> None:
-    """The same object in two versions is the same object."""
+    """An object in two versions is one object."""
     old = {"name": "gpu-0", "basic": {key: value for key, value in gpu().items() if key != "name"}}
     objects = [resource_slice("a", "gpu.example.org", [old], "v1beta1"), *slices("a", "b")]
     raw, _ = made(run(text_of(objects[0]), text_of(*objects[1:])), tmp_path)
@@ -330,12 +336,51 @@ def test_a_kind_that_is_no_text(run: Run, tmp_path: Path) -> None:
     made(run(text_of({"apiVersion": "v1", "kind": ["Node"]}, *slices("a"))), tmp_path)
 
 
-# What everybody may see.
+# Texts that try to become YAML, or control the terminal.
+
+HOSTILE = "a\nkwok-dra:cluster: {}\x1b[2J"
+ESCAPED = r"a\nkwok-dra:cluster: {}\x1b[2J"
+
+
+def test_a_driver_cannot_leave_its_comment(run: Run, tmp_path: Path) -> None:
+    fabric = resource_slice("a", HOSTILE, [gpu()], allNodes=True)
+    del fabric["spec"]["nodeName"]
+    _, said = made(run(text_of(node("a"), *slices("a"), fabric)), tmp_path)
+    note = f"ResourceSlices of {ESCAPED} without a nodeName are left out: 1"
+    assert said.splitlines()[0] == f"note: {note}"
+    text = (tmp_path / "stacks/Pulumi.new.yaml").read_text()
+    assert text.splitlines()[1] == f"# Note: {note}."
+    assert list(yaml.safe_load(text)) == ["config"]
+
+
+def test_a_node_cannot_leave_its_comment(run: Run, tmp_path: Path) -> None:
+    made(run(text_of(node(HOSTILE), *slices(HOSTILE)), options=("--keep-names",)), tmp_path)
+    text = (tmp_path / "stacks/Pulumi.new.yaml").read_text()
+    assert text.splitlines()[1] == f"# a-kwok-dra-cluster-2-0 is {ESCAPED}."
+    assert list(yaml.safe_load(text)) == ["config"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "Secret", "metadata": {"name": "\x1b[2J"}}, r"dump-0, items[0]: Secret \x1b[2J: a dump must not "),
+        ({"apiVersion": "\x1b[2J"}, r"\x1b[2J has no kind ResourceSlice"),
+        ({"spec": {"driver": "\x1b[2J", "nodeName": "n", "pool": {"name": "n"}, "devices": [gpu()]}}, r"\x1b[2J"),
+    ],
+)
+def test_messages_do_not_control_the_terminal(run: Run, tmp_path: Path, change: Object, message: str) -> None:
+    (entry,) = slices("n")
+    said = refused(run(text_of(entry | change)), tmp_path)
+    assert message in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+# Private data.
 
 
 def test_nothing_that_tells_who_it_is(run: Run, tmp_path: Path) -> None:
     run(text_of(*real_slices.aws_a100("ip-10-0-0-1.corp"), *real_slices.oci_nics("ip-10-0-0-2.corp")))
-    text = (tmp_path / "Pulumi.new.yaml").read_text() + (tmp_path / "new-devices.yaml").read_text()
+    text = (tmp_path / "stacks/Pulumi.new.yaml").read_text() + (tmp_path / "stacks/new-devices.yaml").read_text()
     for private in ("ip-10", "corp", "10.1.2.3", "secret", "registry.example.com", "cloud://", "60:5e:65", "nodeid"):
         assert private not in text
     for node_name in ("ip-10-0-0-1.corp", "ip-10-0-0-2.corp"):
@@ -344,6 +389,6 @@ def test_nothing_that_tells_who_it_is(run: Run, tmp_path: Path) -> None:
 
 def test_names_that_are_kept(run: Run, tmp_path: Path) -> None:
     run(text_of(*real_slices.intel("rpl-s")), options=("--keep-names",))
-    text = (tmp_path / "Pulumi.new.yaml").read_text()
+    text = (tmp_path / "stacks/Pulumi.new.yaml").read_text()
     assert "# rpl-s-0 is rpl-s.\n" in text
     assert yaml.safe_load(text)["config"]["kwok-dra:nodePools"][0]["name"] == "rpl-s"

@@ -1,4 +1,4 @@
-"""The dump of a running stack, of objects as its cluster has them."""
+"""The dump of a running stack, from objects as its cluster has them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.fleet.running_stack import Live
+from cluster.fleet.running_stack import RunningStack
 from tests.unit.simulated import live
 from topology.checks.validation import load
 from topology.objects.kwok_stages import ATTACH_FAILS
@@ -35,7 +35,7 @@ CONFIGURATION: Object = {
 
 
 def as_served(entry: Object, number: int) -> Object:
-    """Add what a cluster sets, and take a random name."""
+    """Add the fields that a cluster sets."""
     metadata = entry["metadata"] | {"uid": f"u{number}", "resourceVersion": str(number), "annotations": {"a": "secret"}}
     return {key: value for key, value in entry.items() if key != "apiVersion"} | {"metadata": metadata}
 
@@ -59,6 +59,16 @@ def test_random_names_are_numbered() -> None:
     claims = [entry["metadata"]["name"] for entry in dumped() if entry["kind"] == "ResourceClaim"]
     assert claims[:1] == ["batch-0-gpu"]
     assert claims[1:] == ["inference-0-gpu", "inference-1-gpu", "inference-2-gpu"]
+
+
+def test_a_replica_set_without_a_deployment_keeps_its_name() -> None:
+    objects = with_random_names(live(load(CONFIGURATION)), "x")
+    for entry in objects:
+        if entry["kind"] == "ReplicaSet":
+            del entry["metadata"]["ownerReferences"]
+    found = dumping.objects(objects, {"Node": "v1", "Pod": "v1"})
+    pods = [entry["metadata"]["name"] for entry in found if entry["kind"] == "Pod"]
+    assert pods == ["inference-5d4f-0", "inference-5d4f-1", "inference-5d4f-2"]
 
 
 def test_pods_that_have_ended_are_left_out_with_their_templates() -> None:
@@ -86,7 +96,7 @@ def test_rules_that_kwok_makes_are_left_out() -> None:
 
 @pytest.mark.parametrize("selector", [{}, {"deviceSelector": {}}, {"deviceSelector": {"pool": "l4-0"}}])
 def test_rules_keep_their_selector_as_it_is(selector: Object) -> None:
-    """One that is empty selects everything, none nothing."""
+    """An empty selector selects all devices, a missing one selects none."""
     spec = {"taint": {"key": "k", "effect": "None"}} | selector
     rule = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule", "metadata": {"name": "x"}, "spec": spec}
     assert dumping.objects([rule], {"DeviceTaintRule": "resource.k8s.io/v1"}) == [rule]
@@ -94,7 +104,7 @@ def test_rules_keep_their_selector_as_it_is(selector: Object) -> None:
 
 def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     topology = load(CONFIGURATION)
-    found = Live(topology, with_random_names(live(topology), "x"))
+    found = RunningStack(topology, with_random_names(live(topology), "x"))
     monkeypatch.setattr(dumping, "read", lambda stack, also: found)
     file = Path(dumping.write("any", tmp_path / "new" / "dump.yaml"))
     assert yaml.safe_load(file.read_text())["items"] == dumped()

@@ -1,4 +1,4 @@
-"""Twins of what real drivers publish."""
+"""Twins of devices that real drivers publish."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from twin.writing import write
 
 
 def twin(folder: Path, *objects: dict[str, Any], **options: Any) -> Stack:
-    """Return the twin, whose files are valid."""
+    """Return the twin, after checking that its files are valid."""
     found = stack(dump(folder, *objects), **options)
     write(found, "real", folder, options.get("keep_names", False))
     return found
@@ -25,7 +25,7 @@ def test_whole_gpus_of_nvidia(tmp_path: Path) -> None:
     assert found.notes == []
     assert pool["nodes"] == 2
     assert (pool["gpu"], pool["gpusPerNode"]) == ("nvidia-a100-sxm4-40gb", 8)
-    # As a kubelet sees them, whole GiB; the model's labels are not those of this node.
+    # As the kubelet reports them, in whole GiB; the node's labels differ from those of the model.
     assert pool["capacity"] == {"cpu": "191450m", "memory": "2000Gi"}
     assert pool["labels"] == {"node.kubernetes.io/instance-type": "p4d.24xlarge"}
     model = found.catalogue["models"]["nvidia-a100-sxm4-40gb"]
@@ -47,7 +47,7 @@ def test_mig_beside_the_whole_gpu(tmp_path: Path) -> None:
     assert [part["deviceName"] for part in model["partitions"]][:2] == ["gpu-0", "gpu-0-mig-19-0-1"]
     assert len(model["partitions"]) == 8
     whole, first = model["partitions"][:2]
-    # The parts have their GPU in common, and a UUID of their own.
+    # The partitions share the UUID of their GPU, and each has its own.
     assert whole["attributes"]["uuid"] == first["attributes"]["parentUUID"] == {"string": "GPU-{uuid}"}
     assert first["attributes"]["uuid"] == {"string": "MIG-{deviceUuid}"}
     assert "counters" not in model
@@ -82,12 +82,12 @@ def test_ports_of_nics(tmp_path: Path) -> None:
     (pool,) = found.configuration["nodePools"]
     assert found.notes == []
     assert (pool["gpu"], pool["gpusPerNode"]) == ("cx8-family-connectx-8", 8)
-    assert "labels" not in pool  # arm64, as the host says
+    assert "labels" not in pool  # The host implies arm64.
     model = found.catalogue["models"][pool["gpu"]]
     assert model["slot"] == "nic"
     assert model["attributes"]["dra.net/ifName"] == {"string": "rdma{index}"}
     assert model["attributes"]["dra.net/mac"] == {"string": "{mac}"}
-    assert pool["host"] == "gb200-compute-tray"  # which has the NICs at the same places
+    assert pool["host"] == "gb200-compute-tray"  # It has the NICs at the same places.
 
 
 def test_nics_of_the_catalogue(tmp_path: Path) -> None:
@@ -113,6 +113,6 @@ def test_all_of_them_in_one_cluster(tmp_path: Path) -> None:
     assert "60:5e:65" not in text
     assert "secret" not in text
     assert "7066866330502" not in text
-    assert yaml.safe_load((tmp_path / "Pulumi.real.yaml").read_text())["config"]["kwok-dra:catalogue"] == [
-        "real-devices.yaml"
+    assert yaml.safe_load((tmp_path / "stacks/Pulumi.real.yaml").read_text())["config"]["kwok-dra:catalogue"] == [
+        "stacks/real-devices.yaml"
     ]

@@ -1,4 +1,4 @@
-"""Every stack of the repository, through a dump of it and the twin of that: the same objects again."""
+"""The twin of a dump of every stack in the repository renders the same objects as the stack."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,12 @@ from twin.stack import Stack, stack
 from twin.writing import write
 
 ROOT = Path(__file__).resolve().parents[2]
-STACKS = sorted(file.name.split(".")[1] for file in ROOT.glob("Pulumi.*.yaml"))
+STACKS = sorted(file.name.split(".")[1] for file in ROOT.glob("stacks/Pulumi.*.yaml"))
 Configuration = dict[str, Any]
 
 
 def configured(folder: Path, name: str) -> Topology:
-    config = yaml.safe_load((folder / f"Pulumi.{name}.yaml").read_text())["config"]
+    config = yaml.safe_load((folder / "stacks" / f"Pulumi.{name}.yaml").read_text())["config"]
     settings = {key: json.dumps(value) for key, value in config.items()}
     return load(raw_configuration(settings, "kwok-dra", name), folder)
 
@@ -35,14 +35,14 @@ def dumped(topology: Topology, file: Path) -> Dump:
 
 
 def twin_of(topology: Topology, folder: Path, *, keep_names: bool) -> tuple[Stack, Topology]:
-    """Return the twin, and what is read of its files."""
+    """Return the twin, and the topology that its files configure."""
     found = stack(dumped(topology, folder / "dump.json"), keep_names=keep_names)
     write(found, "again", folder, keep_names)
     return found, configured(folder, "again")
 
 
 def devices_of(topology: Topology) -> dict[str, list[Manifest]]:
-    """Return the objects that a twin has to have exactly as they were."""
+    """Return the objects that a twin must have unchanged."""
     names = [(pool, name) for pool in topology.node_pools for name in pool.node_names()]
     objects = [entry for entry in live(topology) if entry["kind"] in ("Node", "DeviceTaintRule")]
     return {
@@ -59,7 +59,7 @@ def devices_of(topology: Topology) -> dict[str, list[Manifest]]:
 
 
 def workloads_of(topology: Topology) -> dict[str, Any]:
-    """Return what makes pods, but for Jobs, whose pods are done."""
+    """Return the objects of workloads, except Jobs, whose pods have ended."""
     return {
         workload.name: [
             workload.expected_allocated,
@@ -84,7 +84,7 @@ def test_the_twin_of_a_stack_has_the_same_objects(name: str, tmp_path: Path) -> 
     ]
 
 
-# Those with devices that are written out in their configuration; all others are of the catalogue.
+# Stacks that define devices in their configuration; all others use only the catalogue.
 WRITTEN_OUT = {
     "compatibility-groups",
     "derived-attributes",
@@ -117,7 +117,7 @@ def test_a_twin_without_names_is_its_own_twin(name: str, tmp_path: Path) -> None
 
 
 def counts(topology: Topology) -> list[Any]:
-    """Return how many there are of everything."""
+    """Return the numbers of nodes, classes and claims."""
     of_claims = [
         (workload.replicas, workload.expected_allocated, workload.expected_pending)
         for workload in topology.workloads

@@ -1,4 +1,4 @@
-"""What holds devices in a dump, as workloads of its twin; pools with what is wrong with them."""
+"""Workloads and node pools of twins: pods and claims that have devices, and faults of nodes and devices."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def request(name: str = "gpu", **selection: Any) -> Object:
 
 
 def claim(name: str, devices: list[tuple[str, str]] | None = None, *requests: Object, **metadata: Any) -> Object:
-    """Return a claim that has these devices, by node and name."""
+    """Return a claim with these allocated devices, by node and name."""
     results = [{"request": "gpu", "driver": DRIVER, "pool": pool, "device": device} for pool, device in devices or []]
     return {
         "apiVersion": "resource.k8s.io/v1",
@@ -43,7 +43,7 @@ def claim(name: str, devices: list[tuple[str, str]] | None = None, *requests: Ob
 
 
 def pod(name: str, claim_name: str | None, on: str | None = None, *, owner: str = "train-5d4f", **spec: Any) -> Object:
-    """Return a pod that has a claim of its own."""
+    """Return a pod with its own claim."""
     statuses = [{"name": "gpu", "resourceClaimName": claim_name}] if claim_name else []
     owners = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner}] if owner else []
     return {
@@ -86,9 +86,9 @@ HOLDING = [
 
 
 def twin(folder: Path, *objects: Object, **options: Any) -> Stack:
-    """Return the twin, whose files are valid."""
+    """Return the twin, after checking that its files are valid."""
     found = stack(dump(folder, *objects), **options)
-    for file in ("Pulumi.t.yaml", "t-devices.yaml"):
+    for file in ("stacks/Pulumi.t.yaml", "stacks/t-devices.yaml"):
         (folder / file).unlink(missing_ok=True)
     write(found, "t", folder, options.get("keep_names", False))
     return found
@@ -114,14 +114,14 @@ def test_pods_that_are_alike_are_replicas(tmp_path: Path) -> None:
 
 
 def asking(name: str, claim_name: str, **resources: str) -> Object:
-    """Return a pod on the first node whose container asks for something of it, too."""
+    """Return a pod on the first node whose container also requests resources of the node."""
     resources = {key.replace("_", "-"): amount for key, amount in resources.items()}
     containers = [{"name": "main", "resources": {"claims": [{"name": "gpu"}], "requests": resources}}]
     return pod(name, claim_name, "n-a", containers=containers)
 
 
 def test_what_pods_ask_of_nodes(tmp_path: Path) -> None:
-    """Amounts that are the same, and what is not known of the nodes, does not part pods."""
+    """Equal amounts, and resources that the nodes do not report, do not split a workload."""
     pods = [
         asking("p-0", "c-0", cpu="1500m", memory="2048Mi", ephemeral_storage="1Gi"),
         asking("p-1", "c-1", cpu="1.5", memory="2Gi", pods="0"),
@@ -133,7 +133,7 @@ def test_what_pods_ask_of_nodes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("nodes", "requests"), [(NODES[2:], {"cpu": "4"}), (NODES, {"cpu": "0"}), (NODES, {})])
 def test_pods_of_which_no_container_is_written(tmp_path: Path, nodes: list[Object], requests: dict[str, str]) -> None:
-    """Nothing is known of the nodes, or nothing is asked of them."""
+    """The nodes report nothing, or the pod requests nothing of them."""
     (workload,) = workloads(tmp_path, *nodes, HOLDING[0], asking("p-0", "c-0", **requests))
     assert "containers" not in workload
 
@@ -182,6 +182,15 @@ def test_devices_that_nothing_tells_apart(tmp_path: Path) -> None:
     assert workload["nodeSelector"] == {"kubernetes.io/hostname": "x1-0"}
 
 
+@pytest.mark.parametrize("value", ["x' || true || '", "back\\slash", "two\nlines"])
+def test_values_that_are_no_literal_in_cel_tell_no_devices_apart(tmp_path: Path, value: str) -> None:
+    devices = gpus("n-a")
+    for index, device in enumerate(devices["spec"]["devices"]):
+        device["attributes"]["uuid"] = {"string": f"{value}{index}"}
+    (workload,) = workloads(tmp_path, NODES[0], devices, *HOLDING[:2], *HOLDING[3:5], keep_placement="devices")
+    assert "selectors" not in workload["claims"][0]["requests"][0]
+
+
 def test_pods_that_wait_come_last(tmp_path: Path) -> None:
     waiting = [pod("w-0", None, owner="wait-5d4f", nodeSelector={"disk": "ssd"})]
     labelled = [node("n-a", {"disk": "ssd"}), *NODES[1:]]
@@ -225,7 +234,7 @@ def test_claims_without_pods(tmp_path: Path) -> None:
 def test_pods_without_claims_in_the_dump(tmp_path: Path) -> None:
     found = twin(tmp_path, *NODES, *HOLDING[3:])
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods are left out whose claims, templates or DeviceClasses are not in the dump"]
+    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out"]
 
 
 def test_claims_of_classes_that_are_not_in_the_dump(tmp_path: Path) -> None:
@@ -233,7 +242,7 @@ def test_claims_of_classes_that_are_not_in_the_dump(tmp_path: Path) -> None:
     objects = [claim("c-0", [("n-a", "gpu-0")], asked), HOLDING[3], claim("c-9", [("n-b", "gpu-0")], asked)]
     found = twin(tmp_path, *NODES, *objects)
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods are left out whose claims, templates or DeviceClasses are not in the dump"]
+    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out"]
 
 
 def test_labels_that_nobody_knows_when_there_are_no_nodes(tmp_path: Path) -> None:
@@ -244,7 +253,7 @@ def test_labels_that_nobody_knows_when_there_are_no_nodes(tmp_path: Path) -> Non
 def test_claims_of_devices_that_are_not_there(tmp_path: Path) -> None:
     found = twin(tmp_path, *NODES, claim("c-0", [("fabric", "gpu-7")]), pod("p-0", "c-0", "n-a"))
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods that hold devices of no single node are left out, as these devices are"]
+    assert found.notes == ["pods with allocated devices that are not in the twin are left out"]
 
 
 def test_shared_claims(tmp_path: Path) -> None:
@@ -316,7 +325,7 @@ def test_classes(tmp_path: Path) -> None:
 
 def test_nothing_of_pods_but_what_they_ask_for(tmp_path: Path) -> None:
     twin(tmp_path, *NODES, *HOLDING)
-    assert "secret" not in (tmp_path / "Pulumi.t.yaml").read_text()
+    assert "secret" not in (tmp_path / "stacks/Pulumi.t.yaml").read_text()
 
 
 # Pools.
@@ -421,7 +430,7 @@ def test_rules(tmp_path: Path) -> None:
     [
         ("v1", {}, 0),
         ("v1", {"deviceSelector": {}}, 1),
-        # Of a Kubernetes to which no selector is as good as an empty one.
+        # In these versions of Kubernetes, a missing selector selects all devices, as an empty one does.
         ("v1beta2", {}, 1),
     ],
 )

@@ -1,4 +1,4 @@
-"""The user's own manifests: how files are read, what the cluster needs for them, and what is wrong with them."""
+"""The user's own manifests: how files are read, what the cluster needs for them, and their errors."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ FILE = "manifests[0].files[0]"
 
 
 def named(kind: str, name: str, version: str = "v1", **content: Any) -> Object:
-    """Return an object; `namespace` is where it is."""
+    """Return an object, in a `namespace` if it is given."""
     namespace = {"namespace": content.pop("namespace")} if "namespace" in content else {}
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | namespace} | content
 
@@ -39,7 +39,7 @@ def template(name: str = "t", device_class: str = "gpu", version: str = "v1", **
 
 
 def stack(*manifests: Object, **values: Any) -> Object:
-    """Return a stack with a pool and these entries, which have the file `a.yaml` unless they say otherwise."""
+    """Return a stack with a pool and these entries, by default with the files `a.yaml`, `b.yaml` and `c.yaml`."""
     return {
         "cluster": {"name": "x"},
         "deviceClasses": [{"name": "gpu"}],
@@ -63,7 +63,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def test_documents(tmp_path: Path) -> None:
-    """Several to a file, lists among them, some empty; what looks like a date is a text, as it is to Kubernetes."""
+    """A file can have several, some of them Lists or empty; a date is a string, as in Kubernetes."""
     (tmp_path / "a.yaml").write_text(
         "# A comment.\n---\n---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {day: 2026-01-01}}\n---\n"
         "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret, metadata: {name: b}}]\n"
@@ -82,7 +82,7 @@ def test_documents(tmp_path: Path) -> None:
 
 
 def test_order(write: Any) -> None:
-    """Namespaces and definitions first, what makes pods last; else as in the files."""
+    """Namespaces and definitions first, objects that create pods last; otherwise as in the files."""
     own = named("Job", "own", "batch.example.org/v1")
     definition = named("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1")
     folder = write("a.yaml", pod("p", template="t"), own, template(), definition, named("Namespace", "n"))
@@ -93,7 +93,7 @@ def test_order(write: Any) -> None:
 
 
 def accounts(topology: Topology) -> tuple[list[str], list[list[str]]]:
-    """Return the namespaces of the service accounts that come beforehand, and of those that come with each entry."""
+    """Return the namespaces of the service accounts created before all entries, and of those created with each."""
 
     def names(objects: list[Object]) -> list[str]:
         return [entry["metadata"]["namespace"] for entry in objects]
@@ -158,20 +158,20 @@ def slices(**spec: Any) -> Object:
     ],
 )
 def test_gates_and_apis(manifest: Object, gates: list[str], apis: list[str], write: Any) -> None:
-    """What Kubernetes 1.34 has to be told for a manifest; later it is on by default."""
+    """The gates and APIs that a manifest needs in Kubernetes 1.34; later they are on by default."""
     cluster = load(stack({}, cluster={"name": "x", "kubeVersion": "1.34.0"}), write("a.yaml", manifest)).cluster
     assert [gate for gate in cluster.kube_feature_gates if gate != "DynamicResourceAllocation"] == gates
     assert list(cluster.kube_runtime_config) == [f"resource.k8s.io/{version}" for version in apis]
 
 
-def test_rules_of_device_taints_are_served(write: Any) -> None:
+def test_the_api_of_device_taint_rules_is_served(write: Any) -> None:
     cluster = load(stack({}, cluster={"name": "x", "kubeVersion": "1.36.3"}), write("a.yaml", TAINTED)).cluster
     assert cluster.kube_feature_gates == {"DRADeviceTaintRules": True}
     assert cluster.kube_runtime_config == {"resource.k8s.io/v1beta2": True}
 
 
 def problems(configuration: Object, folder: Path) -> list[str]:
-    """Return what is wrong, as `key: message`."""
+    """Return the problems, as `key: message`."""
     with pytest.raises(ConfigurationError) as raised:
         load(configuration, folder)
     return [f"{problem.path}: {problem.message}" for problem in raised.value.problems]
@@ -181,46 +181,49 @@ def problems(configuration: Object, folder: Path) -> list[str]:
     ("content", "message"),
     [
         (None, "the file 'a.yaml' cannot be read: No such file or directory"),
-        ("", "'a.yaml' has no Kubernetes object in it: leave it out"),
+        ("", "'a.yaml' contains no Kubernetes objects: remove it"),
         ("a: [", "'a.yaml' is not YAML: while parsing a flow node"),
         ("[" * 2_000, "'a.yaml' is nested too deeply"),
-        ("&a [*a]", "'a.yaml' has a value that is not possible: Circular reference detected"),
-        ("a: .nan", "'a.yaml' has a value that is not possible: Out of range float values are not JSON compliant"),
+        ("&a [*a]", "'a.yaml' has an invalid value: Circular reference detected"),
+        ("a: .nan", "'a.yaml' has an invalid value: Out of range float values are not JSON compliant"),
         (
             "a: !!binary aGk=",
-            "'a.yaml' has a value that is not possible: Object of type bytes is not JSON serializable",
+            "'a.yaml' has an invalid value: Object of type bytes is not JSON serializable",
         ),
-        ("- x", "document 1: is no Kubernetes object, which is a mapping with apiVersion, kind and metadata"),
+        ("- x", "document 1: is not a Kubernetes object: it must be a mapping with apiVersion, kind and metadata"),
         ("a: b", "document 1: has no apiVersion and no kind, which every Kubernetes object needs"),
-        ("---\n{apiVersion: v1, kind: Pod}", "document 1: Pod has no metadata.name, a text"),
-        ("{apiVersion: v1, kind: Pod, metadata: {name: 5}}", "document 1: Pod has no metadata.name, a text"),
+        ("---\n{apiVersion: v1, kind: Pod}", "document 1: Pod has no metadata.name: set it to a string"),
+        (
+            "{apiVersion: v1, kind: Pod, metadata: {name: 5}}",
+            "document 1: Pod has no metadata.name: set it to a string",
+        ),
         (
             "{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod, metadata: {generateName: x}}]}",
-            "document 1, item 1: Pod has a generateName, but the stack has to know its objects by their names: give it "
-            "a metadata.name instead",
+            "document 1, item 1: Pod has a generateName, but the stack must know the names of its objects: use "
+            "metadata.name instead",
         ),
     ],
 )
-def test_files_and_documents_that_are_wrong(content: str | None, message: str, tmp_path: Path) -> None:
+def test_invalid_files_and_documents(content: str | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "a.yaml").write_text(content)
     (found,) = problems(stack({}), tmp_path)
     assert found.startswith(f"{FILE}: {message}")
 
 
-def test_files_elsewhere(write: Any, tmp_path: Path) -> None:
+def test_files_outside_the_project(write: Any, tmp_path: Path) -> None:
     write("a.yaml", deployment())
     (tmp_path / "folder").mkdir()
     found = problems(stack({"files": ["../a.yaml", 5]}), tmp_path / "folder")
     assert found == [
-        f"{FILE}: '../a.yaml' is not below the project's folder: put the file beside the stack's",
-        "manifests[0].files[1]: has to be the path of a file, but is 5",
+        f"{FILE}: '../a.yaml' is outside the project's folder: move the file into it",
+        "manifests[0].files[1]: must be the path of a file, but is 5",
     ]
 
 
 WORKLOAD = {"name": "w", "claims": [{"name": "c", "requests": [{"name": "r", "deviceClass": "gpu"}]}]}
-TAKEN = "is made by the stack already, for"
-OUT = "leave it out of the file, or out there"
+TAKEN = "document 1: the stack already creates"
+OUT = "remove it from the file, or from there"
 KEPT_OFF = (
     "document 1: pods of Pod p may not run on any node of pool, which have the taint gpu=x:NoSchedule: give them the "
     "toleration {key: gpu, operator: Exists}, or set taints: [] for a pool, under kwok-dra:nodePools"
@@ -233,82 +236,82 @@ KEPT_OFF = (
         (
             [pod(), pod()],
             {},
-            "document 2: Pod p is in manifests[0].files[0], document 1 already: leave one of them out",
+            "document 2: Pod p is already in manifests[0].files[0], document 1: remove one of them",
         ),
-        ([pod(), pod(namespace="default")], {}, "document 2: Pod p is in manifests[0].files[0], document 1 already"),
-        ([named("Node", "pool-1")], {}, f"document 1: Node pool-1 {TAKEN} nodePools[0]: {OUT}"),
+        ([pod(), pod(namespace="default")], {}, "document 2: Pod p is already in manifests[0].files[0], document 1"),
+        ([named("Node", "pool-1")], {}, f"{TAKEN} Node pool-1 for nodePools[0]: {OUT}"),
         (
             [named("DeviceClass", "gpu", "resource.k8s.io/v1")],
             {},
-            f"document 1: DeviceClass gpu {TAKEN} the drivers of its devices, or deviceClasses: {OUT}",
+            f"{TAKEN} DeviceClass gpu for the drivers of its devices, or deviceClasses: {OUT}",
         ),
         (
             [named("Deployment", "w", "apps/v1")],
             {"workloads": [WORKLOAD]},
-            f"document 1: Deployment w {TAKEN} workloads[0]",
+            f"{TAKEN} Deployment w for workloads[0]",
         ),
-        ([pod("w-0")], {"workloads": [WORKLOAD | {"kind": "Pod"}]}, f"document 1: Pod w-0 {TAKEN} workloads[0]"),
-        ([template("w-c")], {"workloads": [WORKLOAD]}, f"document 1: ResourceClaimTemplate w-c {TAKEN} workloads[0]"),
+        ([pod("w-0")], {"workloads": [WORKLOAD | {"kind": "Pod"}]}, f"{TAKEN} Pod w-0 for workloads[0]"),
+        ([template("w-c")], {"workloads": [WORKLOAD]}, f"{TAKEN} ResourceClaimTemplate w-c for workloads[0]"),
         (
             [named("Namespace", "n")],
             {"workloads": [WORKLOAD | {"namespace": "n"}]},
-            f"document 1: Namespace n {TAKEN} a workload or claim in it: {OUT}",
+            f"{TAKEN} Namespace n for a workload or claim in it: {OUT}",
         ),
         (
             [pod(namespace="wok"), named("Namespace", "work")],
             {},
-            "document 1: Pod wok/p is in a namespace that nobody makes; did you mean 'work'? Add a Namespace wok to "
+            "document 1: Pod wok/p is in a namespace that does not exist; did you mean 'work'? Add a Namespace wok to "
             "the files, or use one of default, kube-node-lease, kube-public, kube-system, work",
         ),
         (
             [template(device_class="gpx")],
             {},
-            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there; did you mean 'gpu'? "
-            "Name one of gpu, or add the class to a file or to kwok-dra:deviceClasses",
+            "document 1: ResourceClaimTemplate t requests device class 'gpx', which does not exist; did you mean "
+            "'gpu'? Name one of gpu, or add the class to a file or to kwok-dra:deviceClasses",
         ),
         (
             [template(version="v1beta1", request={"deviceClassName": "gpx"})],
             {},
-            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there",
+            "document 1: ResourceClaimTemplate t requests device class 'gpx', which does not exist",
         ),
         (
             [template(request={"firstAvailable": [{"name": "a", "deviceClassName": "gpx"}]})],
             {},
-            "document 1: ResourceClaimTemplate t asks for device class 'gpx', which is not there",
+            "document 1: ResourceClaimTemplate t requests device class 'gpx', which does not exist",
         ),
         (
             [template(request={"exactly": {"deviceClassName": "gpu", "selectors": [{"cel": {"expression": "x ="}}]}})],
             {},
-            "document 1: ResourceClaimTemplate t has a selector 'x =' that is wrong: ",
+            "document 1: ResourceClaimTemplate t has an invalid selector 'x =': ",
         ),
         (
             [template(version="v1alpha1")],
             {},
-            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1alpha1, which Kubernetes has no more, or not "
-            "yet: use one of v1, v1beta2, v1beta1, v1alpha3",
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1alpha1, which this version of Kubernetes "
+            "does not have: use one of v1, v1beta2, v1beta1, v1alpha3",
         ),
         (
             [template(version="v1beta1", request={"deviceClassName": "gpu"})],
             {"cluster": {"name": "x", "kubeVersion": "1.38.0"}},
-            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1beta1, which Kubernetes has no more, or not "
-            "yet: use one of v1, v1beta2, v1alpha3",
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1beta1, which this version of Kubernetes "
+            "does not have: use one of v1, v1beta2, v1alpha3",
         ),
         (
             [template("single-gpu"), pod(template="single-gpus")],
             {},
-            "document 2: pods of Pod p name a ResourceClaimTemplate 'single-gpus' that is not there in namespace "
+            "document 2: pods of Pod p name a ResourceClaimTemplate 'single-gpus' that does not exist in namespace "
             "default; did you mean 'single-gpu'? Add it to the files, in that namespace, or name one of single-gpu",
         ),
         (
             [named("Namespace", "n"), template(), pod(template="t", namespace="n")],
             {},
-            "document 3: pods of Pod n/p name a ResourceClaimTemplate 't' that is not there in namespace n. Add it to "
-            "the files, in that namespace, or name one of those that there are",
+            "document 3: pods of Pod n/p name a ResourceClaimTemplate 't' that does not exist in namespace n. Add it "
+            "to the files, in that namespace, or name one of the existing ones",
         ),
         (
             [named("CronJob", "j", "batch/v1", spec={"jobTemplate": {"spec": {"template": pod(claim="one")}}})],
             {},
-            "document 1: pods of CronJob j name a ResourceClaim 'one' that is not there in namespace default",
+            "document 1: pods of CronJob j name a ResourceClaim 'one' that does not exist in namespace default",
         ),
         (
             [pod()],
@@ -332,12 +335,12 @@ KEPT_OFF = (
         ),
     ],
 )
-def test_objects_that_are_wrong(objects: list[Object], values: Object, message: str | None, write: Any) -> None:
+def test_invalid_objects(objects: list[Object], values: Object, message: str | None, write: Any) -> None:
     (found,) = problems(stack({}, **values), write("a.yaml", *objects))
     if message is None:
         assert found == (
-            "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: has to be served for manifests[0].files[0]: leave it "
-            "out, or set it to true"
+            "cluster.kubeRuntimeConfig.resource.k8s.io/v1beta1: must be served for manifests[0].files[0]: remove "
+            "it, or set it to true"
         )
     else:
         assert found.startswith(f"{FILE}: {message}")
@@ -368,11 +371,11 @@ TAINTED_POOL = {"nodePools": [{"name": "pool", "gpu": {"driver": "d"}, "taints":
         ),
     ],
 )
-def test_objects_that_are_right(objects: list[Object], values: Object, write: Any) -> None:
+def test_valid_objects(objects: list[Object], values: Object, write: Any) -> None:
     assert load(stack({}, **values), write("a.yaml", *objects)).manifests[0].name == "m0"
 
 
-def test_pods_that_are_to_wait_may_be_kept_off(write: Any) -> None:
+def test_pods_that_are_expected_to_wait_need_no_toleration(write: Any) -> None:
     load(stack({"expect": {"pending": 1}}, **TAINTED_POOL), write("a.yaml", pod()))
 
 
@@ -380,15 +383,13 @@ def test_names_and_order(write: Any) -> None:
     folder = write("a.yaml", deployment())
     write("b.yaml", deployment("e"))
     assert problems(stack({"name": "w"}, workloads=[WORKLOAD]), folder) == [
-        "manifests[0].name: 'w' is the name of workloads[0] already: give each its own"
+        "manifests[0].name: 'w' is already the name of workloads[0]: give each its own"
     ]
     assert problems(stack({"after": ["x"]}, {"after": ["m0"]}), folder) == [
-        "manifests[0].after[0]: there is no workload 'x'. Name one of m0, m1, or leave it out"
+        "manifests[0].after[0]: there is no workload 'x'. Name one of m0, m1, or remove it"
     ]
     circle = stack({"after": ["w"]}, workloads=[WORKLOAD | {"after": ["m0"]}])
-    assert problems(circle, folder) == [
-        "workloads: come after each other in a circle, w after m0 after w: take one of these out of its after"
-    ]
+    assert problems(circle, folder) == ["workloads: form a cycle (w → m0 → w): remove one `after` entry"]
 
 
 def test_namespaces_of_other_entries_come_first(write: Any) -> None:
@@ -396,6 +397,7 @@ def test_namespaces_of_other_entries_come_first(write: Any) -> None:
     write("b.yaml", deployment())
     write("c.yaml", named("Namespace", "n"))
     assert problems(stack({"after": ["m1"]}, {}, {}), folder) == [
-        f"{FILE}: document 1: Pod n/p is in a namespace of manifests[2].files[0], which may come later: add after: [m2]"
+        f"{FILE}: document 1: Pod n/p is in a namespace of manifests[2].files[0], which may be created later: add "
+        "after: [m2]"
     ]
     load(stack({"after": ["m1"]}, {"after": ["m2"]}, {}), folder)

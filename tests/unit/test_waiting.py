@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from cluster.api import snapshot
-from cluster.api.api_server import ApiServer
+from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
 from cluster.fleet import waiting
 from commands import wait
-from topology.status.workload_progress import Expected, Unfit
+from topology.status.evictions import Unfit
+from topology.status.workload_progress import Expected
 
 Object = dict[str, Any]
 
@@ -65,17 +66,20 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         asked: list[Sequence[str]] = []
         left = list(answers)
 
-        def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
+        def must_read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
             asked.append(tuple(kinds))
             sleep(0.01)
             answer = left.pop(0) if len(left) > 1 else left[0]
-            return None if answer == DOWN else json.loads(answer)["items"]
+            if answer in ERRORS:
+                raise ERRORS[answer]
+            found: list[Object] = json.loads(answer)["items"]
+            return found
 
-        monkeypatch.setattr(snapshot, "read", read)
+        monkeypatch.setattr(snapshot, "must_read", must_read)
         if wanted:
             awaited = [Expected.from_json(entry) for entry in expected]
             api = ApiServer()
-            first = read(api, wanted)
+            first = snapshot.read(api, wanted)
             fit = Unfit(*unfit)
             found = waiting.settled_objects(api, wanted, first, awaited, fit, not_ready, lambda text: print(text))
             print(DOWN if found is None else json.dumps({"items": found}), file=sys.stderr)
@@ -90,7 +94,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
 
 Run = Callable[..., list[Sequence[str]]]
 READ = ("Pod", "ResourceClaim")
-DOWN = "down"
+DOWN, FORBIDDEN = "down", "forbidden"
+ERRORS: dict[str, Exception] = {DOWN: UnreachableError("refused"), FORBIDDEN: RefusedError("you may not list pods")}
 
 
 def read_in_the_end(capsys: pytest.CaptureFixture[str]) -> str:
@@ -107,7 +112,7 @@ def test_it_waits_until_all_is_as_expected(cluster: Run, capsys: pytest.CaptureF
 def test_it_tells_of_a_few_workloads_what_they_wait_for(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", "c", "d", "e"]
     cluster([pods("Pending")], *(expected(seconds=0.2, workload=name) for name in names), wanted=["Pod"])
-    awaited = ", ".join(f"{name} (1 claims are allocated and 0 pending, to be 1 and 0)" for name in names[:3])
+    awaited = ", ".join(f"{name} (1 claims are allocated and 0 pending, expected: 1 and 0)" for name in names[:3])
     assert capsys.readouterr().out == f"waiting for {awaited} and 2 more\n"
 
 
@@ -115,8 +120,8 @@ def test_it_tells_what_it_waits_for_whenever_that_changes(cluster: Run, capsys: 
     answers = [pods(), pods(), pods("Pending"), pods("Pending"), pods("Running")]
     cluster(answers, expected(), wanted=["Pod"])
     assert capsys.readouterr().out == (
-        "waiting for job (0 claims are allocated and 0 pending, to be 1 and 0)\n"
-        "waiting for job (1 claims are allocated and 0 pending, to be 1 and 0)\n"
+        "waiting for job (0 claims are allocated and 0 pending, expected: 1 and 0)\n"
+        "waiting for job (1 claims are allocated and 0 pending, expected: 1 and 0)\n"
     )
 
 
@@ -125,7 +130,7 @@ def test_it_waits_for_every_workload(cluster: Run, capsys: pytest.CaptureFixture
     assert len(found) > 1
     assert capsys.readouterr().err == (
         "workload other: 1 of 2 pods run after 0.2 s (kwok-dra:workloads readyTimeoutSeconds)\n"
-        "what comes after it is not made\n"
+        "workloads that come after it are not created\n"
     )
 
 
@@ -162,7 +167,7 @@ def test_each_workload_has_its_own_time(cluster: Run, capsys: pytest.CaptureFixt
     assert cluster(answers, expected(3, seconds=0), expected(2, seconds=60), status=1) == [READ] * 4
     assert capsys.readouterr().err == (
         "workload job: 0 of 3 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
-        "what comes after it is not made\n"
+        "workloads that come after it are not created\n"
     )
 
 
@@ -176,7 +181,7 @@ def test_it_says_why_pods_are_refused(cluster: Run, capsys: pytest.CaptureFixtur
         "workload job: 1 of 9 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
         "  pods 1, 2, 3, 4, 5 and 1 more: no place 0.\n"
         "  pod 7: no place 1.\n"
-        "what comes after it is not made\n"
+        "workloads that come after it are not created\n"
     )
 
 
@@ -185,8 +190,33 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for(cluster: Run, capsys: 
     assert read_in_the_end(capsys) == DOWN
     assert len(cluster([pods("Pending"), DOWN], expected(seconds=600), wanted=["Pod"])) == 3
     assert read_in_the_end(capsys) == DOWN
-    assert len(cluster([DOWN], expected(seconds=600), status=1)) == 1
-    assert capsys.readouterr().err == "workload job: the cluster does not answer\nwhat comes after it is not made\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"), [(DOWN, "the cluster does not answer: refused"), (FORBIDDEN, "you may not list pods")]
+)
+@pytest.mark.parametrize("awaited", [expected(), ["workloads", "job", [], None, 0, 600, 0]])
+def test_what_is_not_known_is_not_as_expected(
+    cluster: Run, capsys: pytest.CaptureFixture[str], answer: str, why: str, awaited: list[Any]
+) -> None:
+    """Not even where no pods are expected."""
+    assert len(cluster([answer], awaited, status=1)) == 1
+    assert capsys.readouterr().err == f"workload job: {why}\nworkloads that come after it are not created\n"
+
+
+def test_who_may_not_read_the_controllers_is_told_so(
+    cluster: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
+    wanted = ["workloads", "job", [["Deployment", "", "job"]], None, 0, 600, 2]
+    assert len(cluster([pods("Pending"), FORBIDDEN], wanted, status=1)) == 2
+    assert capsys.readouterr().err.startswith("workload job: you may not list pods\n")
+
+
+def test_who_may_not_read_the_objects_is_told_so(cluster: Run) -> None:
+    for answers in ([FORBIDDEN], [pods("Pending"), FORBIDDEN]):
+        with pytest.raises(RefusedError, match=r"^you may not list pods$"):
+            cluster(answers, expected(), wanted=["Pod"])
 
 
 def test_pods_that_will_be_evicted_are_waited_for(cluster: Run) -> None:
@@ -218,7 +248,7 @@ def test_pods_that_take_long_to_read_are_left_alone_while_more_are_to_come(
     monkeypatch.setattr(waiting, "SECONDS_BETWEEN_LOOKS", 0)
     wanted = ["workloads", "job", [[kind, "", "job"]], None, 0, 600, 2]
     answers = [pods("Pending"), controllers(kind, **early), controllers(kind, **early), controllers(kind, **late), DOWN]
-    every = ("Pod", "ResourceClaim", kind)
+    every = ("Pod", "ResourceClaim", kind, *(["ReplicaSet"] if kind == "Deployment" else []))
     assert cluster(answers, wanted, status=1) == [every, *[(kind,)] * 3, every]
 
 
@@ -226,7 +256,7 @@ def test_where_claims_are_to_be_pending_pods_are_read_themselves(cluster: Run, m
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
     wanted = ["workloads", "job", [["Deployment", "", "job"]], 1, 1, 600, 2]
     answers = [pods("Pending"), controllers("Deployment"), DOWN]
-    every = ("Pod", "ResourceClaim", "Deployment")
+    every = ("Pod", "ResourceClaim", "Deployment", "ReplicaSet")
     assert cluster(answers, wanted, status=1) == [every, ("Deployment",), every]
 
 
@@ -279,7 +309,7 @@ def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (waiting, wait):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
-    monkeypatch.setattr(snapshot, "read", read)
+    monkeypatch.setattr(snapshot, "must_read", read)
     awaited = [
         Expected("workloads", name, (("Deployment", "", name),), None, 0, seconds, 2)
         for name, seconds in (("made", 5), ("making", 20))

@@ -1,4 +1,4 @@
-"""Whether an empty node can satisfy the claims of a pod: the scheduler's allocator in small.
+"""Whether an empty node can satisfy the claims of a pod: a small version of the scheduler's allocator.
 
 https://github.com/kubernetes/kubernetes/tree/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured
 """
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from topology.kubernetes.counters import go_together
+from topology.kubernetes.counters import are_compatible
 from topology.kubernetes.quantities import number
 from topology.objects.inventory import Device, DevicePool
 
 STEPS_MAX = 20_000
-"""After this many tries the search gives up: what it cannot tell is left to the scheduler."""
+"""The search gives up after this many steps and leaves the answer to the scheduler."""
 
 
 class Candidate(NamedTuple):
@@ -24,12 +24,12 @@ class Candidate(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What the device is known by: what requests derive of its attributes may differ."""
+        """The identity of the device; requests may derive different attributes for it."""
         return self.driver, self.device.name
 
 
 class Wanted(NamedTuple):
-    """One device that a claim asks for, out of `candidates`; `amounts` is what it takes of a shared device."""
+    """One device that a claim requests, out of `candidates`; `amounts` is what it consumes of a shared device."""
 
     claim: str
     request: str
@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """Devices of a claim's `requests` (all, if empty) with a value of `attribute` in common; `distinct`: with none."""
+    """Devices of a claim's `requests` (default: all) must have a value of `attribute` in common; `distinct`: none."""
 
     claim: str
     requests: Sequence[str]
@@ -46,7 +46,7 @@ class Constraint(NamedTuple):
     distinct: bool
 
     def covers(self, wanted: Wanted) -> bool:
-        """Tell whether the constraint is about this device."""
+        """Tell whether the constraint applies to this device."""
         return wanted.claim == self.claim and (not self.requests or wanted.request in self.requests)
 
 
@@ -55,16 +55,16 @@ Values = frozenset[tuple[str, Any]]
 
 
 def attribute_of(candidate: Candidate, name: str) -> Values:
-    """Return the values of an attribute by its full name: one, or those of a list; none if the device has none."""
+    """Return the values of an attribute by its full name: one value or those of a list; empty if it is missing."""
     domain, _, plain = name.rpartition("/")
     attributes = candidate.device.attributes
     return values_of(attributes.get(name) or (attributes.get(plain) if domain == candidate.driver else None) or {})
 
 
 def values_of(attribute: Mapping[str, Any]) -> Values:
-    """Return the values of an attribute as on the wire, `{"ints": [0, 1]}` or `{"int": 0}`.
+    """Return the values of an attribute of the Kubernetes API, `{"ints": [0, 1]}` or `{"int": 0}`.
 
-    A value that is no list is to constraints a list of one: `attributeAsSet` in
+    Constraints treat a single value as a list of one: `attributeAsSet` in
     https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/structured/internal/experimental/allocator_experimental.go
     """
     return frozenset(
@@ -77,10 +77,10 @@ def values_of(attribute: Mapping[str, Any]) -> Values:
 def satisfiable(
     wanted: Sequence[Wanted], constraints: Sequence[Constraint], pools: Sequence[DevicePool]
 ) -> bool | None:
-    """Tell whether a node with `pools` has a device for each of the `wanted` ones at once; None if that is too hard."""
+    """Tell whether a node with `pools` has a device for each of the `wanted` at once; None if that is too hard."""
     if not _enough(wanted) or not all(_can_hold(constraint, wanted) for constraint in constraints):
         return False
-    # What fewest devices will do goes first.
+    # Those with the fewest candidates come first.
     search = _Search(sorted(wanted, key=lambda one: len(one.candidates)), constraints, pools)
     try:
         return search.run(0)
@@ -88,11 +88,11 @@ def satisfiable(
         return None
 
 
-# What rules out most of what is impossible, before a search that would go through all permutations.
+# Quick checks that reject most impossible requests before a search over all permutations.
 
 
 def _enough(wanted: Sequence[Wanted]) -> bool:
-    """Tell whether there is another device for each of the wanted ones, shared devices and all else aside."""
+    """Tell whether each wanted device can be a different one, regardless of constraints and counters."""
     names = {id(one.candidates): _exclusive_names(one.candidates) for one in wanted}
     return _matched([found for one in wanted if (found := names[id(one.candidates)]) is not None])
 
@@ -104,7 +104,7 @@ def _exclusive_names(candidates: Sequence[Candidate]) -> set[Any] | None:
 
 
 def _can_hold(constraint: Constraint, wanted: Sequence[Wanted]) -> bool:
-    """Tell whether the wanted devices can have one value, or different ones, all other constraints aside."""
+    """Tell whether the wanted devices can have one value, or different ones, regardless of other constraints."""
     covered = [one for one in wanted if constraint.covers(one)]
     by_value = {id(one.candidates): _by_value(constraint.attribute, one.candidates) for one in covered}
     choices = [by_value[id(one.candidates)] for one in covered]
@@ -126,7 +126,7 @@ def _by_value(attribute: str, candidates: Sequence[Candidate]) -> dict[Any, list
 
 
 def _matched(choices: Sequence[set[Any]]) -> bool:
-    """Tell whether each can get one of its choices that no other gets: a bipartite matching by augmenting paths."""
+    """Tell whether each can have a choice of its own: a bipartite matching by augmenting paths."""
     owner: dict[Any, int] = {}
 
     def give(one: int, seen: set[Any]) -> bool:
@@ -146,7 +146,7 @@ class _TooHard(Exception):
 
 @dataclass
 class _Search:
-    """A depth-first search: takes a device for the first wanted one, then for the next, and goes back when stuck."""
+    """A depth-first search: it assigns a device to one wanted device after the other, and backtracks when stuck."""
 
     wanted: Sequence[Wanted]
     constraints: Sequence[Constraint]
@@ -171,21 +171,17 @@ class _Search:
             if self.steps > STEPS_MAX:
                 raise _TooHard
             costs = self._costs(candidate, self.wanted[place])
-            if (
-                self._affordable(costs)
-                and self._goes_with_others(candidate)
-                and self._constraints_hold(place, candidate)
-            ):
-                self._pay(costs, -1)
+            if self._affordable(costs) and self._compatible(candidate) and self._constraints_hold(place, candidate):
+                self._spend(costs, -1)
                 self.taken.append(candidate)
                 if self.run(place + 1):
                     return True
                 self.taken.pop()
-                self._pay(costs, 1)
+                self._spend(costs, 1)
         return False
 
     def _choices(self, place: int) -> Iterator[Candidate]:
-        """Go through the devices that may be taken; of the same request, in their order, which saves permutations."""
+        """Yield the devices that may be taken; those of one request in their order, which avoids permutations."""
         wanted = self.wanted[place]
         candidates = wanted.candidates
         before = self.wanted[place - 1] if place else None
@@ -214,13 +210,13 @@ class _Search:
     def _affordable(self, costs: Mapping[tuple[str, ...], Decimal]) -> bool:
         return all(self.left.get(key, Decimal(0)) >= cost for key, cost in costs.items())
 
-    def _pay(self, costs: Mapping[tuple[str, ...], Decimal], sign: int) -> None:
+    def _spend(self, costs: Mapping[tuple[str, ...], Decimal], sign: int) -> None:
         for key, cost in costs.items():
             self.left[key] += sign * cost
 
-    def _goes_with_others(self, candidate: Candidate) -> bool:
+    def _compatible(self, candidate: Candidate) -> bool:
         return all(
-            go_together(
+            are_compatible(
                 [
                     one.device.compatibility_groups
                     for one in (*self.taken, candidate)
@@ -250,7 +246,7 @@ class _Search:
 
 
 def has_capacity(device: Device, amounts: Mapping[str, str]) -> bool:
-    """Tell whether an unused device has the capacities of which a request wants `amounts`, and enough of each."""
+    """Tell whether an unused device has enough capacity for the `amounts` of a request."""
     return all(
         name in device.capacity and consumed(device.capacity[name], amount) <= number(device.capacity[name]["value"])
         for name, amount in amounts.items()
@@ -258,7 +254,7 @@ def has_capacity(device: Device, amounts: Mapping[str, str]) -> bool:
 
 
 def consumed(capacity: Mapping[str, Any], requested: str | None) -> Decimal:
-    """Return how much of a device's `capacity` a request takes: what it asks for, rounded up by the policy.
+    """Return how much of a device's `capacity` a request consumes: what it asks for, rounded up by the policy.
 
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured/internal/incubating/consumable_capacity.go
     """

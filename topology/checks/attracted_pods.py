@@ -1,4 +1,4 @@
-"""Other people's pods that a fake node would attract: those that tolerate every taint, and with it KWOK's.
+"""Other people's pods that a fake node would attract because they tolerate every taint, including KWOK's.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
@@ -15,20 +15,21 @@ MAKERS = {
     "Deployment": "apps/v1",
     "StatefulSet": "apps/v1",
 }
-"""The kinds that make pods over and over again, with their API version, which objects in lists do not name."""
+"""The kinds that create pods repeatedly, with their API version, which objects in lists do not have."""
 
 Object = dict[str, Any]
 
 
-def strays(objects: Iterable[Object], nodes: Iterable[Mapping[str, str]]) -> Iterator[Object]:
-    """Yield those of the `objects` whose pods could run on a node with KWOK's taint and one of these sets of labels.
+def attracted(objects: Iterable[Object], nodes: Iterable[Mapping[str, str]]) -> Iterator[Object]:
+    """Yield the `objects` whose pods could run on a node with KWOK's taint and one of these sets of labels.
 
-    Who names the taint's key is about KWOK's nodes, and means it.
+    Pods that tolerate KWOK's taint by its key are assumed to be meant for its nodes.
     """
-    all_labels = list(nodes)
-    for entry in objects:
-        spec = pod_spec({**entry, "apiVersion": MAKERS[entry["kind"]]}) or {}
-        if _tolerates_everything(spec) and any(_selects(spec, labels) for labels in all_labels):
+    specs = ((entry, pod_spec({**entry, "apiVersion": MAKERS[entry["kind"]]}) or {}) for entry in objects)
+    tolerant = [(entry, spec) for entry, spec in specs if _tolerates_everything(spec)]
+    all_labels = list(nodes) if tolerant else []
+    for entry, spec in tolerant:
+        if any(_selects(spec, labels) for labels in all_labels):
             yield entry
 
 

@@ -1,41 +1,92 @@
-"""Whether a device matches the CEL selectors of a request."""
+"""Which devices of a node match a request: its CEL expressions and the capacity that it asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
-from topology.checks.allocation import Candidate
+from topology.checks.allocation import Candidate, has_capacity
 from topology.kubernetes import cel
+from topology.objects.inventory import DevicePool
 from topology.schema.base import Problem
 from topology.schema.stack import NodePool
 from topology.schema.values import suggestion
 
 
-class _Selector(NamedTuple):
-    """A CEL expression and the key where it is."""
+class Selector(NamedTuple):
+    """A CEL expression and the key that holds it."""
 
     path: str
     expression: str
 
 
-class _Derived(NamedTuple):
-    """The CEL expression of an attribute called `name`, and the key where it is."""
+class Derived(NamedTuple):
+    """The CEL expression of the derived attribute `name`, and the key that holds it."""
 
     path: str
     expression: str
     name: str
 
 
-class _Aborted(Exception):
-    """A selector names what a device does not have, which makes the scheduler give up on the pod."""
+class AbortedError(Exception):
+    """An expression fails for a device, so the scheduler gives up on the pod."""
 
     def __init__(self, problem: Problem) -> None:
+        """Keep the problem, which names the expression and the device."""
         super().__init__(problem.message)
         self.problem = problem
 
 
-def _matches(selector: _Selector, candidate: Candidate, pool: NodePool) -> bool:
+@dataclass(frozen=True)
+class Alternative:
+    """One way to satisfy a request: `count` devices (None: all devices of a node) that match every selector."""
+
+    path: str
+    device_class: str
+    count: int | None
+    class_selectors: Sequence[Selector]
+    selectors: Sequence[Selector] = ()
+    amounts: Mapping[str, str] = field(default_factory=dict)
+    derived: Sequence[Derived] = ()
+
+    @cached_property
+    def criteria(self) -> Hashable:
+        """Everything that decides which devices match, without the keys of the configuration."""
+        return (
+            tuple(selector.expression for selector in (*self.class_selectors, *self.selectors)),
+            tuple((attribute.name, attribute.expression) for attribute in self.derived),
+            tuple(sorted(self.amounts.items())),
+        )
+
+
+class NodeDevices:
+    """The devices of a node. Nodes with the same devices share an instance, so each selector is evaluated once."""
+
+    def __init__(self, pools: Sequence[DevicePool]) -> None:
+        """Keep the devices by pool, one pool per driver."""
+        self.pools = pools
+        self._candidates = [Candidate(pool.driver, device) for pool in pools for device in pool.devices]
+        self._known: dict[Hashable, list[Candidate]] = {}
+
+    def matching(self, wanted: Alternative, pool: NodePool) -> list[Candidate]:
+        """Return the devices that match, with their derived attributes; `pool` is named in errors.
+
+        Raises:
+            AbortedError: an expression fails for a device.
+            UncheckedError: only Kubernetes can evaluate a derived attribute.
+        """
+        if wanted.criteria not in self._known:
+            self._known[wanted.criteria] = [
+                _with_derived(wanted.derived, candidate, pool)
+                for candidate in self._candidates
+                if all(_matches(one, candidate, pool) for one in (*wanted.class_selectors, *wanted.selectors))
+                and has_capacity(candidate.device, wanted.amounts)
+            ]
+        return self._known[wanted.criteria]
+
+
+def _matches(selector: Selector, candidate: Candidate, pool: NodePool) -> bool:
     try:
         with _aborting(selector.path, candidate, pool):
             return cel.compile_selector(selector.expression, list_attributes=True).matches(_as_cel_device(candidate))
@@ -43,8 +94,8 @@ def _matches(selector: _Selector, candidate: Candidate, pool: NodePool) -> bool:
         return True
 
 
-def _with_derived(derived: Sequence[_Derived], candidate: Candidate, pool: NodePool) -> Candidate:
-    """Give the device what a request derives for it; that stands for an attribute of the device of the same name."""
+def _with_derived(derived: Sequence[Derived], candidate: Candidate, pool: NodePool) -> Candidate:
+    """Add the attributes that a request derives; a derived attribute replaces one of the same name."""
     attributes = dict(candidate.device.attributes)
     for entry in derived:
         with _aborting(entry.path, candidate, pool):
@@ -53,14 +104,14 @@ def _with_derived(derived: Sequence[_Derived], candidate: Candidate, pool: NodeP
     return candidate._replace(device=replace(candidate.device, attributes=attributes)) if derived else candidate
 
 
-def _as_cel_device(candidate: Candidate) -> cel.Device:
+def _as_cel_device(candidate: Candidate) -> cel.CelDevice:
     driver, device = candidate
-    return cel.Device(driver, device.attributes, device.capacity, device.allow_multiple_allocations)
+    return cel.CelDevice(driver, device.attributes, device.capacity, device.allow_multiple_allocations)
 
 
 @contextmanager
 def _aborting(path: str, candidate: Candidate, pool: NodePool) -> Iterator[None]:
-    """Have what the scheduler gives up at say where it is: the expression at `path`, evaluated for the device."""
+    """Turn a failed evaluation into an `AbortedError` that names the expression at `path` and the device."""
     device = candidate.device
     try:
         yield
@@ -68,8 +119,8 @@ def _aborting(path: str, candidate: Candidate, pool: NodePool) -> Iterator[None]
         raise
     except cel.CelError as error:
         if error.missing is None:
-            raise _Aborted(Problem(path, f"{error}, for device {device.name} of pool {pool.name}")) from None
-        raise _Aborted(
+            raise AbortedError(Problem(path, f"{error}, for device {device.name} of pool {pool.name}")) from None
+        raise AbortedError(
             Problem(
                 path,
                 f"names {error.missing}, which device {device.name} of pool {pool.name} does not have"
@@ -79,7 +130,7 @@ def _aborting(path: str, candidate: Candidate, pool: NodePool) -> Iterator[None]
 
 
 def _hint(missing: str, candidate: Candidate) -> str:
-    """Say what a device has instead of an attribute or capacity that it lacks."""
+    """Return what to write instead of the `missing` attribute or capacity."""
     driver, device = candidate
     for kind, entries in (("attributes", device.attributes), ("capacity", device.capacity)):
         if missing in (_full_name(driver, name) for name in entries):
@@ -96,5 +147,6 @@ def _full_name(driver: str, name: str) -> str:
     return name if "/" in name else f"{driver}/{name}"
 
 
-def _attribute_names(candidate: Candidate) -> list[str]:
+def attribute_names(candidate: Candidate) -> list[str]:
+    """Return the full names of the attributes of a device."""
     return [_full_name(candidate.driver, name) for name in candidate.device.attributes]

@@ -1,30 +1,61 @@
-"""What would reach beyond the fleet in an existing cluster."""
+"""What a stack must not change outside its own fleet in an existing cluster."""
 
+import json
 from collections.abc import Iterator
-from typing import Any
 
-from topology.kubernetes.reading import is_of_resource_api, part, pod_spec
+from topology.kubernetes.objects import Manifest
+from topology.kubernetes.reading import POD_SPECS, group_of, is_of_resource_api, part, pod_spec
 from topology.schema.base import Problem
 from topology.schema.stack import Topology
 
-BEYOND = "which would reach beyond the stack in a cluster that is there already"
+_TYPES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a string"}
+_NODE_FIELDS = {
+    ("metadata", "annotations"): dict,
+    ("metadata", "labels"): dict,
+    ("spec",): dict,
+    ("spec", "taints"): list,
+}
+_POD_FIELDS = {"nodeName": str, "nodeSelector": dict, "tolerations": list}
 
 
-def beyond(topology: Topology) -> Iterator[Problem]:
-    """Yield what a stack must not have in a cluster that is not its own."""
+def malformed_fields(topology: Topology) -> Iterator[Problem]:
+    """Yield the fields of manifests that isolation reads or changes and whose type the API does not allow."""
+    for index, entry in enumerate(topology.manifests):
+        for number, (place, found) in entry.documents():
+            for path, allowed in _fields(found):
+                value = part(found, *path)
+                if value is not None and not isinstance(value, allowed):
+                    message = f"{place}: {'.'.join(path)} must be {_TYPES[allowed]}, but is {json.dumps(value)}"
+                    yield Problem(f"manifests[{index}].files[{number}]", message)
+
+
+def _fields(found: Manifest) -> Iterator[tuple[tuple[str, ...], type]]:
+    name = (group_of(found), found["kind"])
+    if name == ("", "Node"):
+        yield from _NODE_FIELDS.items()
+    if path := POD_SPECS.get(name):
+        yield from ((path[:depth], dict) for depth in range(1, len(path) + 1))
+        yield from (((*path, field), allowed) for field, allowed in _POD_FIELDS.items())
+    if is_of_resource_api(found, "DeviceTaintRule"):
+        yield ("spec", "deviceSelector", "pool"), str
+
+
+def isolation_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what would affect other people's pods, devices or nodes in an existing cluster."""
     nodes = _nodes(topology)
     for index, workload in enumerate(topology.workloads):
         if workload.pod_group:
             yield Problem(
                 f"workloads[{index}].podGroup",
-                f"needs a MutatingAdmissionPolicy for all pods, {BEYOND}: leave it out",
+                "needs a MutatingAdmissionPolicy, which would also apply to other people's pods in an existing "
+                "cluster: remove it",
             )
     for index, rule in enumerate(topology.device_taint_rules):
         if rule.pool not in nodes:
-            yield Problem(f"deviceTaintRules[{index}].pool", _of_no_node("rule"))
+            yield Problem(f"deviceTaintRules[{index}].pool", _foreign_devices("rule"))
     for index, entry in enumerate(topology.manifests):
         for number, (place, found) in entry.documents():
-            if message := _beyond(found, nodes):
+            if message := _problem_of(found, nodes):
                 yield Problem(f"manifests[{index}].files[{number}]", f"{place}: {message}")
 
 
@@ -36,16 +67,14 @@ def _nodes(topology: Topology) -> set[str]:
     }
 
 
-def _beyond(found: Any, nodes: set[str]) -> str:
-    if not isinstance(found, dict) or not isinstance(found.get("apiVersion"), str):
-        return ""
+def _problem_of(found: Manifest, nodes: set[str]) -> str:
     if is_of_resource_api(found, "DeviceTaintRule") and part(found, "spec", "deviceSelector", "pool") not in nodes:
-        return _of_no_node("DeviceTaintRule")
+        return _foreign_devices("DeviceTaintRule")
     node = (pod_spec(found) or {}).get("nodeName")
     if node and node not in nodes:
-        return f"its pods have nodeName: {node}, which is no node of the stack: leave it out"
+        return f"its pods have nodeName: {node}, which is not a node of this stack: remove it"
     return ""
 
 
-def _of_no_node(what: str) -> str:
-    return f"has to be a node of the stack: the {what} taints devices of others else, {BEYOND}"
+def _foreign_devices(what: str) -> str:
+    return f"must name a node of this stack; otherwise the {what} also taints other people's devices"

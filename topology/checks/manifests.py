@@ -1,4 +1,4 @@
-"""What can be known before the run of the user's manifests; what else is wrong with them, the API server tells."""
+"""Checks of the user's manifests before an update. The API server finds all other problems."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from topology.kubernetes.reading import (
     requests_of,
 )
 from topology.objects import namespaces, nodes
-from topology.objects.names import Name, made_by_the_stack, words
+from topology.objects.names import Name, created_by_stack, described
 from topology.schema.base import Problem
 from topology.schema.claims import Toleration
 from topology.schema.hosts import Taint
@@ -31,7 +31,7 @@ RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
 
 
 class _Object(NamedTuple):
-    """An object of `entry`, with the key of its file and its place there."""
+    """An object of `entry`, the key of its file, and its place in that file."""
 
     entry: Manifests
     path: str
@@ -51,7 +51,7 @@ class _Object(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return words(self.name)
+        return described(self.name)
 
 
 def _objects(topology: Topology) -> list[_Object]:
@@ -63,7 +63,7 @@ def _objects(topology: Topology) -> list[_Object]:
 
 
 def misshapen_manifests(topology: Topology) -> Iterator[Problem]:
-    """Yield documents that are no Kubernetes objects with a name: nothing else can be said about these."""
+    """Yield the documents that are not Kubernetes objects with a name; the other checks need these."""
     for entry in _objects(topology):
         yield from _shape(entry)
 
@@ -71,24 +71,24 @@ def misshapen_manifests(topology: Topology) -> Iterator[Problem]:
 def manifest_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what is wrong with the manifests of a topology whose parts are valid by themselves."""
     objects = _objects(topology)
-    made = made_by_the_stack(topology, {entry.content["kind"] for entry in objects})
-    yield from _twice(objects, made)
+    created = created_by_stack(topology, {entry.content["kind"] for entry in objects})
+    yield from _duplicates(objects, created)
     yield from _namespaces(topology, objects)
-    known = {entry.name for entry in objects} | made.keys()
+    known = {entry.name for entry in objects} | created.keys()
     classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
-    there = _nodes(topology, objects)
+    taints = _taints_of_nodes(topology, objects)
     for entry in objects:
         yield from _resource_api(entry, topology.cluster)
         yield from _claims(entry, classes)
         if (spec := pod_spec(entry.content)) is not None:
             yield from _claims_of_pods(entry, spec, known)
-            yield from _taints(entry, spec, there)
+            yield from _taints(entry, spec, taints)
 
 
 def _shape(entry: _Object) -> Iterator[Problem]:
     found: Any = entry.content
     if not isinstance(found, dict):
-        yield entry.problem("is no Kubernetes object, which is a mapping with apiVersion, kind and metadata")
+        yield entry.problem("is not a Kubernetes object: it must be a mapping with apiVersion, kind and metadata")
         return
     missing = [key for key in ("apiVersion", "kind") if not isinstance(found.get(key), str) or not found[key]]
     if missing:
@@ -96,50 +96,51 @@ def _shape(entry: _Object) -> Iterator[Problem]:
     elif not isinstance(part(found, "metadata", "name"), str):
         if part(found, "metadata", "generateName"):
             yield entry.problem(
-                f"{found['kind']} has a generateName, but the stack has to know its objects by their names: give it a "
+                f"{found['kind']} has a generateName, but the stack must know the names of its objects: use "
                 "metadata.name instead"
             )
         else:
-            yield entry.problem(f"{found['kind']} has no metadata.name, a text")
+            yield entry.problem(f"{found['kind']} has no metadata.name: set it to a string")
 
 
-# Names that are taken.
+# Names and namespaces.
 
 
-def _twice(objects: Sequence[_Object], made: Mapping[Name, str]) -> Iterator[Problem]:
+def _duplicates(objects: Sequence[_Object], created: Mapping[Name, str]) -> Iterator[Problem]:
     first: dict[Name, _Object] = {}
     for entry in objects:
         other = first.setdefault(entry.name, entry)
-        if entry.name in made:
+        if entry.name in created:
             yield entry.problem(
-                f"{entry} is made by the stack already, for {made[entry.name]}: leave it out of the file, or out there"
+                f"the stack already creates {entry} for {created[entry.name]}: remove it from the file, or from there"
             )
         elif other is not entry:
-            yield entry.problem(f"{entry} is in {other.path}, {other.place} already: leave one of them out")
+            yield entry.problem(f"{entry} is already in {other.path}, {other.place}: remove one of them")
 
 
 def _namespaces(topology: Topology, objects: Sequence[_Object]) -> Iterator[Problem]:
     there = {*INITIAL_NAMESPACES, *(entry["metadata"]["name"] for entry in namespaces.namespaces(topology))}
-    makers = {entry.name[3]: entry for entry in objects if entry.name[:2] == ("", "Namespace")}
+    creators = {entry.name[3]: entry for entry in objects if entry.name[:2] == ("", "Namespace")}
     for entry in objects:
         name = entry.name[2]
         if name in there:
             continue
-        maker = makers.get(name)
-        if maker is None:
-            known = sorted(there | makers.keys())
+        creator = creators.get(name)
+        if creator is None:
+            known = sorted(there | creators.keys())
             yield entry.problem(
-                f"{entry} is in a namespace that nobody makes{suggestion(name, known)} Add a Namespace {name} to the "
+                f"{entry} is in a namespace that does not exist{suggestion(name, known)} Add a Namespace {name} to the "
                 f"files, or use one of {', '.join(known)}"
             )
-        elif maker.entry.name not in _before(topology, entry.entry.name):
+        elif creator.entry.name not in _before(topology, entry.entry.name):
             yield entry.problem(
-                f"{entry} is in a namespace of {maker.path}, which may come later: add after: [{maker.entry.name}]"
+                f"{entry} is in a namespace of {creator.path}, which may be created later: add after: "
+                f"[{creator.entry.name}]"
             )
 
 
 def _before(topology: Topology, name: str) -> set[str]:
-    """Return the entry and all that it comes after."""
+    """Return the entry and all entries that precede it."""
     after = {entry.name: entry.after for entry in topology.applied}
     before = [name]
     for one in before:  # It grows.
@@ -147,7 +148,7 @@ def _before(topology: Topology, name: str) -> set[str]:
     return set(before)
 
 
-# What is claimed.
+# Claims and device classes.
 
 
 def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
@@ -159,8 +160,8 @@ def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
     ]
     if is_of_resource_api(entry.content) and version not in there:
         yield entry.problem(
-            f"{entry} is in {entry.content['apiVersion']}, which Kubernetes has no more, or not yet: use one of "
-            f"{', '.join(there)}"
+            f"{entry} is in {entry.content['apiVersion']}, which this version of Kubernetes does not have: use one "
+            f"of {', '.join(there)}"
         )
 
 
@@ -175,7 +176,7 @@ def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
             if isinstance(name, str) and name not in classes:
                 known = f"Name one of {', '.join(classes)}, or" if classes else "There are none yet:"
                 yield entry.problem(
-                    f"{entry} asks for device class {name!r}, which is not there{suggestion(name, classes)} {known} "
+                    f"{entry} requests device class {name!r}, which does not exist{suggestion(name, classes)} {known} "
                     "add the class to a file or to kwok-dra:deviceClasses"
                 )
     for selector in selectors:
@@ -183,9 +184,9 @@ def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
         try:
             cel.compile_selector(expression if isinstance(expression, str) else "true")
         except cel.UncheckedError:
-            continue  # Kubernetes can, we cannot.
+            continue  # Only Kubernetes can check it.
         except cel.CelError as error:
-            yield entry.problem(f"{entry} has a selector {expression!r} that is wrong: {error}")
+            yield entry.problem(f"{entry} has an invalid selector {expression!r}: {error}")
 
 
 def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -> Iterator[Problem]:
@@ -193,17 +194,17 @@ def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -
         here = [other for _, of_kind, namespace, other in known if (of_kind, namespace) == (kind, entry.name[2])]
         if name not in here:
             yield entry.problem(
-                f"pods of {entry} name a {kind} {name!r} that is not there in namespace {entry.name[2]}"
+                f"pods of {entry} name a {kind} {name!r} that does not exist in namespace {entry.name[2]}"
                 f"{suggestion(name, here)} Add it to the files, in that namespace, or name one of "
-                f"{', '.join(sorted(here)) or 'those that there are'}"
+                f"{', '.join(sorted(here)) or 'the existing ones'}"
             )
 
 
 # Where pods may run.
 
 
-def _nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str, list[Taint]]:
-    """Return the taints that keep pods away, by pool, or by Node of the manifests."""
+def _taints_of_nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str, list[Taint]]:
+    """Return the taints that repel pods, by pool, or by Node of the manifests."""
     found = {pool.name: nodes.node_taints(pool) for pool in topology.node_pools if pool.node_names()}
     for entry in objects:
         if entry.name[:2] == ("", "Node"):
@@ -215,31 +216,31 @@ def _nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str, list[Tai
     return {name: [taint for taint in taints if taint.effect != "PreferNoSchedule"] for name, taints in found.items()}
 
 
-def _taints(entry: _Object, spec: Mapping[str, Any], there: Mapping[str, Sequence[Taint]]) -> Iterator[Problem]:
+def _taints(entry: _Object, spec: Mapping[str, Any], nodes_taints: Mapping[str, Sequence[Taint]]) -> Iterator[Problem]:
     if spec.get("nodeName") or entry.entry.expect.pending:
         return
-    if not there:
+    if not nodes_taints:
         yield entry.problem(f"there are no nodes for the pods of {entry}: add a pool to kwok-dra:nodePools")
-    kept_off = [
+    repelling = [
         next((taint for taint in taints if not _is_tolerated(taint, entries(spec, "tolerations"))), None)
-        for taints in there.values()
+        for taints in nodes_taints.values()
     ]
-    if kept_off and all(kept_off):
-        taint, *_ = (taint for taint in kept_off if taint)
+    if repelling and all(repelling):
+        taint, *_ = (taint for taint in repelling if taint)
         names = {
             f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
-            for taint in kept_off
+            for taint in repelling
             if taint
         }
         yield entry.problem(
-            f"pods of {entry} may not run on any node of {', '.join(there)}, which have the taint "
+            f"pods of {entry} may not run on any node of {', '.join(nodes_taints)}, which have the taint "
             f"{', '.join(sorted(names))}: give them the toleration {{key: {taint.key}, operator: Exists}}, or set "
             "taints: [] for a pool, under kwok-dra:nodePools"
         )
 
 
 def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell so of tolerations as they are written, which nobody has checked."""
+    """Tell whether one of the tolerations, which may be invalid, tolerates the taint."""
     keys = ("key", "operator", "value", "effect")
     given = [{key: entry[key] for key in keys if entry.get(key)} for entry in tolerations]
     return any(Toleration.model_construct(**entry).tolerates(taint) for entry in given)

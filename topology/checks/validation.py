@@ -1,7 +1,6 @@
 """From the raw configuration of a stack to a `Topology`, or to one message that lists every problem."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from topology.checks import preflight
 from topology.kubernetes import limits
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.schema.base import Model, Problem
 from topology.schema.catalogue import ENTRIES, Catalogue, built_in, read
@@ -23,45 +23,45 @@ from topology.schema.values import suggestion
 
 
 class ConfigurationError(Exception):
-    """The configuration is not valid; `problems` lists everything that is wrong with it, in the order of its keys."""
+    """The configuration is not valid; `problems` lists all its problems in the order of its keys."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        """Keep the problems and make the message of them."""
+        """Keep the problems and compose the message."""
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         lines = [f"the configuration has {count}; nothing was created or changed"]
-        lines += [f"  kwok-dra:{_printable(problem.path)}: {_printable(problem.message)}" for problem in problems]
+        lines += [f"  kwok-dra:{printable(problem.path)}: {printable(problem.message)}" for problem in problems]
         super().__init__("\n".join(lines))
 
 
-def _printable(text: str) -> str:
-    """Write what is no character to be seen as an escape, so that each problem is one line, and only that."""
+def printable(text: str) -> str:
+    """Escape the characters that are not printable, so that each problem takes exactly one line."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class LookResult(NamedTuple):
-    """The topology with what an existing cluster says of itself, and what is in the way there."""
+    """The topology with the facts of an existing cluster, and the conflicts with objects there."""
 
     topology: Topology
     problems: list[Problem]
     answers: bool
     """Whether the version of the cluster is known."""
     classes: frozenset[str] = frozenset()
-    """The DeviceClasses that somebody else has made there exactly as the stack would."""
+    """The DeviceClasses that exist there exactly as the stack would create them."""
 
 
 Look = Callable[[Topology, Path], LookResult]
-"""Looks at an existing cluster; the path of its kubeconfig is relative to the folder."""
+"""Examines an existing cluster; the path of its kubeconfig is relative to the folder."""
 
 
 def load(raw: Mapping[str, object], folder: Path = Path(), look: Look | None = None) -> Topology:
     """Build the topology that `raw`, the stack's configuration by key, describes.
 
-    Added are the device classes that the charts of its drivers ship, and the gates and APIs that the cluster needs.
-    Files that `raw` names lie below `folder`. `look` reads an existing cluster; without it nothing is known of one.
+    It includes the device classes that the charts of its drivers ship, and the gates and APIs that the cluster needs.
+    Files that `raw` names are in `folder`. `look` examines an existing cluster; without it, that is not checked.
 
     Raises:
-        ConfigurationError: something is wrong; the error names every problem, not just the first.
+        ConfigurationError: the configuration is not valid; the error lists every problem.
     """
     catalogue, problems = _catalogue(raw, folder)
     problems += _inconsistencies(raw, catalogue)
@@ -80,18 +80,18 @@ def load(raw: Mapping[str, object], folder: Path = Path(), look: Look | None = N
             cluster = completed(topology.cluster, features_used(topology), apis_written(topology))
             topology = topology.model_copy(update={"cluster": cluster})
     if problems:
-        raise ConfigurationError(sorted(dict.fromkeys(problems), key=_place))
+        raise ConfigurationError(sorted(dict.fromkeys(problems), key=lambda problem: natural_key(problem.path)))
     return topology
 
 
 def _catalogue(raw: Mapping[str, object], folder: Path) -> tuple[Catalogue, list[Problem]]:
-    """Return the catalogue with the stack's own files, and what is wrong with them."""
+    """Return the catalogue with the stack's own files, and the problems of these."""
     catalogue = built_in()
     problems = []
     names = raw.get("catalogue")
     for index, name in enumerate(names if isinstance(names, list) else []):
         if not isinstance(name, str):
-            continue  # The models tell.
+            continue  # The models report it.
         try:
             catalogue = catalogue.extended(read(folder, name))
         except (UnreadableError, ValidationError) as error:
@@ -112,22 +112,17 @@ def _with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
 
 
 def _looked_up(topology: Topology, folder: Path, look: Look | None) -> LookResult:
-    """Return what `look` finds in an existing cluster; nothing is in the way in a cluster that the stack creates."""
+    """Return what `look` finds in an existing cluster; a cluster that the stack creates has no conflicts."""
     if look and topology.cluster.existing:
         return look(topology, folder)
     return LookResult(topology, [], answers=topology.cluster.existing is None)
 
 
-def _place(problem: Problem) -> list[tuple[int, str]]:
-    """Sort `nodePools[10]` after `nodePools[2]`: a longer number is a larger one."""
-    return [(len(part) if place % 2 else 0, part) for place, part in enumerate(re.split(r"([0-9]+)", problem.path))]
-
-
 APPLIED = ("workloads", "manifests")
-"""What comes after each other, and what the outputs call a workload."""
+"""The keys whose entries `after` orders, and which the outputs call workloads."""
 
-# The rules between the parts. They read the raw configuration, so that they hold beside errors elsewhere in it, and
-# leave what has the wrong shape to the models.
+# The rules between the parts. They read the raw configuration, so that they apply despite errors elsewhere; the models
+# report values of the wrong type.
 
 
 def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
@@ -147,7 +142,7 @@ def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterato
         for request_path, request in _each(f"{path}.", claim, "requests"):
             alternatives = list(_each(f"{request_path}.", request, "firstAvailable"))
             yield from _duplicates(alternatives, "name")
-            if models_known:  # A model that is not known would bring classes that are not known either.
+            if models_known:  # An unknown model would bring unknown classes.
                 yield from _unknown_classes([(request_path, request), *alternatives], classes)
             if namespace == DEFAULT_NAMESPACE:
                 yield from _admin_access(request_path, request)
@@ -157,7 +152,7 @@ def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterato
 
 
 def _claims(raw: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Go through the shared claims and those of workloads, each with its namespace."""
+    """Yield the shared claims and those of workloads, each with its namespace."""
     for path, claim in _each("", raw, "claims"):
         yield path, claim, _namespace(claim)
     for path, workload in _each("", raw, "workloads"):
@@ -177,7 +172,7 @@ def _each(prefix: str, parent: Mapping[str, Any], key: str) -> Iterator[tuple[st
 
 
 def _models(raw: Mapping[str, object]) -> Iterator[dict[str, Any] | str]:
-    """Go through the device models of the pools, by name or written out."""
+    """Yield the device models of the pools, by name or written out."""
     for path, pool in _each("", raw, "nodePools"):
         models = [pool.get("gpu"), *(entry.get("model") for _, entry in _each(f"{path}.", pool, "devices"))]
         yield from (model for model in models if isinstance(model, dict | str))
@@ -194,7 +189,7 @@ def _drivers(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[str]:
 def _duplicates(
     items: Iterable[tuple[str, Mapping[str, Any]]], key: str, *, in_namespaces: bool = False
 ) -> Iterator[Problem]:
-    """Yield what has a name that is taken; `in_namespaces`, another namespace may have it too."""
+    """Yield the entries whose name is taken; with `in_namespaces`, names are unique per namespace."""
     first: dict[tuple[str, str], str] = {}
     for path, item in items:
         value = item.get(key)
@@ -202,7 +197,7 @@ def _duplicates(
             continue
         holder = first.setdefault((_namespace(item) if in_namespaces else "", value), path)
         if holder != path:
-            yield Problem(f"{path}.{key}", f"{value!r} is the {key} of {holder} already: give each its own")
+            yield Problem(f"{path}.{key}", f"{value!r} is already the {key} of {holder}: give each its own")
 
 
 def _unknown_classes(requests: Iterable[tuple[str, Mapping[str, Any]]], classes: list[str]) -> Iterator[Problem]:
@@ -222,20 +217,20 @@ def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
     counts = [pool.get("nodes", 1) for _, pool in _each("", raw, "nodePools")]
     total = sum(count for count in counts if isinstance(count, int) and count <= most)
     if total > most:
-        yield Problem("nodePools", f"have {total} nodes together; Kubernetes supports at most {most} in a cluster")
+        yield Problem("nodePools", f"have {total} nodes in total; Kubernetes supports at most {most} in a cluster")
 
 
 def _admin_access(path: str, request: Mapping[str, Any]) -> Iterator[Problem]:
     if request.get("adminAccess") is True:
         yield Problem(
             f"{path}.adminAccess",
-            f"needs a namespace that allows it, and {DEFAULT_NAMESPACE} is not the stack's to change: set a namespace "
-            "of its own, such as namespace: admin, which the stack makes with the label that allows it",
+            f"needs a namespace that allows it, and the stack does not change {DEFAULT_NAMESPACE}: set another "
+            "namespace, such as namespace: admin, which the stack creates with the label that allows it",
         )
 
 
 def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
-    """Two claims of one template name would be one object made twice, with the last one's requests."""
+    """Yield the claims whose ResourceClaimTemplate has the same name as that of another claim."""
     claims = (
         (
             path,
@@ -252,7 +247,7 @@ def _shared_templates(raw: Mapping[str, object]) -> Iterator[Problem]:
 
 
 def _shared_claims(raw: Mapping[str, object]) -> Iterator[Problem]:
-    """Yield names of shared claims that are not there, and shared claims with more pods than can share one."""
+    """Yield unknown names of shared claims, and shared claims with more pods than can share one."""
     shared = {(_namespace(claim), str(claim.get("name"))): path for path, claim in _each("", raw, "claims")}
     pods: Counter[str] = Counter()
     for path, workload in _each("", raw, "workloads"):
@@ -276,7 +271,7 @@ def _shared_claims(raw: Mapping[str, object]) -> Iterator[Problem]:
         if count > limits.CLAIM_CONSUMERS_MAX:
             yield Problem(
                 path,
-                f"is shared by {count} pods; the Kubernetes API allows {limits.CLAIM_CONSUMERS_MAX}: ask for fewer "
+                f"is shared by {count} pods; the Kubernetes API allows at most {limits.CLAIM_CONSUMERS_MAX}: use fewer "
                 "replicas, or spread the pods over several claims",
             )
 
@@ -285,14 +280,14 @@ def _no_shared_claim(name: str, namespace: str, known: list[tuple[str, str]]) ->
     here = [other for place, other in known if place == namespace]
     message = f"there is no shared claim {name!r} in namespace {namespace}{suggestion(name, here)}"
     if elsewhere := [place for place, other in known if other == name]:
-        return f"{message} It is in {', '.join(elsewhere)}: pods share claims of their own namespace only"
+        return f"{message} It is in {', '.join(elsewhere)}: pods share only claims of their own namespace"
     if here:
         return f"{message} Name one of {', '.join(here)}, or add it to kwok-dra:claims"
     return f"{message} There are none yet: add it to kwok-dra:claims"
 
 
 def _order(raw: Mapping[str, object]) -> Iterator[Problem]:
-    """Yield what of `after` is no order."""
+    """Yield the entries of `after` that name nothing, name themselves or form a cycle."""
     workloads = {str(entry.get("name")): (path, entry) for key in APPLIED for path, entry in _each("", raw, key)}
     predecessors: dict[str, list[str]] = {}
     for name, (path, workload) in workloads.items():
@@ -300,45 +295,45 @@ def _order(raw: Mapping[str, object]) -> Iterator[Problem]:
         predecessors[name] = []
         for place, other in enumerate(after if isinstance(after, list) else []):
             if other == name:
-                yield Problem(f"{path}.after[{place}]", "is the workload itself: leave it out, or name another")
+                yield Problem(f"{path}.after[{place}]", "is the workload itself: remove it, or name another")
             elif isinstance(other, str) and other not in workloads:
                 yield Problem(
                     f"{path}.after[{place}]",
                     f"there is no workload {other!r}{suggestion(other, workloads)} "
-                    f"Name one of {', '.join(workloads)}, or leave it out",
+                    f"Name one of {', '.join(workloads)}, or remove it",
                 )
             elif isinstance(other, str):
                 predecessors[name].append(other)
     try:
         TopologicalSorter(predecessors).prepare()
     except CycleError as error:
-        circle = " after ".join(reversed(error.args[1]))
-        yield Problem("workloads", f"come after each other in a circle, {circle}: take one of these out of its after")
+        cycle = " → ".join(reversed(error.args[1]))
+        yield Problem("workloads", f"form a cycle ({cycle}): remove one `after` entry")
 
 
-# From pydantic's errors to words.
+# Messages for the errors of pydantic.
 
 _MESSAGES = {
-    "bool_type": "has to be true or false, but is {input}",
-    "dict_type": "has to be a mapping of keys to values, but is {input}",
-    "greater_than_equal": "has to be at least {ge}, but is {input}",
-    "int_type": "has to be a whole number, but is {input}",
-    "less_than": "has to be less than {lt}, but is {input}",
-    "less_than_equal": "may be at most {le}, but is {input}",
-    "list_type": "has to be a list, but is {input}",
-    "literal_error": "{input} is not possible here; use one of {expected}",
+    "bool_type": "must be true or false, but is {input}",
+    "dict_type": "must be a mapping of keys to values, but is {input}",
+    "greater_than_equal": "must be at least {ge}, but is {input}",
+    "int_type": "must be a whole number, but is {input}",
+    "less_than": "must be less than {lt}, but is {input}",
+    "less_than_equal": "must be at most {le}, but is {input}",
+    "list_type": "must be a list, but is {input}",
+    "literal_error": "must be one of {expected}, but is {input}",
     "missing": "is required",
-    "model_type": "has to be a mapping of keys to values, but is {input}",
+    "model_type": "must be a mapping of keys to values, but is {input}",
     "string_too_short": "must not be empty",
-    "string_type": "has to be a text, but is {input}",
-    "too_long": "may have at most {max_length} entries, but has {actual_length}",
+    "string_type": "must be a string, but is {input}",
+    "too_long": "must have at most {max_length} entries, but has {actual_length}",
     "string_pattern_mismatch": "{input} does not match {pattern}",
-    "too_short": "has to have at least {min_length} entry, but has {actual_length}",
+    "too_short": "must have at least {min_length} entry, but has {actual_length}",
 }
 
 
 LEVELS_SHOWN = 5
-"""Of a value that is of no use, so much is in the message."""
+"""The levels of an invalid value that its message shows."""
 
 
 def _message(details: ErrorDetails) -> str:
@@ -351,7 +346,7 @@ def _message(details: ErrorDetails) -> str:
 
 
 def _shown(value: object) -> str:
-    """Write a value as the user's YAML has it, not as Python does."""
+    """Write a value as in the user's YAML, not as in Python."""
     return (
         repr(value)
         if isinstance(value, str)
@@ -360,7 +355,7 @@ def _shown(value: object) -> str:
 
 
 def _shallow(value: object, levels: int) -> object:
-    """Leave out what is nested deeper; keys become texts."""
+    """Replace what is nested deeper by `…`, and keys by strings."""
     if not levels and value:
         return "…" if isinstance(value, dict | list) else value
     if isinstance(value, dict):

@@ -1,11 +1,11 @@
-"""The versions of resource.k8s.io: everything is made as v1 and converted to the version that a stack asks for.
+"""The versions of resource.k8s.io: the program renders v1 and converts it to the version that a stack asks for.
 
-Kubernetes 1.34 to 1.38 serve v1 by default. They have v1beta2 and, up to 1.37, v1beta1 too, but serve neither of them
-unless `cluster.kubeRuntimeConfig` says so (`betaAPIGroupVersionsDisabledByDefault`):
+Kubernetes 1.34 to 1.38 serve v1 by default. They also have v1beta2 and, up to 1.37, v1beta1, but serve these only if
+`cluster.kubeRuntimeConfig` enables them (`betaAPIGroupVersionsDisabledByDefault`):
 https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/controlplane/instance.go
 https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/controlplane/instance.go
 
-What they look like: https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go and the same of the others.
+Their types: https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go, and likewise for the other versions.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
 """Newest first."""
 
 # `APILifecycleRemoved` of resource.k8s.io: https://github.com/kubernetes/api/tree/v0.38.0-beta.0/resource
-# The alpha versions of scheduling.k8s.io have no such mark. The next version has another one in their place:
+# The alpha versions of scheduling.k8s.io have no such mark. The next release replaces each of them:
 # https://github.com/kubernetes/api/tree/v0.36.3/scheduling, https://github.com/kubernetes/api/tree/v0.37.2/scheduling
 _REMOVED_IN: Mapping[str, int] = {
     f"{RESOURCE_API_GROUP}/v1beta1": 38,
@@ -27,42 +27,43 @@ _REMOVED_IN: Mapping[str, int] = {
 
 
 def is_removed(api: str, minor: int) -> bool:
-    """Tell whether Kubernetes 1.`minor` no longer serves `api`: a group version, or a resource in one."""
+    """Tell whether Kubernetes 1.`minor` no longer serves `api`, a group version or a resource in one."""
     since = _REMOVED_IN.get("/".join(api.split("/")[:2]))
     return since is not None and since <= minor
 
 
 def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:
-    """Return `manifest`, which is in v1, as an object of that `version` of resource.k8s.io.
+    """Return the v1 object `manifest` as an object of that `version` of resource.k8s.io.
 
-    Only the kinds that exist in all versions are converted; anything else is returned as it is. The result may share
-    parts with `manifest`, which stays the same.
+    Converts only the kinds that exist in all versions, and returns other objects unchanged. The result may share parts
+    with `manifest`, which is not modified.
     """
     group, _, _ = manifest["apiVersion"].partition("/")
     if group != RESOURCE_API_GROUP or manifest["kind"] not in _V1BETA1_LISTS:
         return manifest
     converted = manifest | {"apiVersion": f"{group}/{version}"}
-    if version == "v1beta1":
-        for path, change in _V1BETA1_LISTS[manifest["kind"]]:
-            converted = _changed(converted, path, change)
+    if version == "v1beta1" and (entries := _V1BETA1_LISTS[manifest["kind"]]):
+        path, to_v1beta1, _ = entries
+        return _changed(converted, path, to_v1beta1)
     return converted
 
 
 def as_v1(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return `manifest`, which is in one of the versions, in v1: the other way round than `convert`."""
+    """Return `manifest`, an object of any of the versions, as a v1 object: the inverse of `convert`."""
     group, _, version = manifest["apiVersion"].partition("/")
     converted = manifest | {"apiVersion": f"{group}/v1"}
-    if version == "v1beta1":
-        for path, change in _V1_LISTS[manifest["kind"]]:
-            converted = _changed(converted, path, change)
+    if version == "v1beta1" and (entries := _V1BETA1_LISTS[manifest["kind"]]):
+        path, _, to_v1 = entries
+        return _changed(converted, path, to_v1)
     return converted
 
 
 _Object = dict[str, Any]
+_Change = Callable[[_Object], _Object]
 
 
-def _changed(value: _Object, path: list[str], change: Callable[[_Object], _Object]) -> _Object:
-    """Change every entry of the list at `path`, if there is one."""
+def _changed(value: _Object, path: list[str], change: _Change) -> _Object:
+    """Apply `change` to every entry of the list at `path`, if there is a list."""
     key, *rest = path
     if key not in value:
         return value
@@ -89,17 +90,11 @@ def _request(request: _Object) -> _Object:
     return {"name": request["name"], "exactly": exactly}
 
 
-# The kinds that exist in all versions, each with its lists whose entries are not the same in v1beta1.
-_V1BETA1_LISTS: dict[str, list[tuple[list[str], Callable[[_Object], _Object]]]] = {
-    "DeviceClass": [],
-    "ResourceClaim": [(["spec", "devices", "requests"], _flat_request)],
-    "ResourceClaimTemplate": [(["spec", "spec", "devices", "requests"], _flat_request)],
-    "ResourceSlice": [(["spec", "devices"], _basic_device)],
-}
-
-_V1_LISTS: dict[str, list[tuple[list[str], Callable[[_Object], _Object]]]] = {
-    "DeviceClass": [],
-    "ResourceClaim": [(["spec", "devices", "requests"], _request)],
-    "ResourceClaimTemplate": [(["spec", "spec", "devices", "requests"], _request)],
-    "ResourceSlice": [(["spec", "devices"], _device)],
+# The kinds that exist in all versions, each with the path of the list whose entries differ in v1beta1, and with the
+# functions that convert an entry to v1beta1 and back.
+_V1BETA1_LISTS: dict[str, tuple[list[str], _Change, _Change] | None] = {
+    "DeviceClass": None,
+    "ResourceClaim": (["spec", "devices", "requests"], _flat_request, _request),
+    "ResourceClaimTemplate": (["spec", "spec", "devices", "requests"], _flat_request, _request),
+    "ResourceSlice": (["spec", "devices"], _basic_device, _device),
 }

@@ -1,10 +1,10 @@
-"""Which devices the counters of their slice allow together."""
+"""Compatibility groups of devices that consume counters."""
 
 from collections.abc import Iterable, Sequence
 
 
-def go_together(groups: Sequence[Iterable[str]]) -> bool:
-    """Tell whether devices with such compatibility groups may be allocated together on one counter set.
+def are_compatible(groups: Sequence[Iterable[str]]) -> bool:
+    """Tell whether devices with these compatibility groups can be allocated from one counter set at the same time.
 
     https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/structured/internal/experimental/compatibility_groups.go
     """

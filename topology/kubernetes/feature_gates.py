@@ -1,16 +1,16 @@
-"""What the Kubernetes versions need to be told, and what they lack, for what a stack uses of DRA.
+"""The feature gates and group versions that each Kubernetes version needs for the DRA features that a stack uses.
 
-The gates are those of `defaultVersionedKubernetesFeatureGates` and `defaultKubernetesFeatureGateDependencies`:
+The gates come from `defaultVersionedKubernetesFeatureGates` and `defaultKubernetesFeatureGateDependencies`:
 https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.35.1/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/features/kube_features.go
 https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/features/kube_features.go
 
-The group versions that the control plane reads are those of its informers, in pkg/scheduler/scheduler.go and
-cmd/kube-controller-manager/app/ there: where one of them is not served, the scheduler never gets ready.
+The group versions come from the informers in pkg/scheduler/scheduler.go and cmd/kube-controller-manager/app/ of the
+same releases: if one of them is not served, the scheduler never becomes ready.
 
-Versions are minor ones throughout: 36 for Kubernetes 1.36.
+All versions are minor versions: 36 means Kubernetes 1.36.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class State(Enum):
-    """What a gate is unless something sets it. A locked one is on, and can only be set to that."""
+    """The default of a gate. A locked gate is on and cannot be turned off."""
 
     OFF = "off"
     ON = "on"
@@ -32,9 +32,9 @@ class State(Enum):
 
 
 class Gate(NamedTuple):
-    """A feature gate: its state from each of the versions on, None where it is gone, and the gates that it needs.
+    """A feature gate: the gates that it needs, and its default since each version; None since its removal.
 
-    What changed before the oldest supported version is left out.
+    Versions before the oldest supported one are left out.
     """
 
     states: Mapping[int, State | None]
@@ -42,9 +42,9 @@ class Gate(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """A part of DRA that a stack can use: its gate, the version that had it first, the group versions to be served.
+    """A DRA feature that a stack can use: its gate, and its first version.
 
-    `serves` says which group version the control plane needs for it from each of the versions on.
+    `serves` has the group version that the control plane needs for it since each version.
     """
 
     gate: str
@@ -79,7 +79,7 @@ GATES: Mapping[str, Gate] = {
     "DRAWorkloadResourceClaims": Gate({36: OFF}, (_DRA, "GenericWorkload")),
     "ResourceHealthStatus": Gate({34: OFF, 36: ON}, (_DRA,)),
     "ResourceHealthStatusMessage": Gate({36: ON}, ("ResourceHealthStatus",)),
-    # Not of DRA, but what its gates need, or what is used with it.
+    # Gates outside DRA that its gates need or that are used with it.
     "CompositePodGroup": Gate({37: OFF}, ("GenericWorkload", "TopologyAwareWorkloadScheduling")),
     "GangScheduling": Gate({35: OFF, 37: None}, ("GenericWorkload",)),
     "GenericWorkload": Gate({35: OFF}),
@@ -95,7 +95,7 @@ _V1 = f"{RESOURCE_API_GROUP}/v1"
 _V1BETA2 = f"{RESOURCE_API_GROUP}/v1beta2"
 _V1ALPHA3 = f"{RESOURCE_API_GROUP}/v1alpha3"
 
-# What 1.35 has to serve for these gates has no PodGroups yet.
+# The group version of 1.35 has no PodGroups yet.
 _POD_GROUPS = {
     35: "scheduling.k8s.io/v1alpha1",
     36: "scheduling.k8s.io/v1alpha2",
@@ -109,16 +109,16 @@ FEATURES: Mapping[str, Feature] = {
     "consumable capacity": Feature("DRAConsumableCapacity"),
     "derived attributes": Feature("DRADerivedAttributes", since=37),
     "device status": Feature("DRAResourceClaimDeviceStatus"),
-    # In 1.34 the gate of device taints is that of the rules too, and has the control plane read them.
+    # In 1.34 this gate also enables the rules, and the control plane reads them.
     "device taint rules": Feature("DRADeviceTaintRules", serves={34: _V1ALPHA3, 36: _V1BETA2, 37: _V1}),
     "device taints": Feature("DRADeviceTaints", serves={34: _V1ALPHA3, 35: None}),
     "extended resources": Feature("DRAExtendedResource"),
     "gang scheduling": Feature("GangScheduling", since=36, serves=_POD_GROUPS),
     "list attributes": Feature("DRAListTypeAttributes", since=36),
-    # In 1.36 the scheduler finds no constraint about a list satisfied: AllocatorFeatures leaves the gate out in
+    # In 1.36 the scheduler never satisfies a constraint on a list: AllocatorFeatures leaves the gate out in
     # https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go
     "list attributes in constraints": Feature("DRAListTypeAttributes", since=37),
-    # In 1.36 their fields are others: nodeAllocatableResourceMappings.
+    # 1.36 has a different field instead: nodeAllocatableResourceMappings.
     "node allocatable resources": Feature("DRANodeAllocatableResources", since=37),
     "optional node operations": Feature("DRAOptionalNodeOperations", since=37),
     "partitionable devices": Feature("DRAPartitionableDevices"),
@@ -130,62 +130,62 @@ FEATURES: Mapping[str, Feature] = {
 
 
 def lacking(uses: Iterable[str], minor: int) -> dict[str, int]:
-    """Return those of the features `uses` that the version does not have, each with the first version that has it."""
+    """Return the features in `uses` that the version does not have, each with the first version that has it."""
     return {use: FEATURES[use].since for use in uses if FEATURES[use].since > minor}
 
 
 def gates_for(uses: Iterable[str], minor: int) -> dict[str, bool]:
-    """Return the gates that have to be set for the features `uses`: those that they need and that are off there."""
+    """Return the gates to set for the features in `uses`: the gates that they need and that are off by default."""
     needed = {gate for use in uses for gate in _with_needs(FEATURES[use].gate)}
     return {gate: True for gate in sorted(needed) if _state(gate, minor) is OFF}
 
 
 def runtime_config_for(uses: Iterable[str], resource_api: str, minor: int) -> dict[str, bool]:
-    """Return the group versions, not served by default, that the features `uses` and `resource_api` need.
+    """Return the group versions to serve for the features in `uses` and for `resource_api`, besides the default ones.
 
-    `resource_api` is one of `topology.api_versions.RESOURCE_API_VERSIONS`.
+    `resource_api` is one of `api_versions.RESOURCE_API_VERSIONS`.
     """
     needed = {served(use, minor) for use in uses} | {f"{RESOURCE_API_GROUP}/{resource_api}"}
     return {api: True for api in sorted(filter(None, needed - {_V1}))}
 
 
 def served(use: str, minor: int) -> str | None:
-    """Return the group version in which the control plane reads the objects of a feature; None for the default one."""
+    """Return the group version in which the control plane reads the objects of a feature; None for the default."""
     return _as_of(FEATURES[use].serves, minor)
 
 
 def gate_problems(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, str]]:
-    """Yield each of `gates`, all that are set, with which the version would not start, and what to do about it.
+    """Yield each gate with which the version does not start, and what to do; `gates` has all gates that are set.
 
-    Gates that are not in the table are taken as they are. Kubernetes 1.34 starts without the gates that another one
-    needs, but what they are for does not work.
+    Gates that are not in `GATES` are not checked. Kubernetes 1.34 starts without the gates that another gate needs,
+    but the feature does not work.
     """
     for gate, value in gates.items():
         if gate in GATES and (problem := _refusal(gate, value, minor)):
             yield gate, problem
-    if not gates.keys() & {"AllAlpha", "AllBeta"}:  # They set what is not set by itself.
+    if not gates.keys() & {"AllAlpha", "AllBeta"}:  # They set all other gates.
         yield from _unmet_needs(gates, minor)
 
 
 def is_obsolete(gate: str, minor: int) -> bool:
-    """Tell whether Kubernetes 1.`minor` has removed the gate after an earlier version locked it."""
+    """Tell whether Kubernetes 1.`minor` no longer has the gate, which an earlier version locked."""
     return gate in GATES and _is_fixed(gate, minor) and _state(gate, minor) is None
 
 
 def _refusal(gate: str, value: bool, minor: int) -> str | None:
     fixed = _is_fixed(gate, minor)
     if fixed and not value:
-        return f"is always on in Kubernetes 1.{minor}, which does not let it be turned off: leave it out"
+        return f"is always on in Kubernetes 1.{minor} and cannot be turned off: leave it out"
     if fixed or _state(gate, minor) is not None:
         return None
     first = min(GATES[gate].states)
     if minor < first:
-        return f"is not there in Kubernetes 1.{minor} yet: leave it out, or use Kubernetes 1.{first} or newer"
-    return f"is not there in Kubernetes 1.{minor} any more: leave it out"
+        return f"does not exist in Kubernetes 1.{minor} yet: leave it out, or use Kubernetes 1.{first} or later"
+    return f"no longer exists in Kubernetes 1.{minor}: leave it out"
 
 
 def _unmet_needs(gates: Mapping[str, bool], minor: int) -> Iterator[tuple[str, str]]:
-    """Yield gates that are on without one that they need: by its own name if it was set, else by the other's."""
+    """Report each gate that is on without a gate that it needs: under the name of the one that the stack sets."""
     on = {gate for gate in GATES if _is_on(gate, gates, minor)}
     unmet = [(gate, need) for gate in sorted(on) for need in GATES[gate].needs if need not in on]
     for gate, need in unmet:
@@ -214,5 +214,5 @@ def _state(gate: str, minor: int) -> State | None:
 
 
 def _as_of(history: Mapping[int, _T | None], minor: int) -> _T | None:
-    """Return what the newest entry that is not newer than `minor` says."""
+    """Return the newest entry that is not newer than `minor`."""
     return history[max(since)] if (since := [version for version in history if version <= minor]) else None

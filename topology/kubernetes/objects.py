@@ -1,4 +1,4 @@
-"""What all rendered objects have in common."""
+"""Types, constants and small builders for Kubernetes objects that the program renders or the API server returns."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
@@ -6,16 +6,16 @@ from typing import Any, TypeAlias
 Manifest: TypeAlias = dict[str, Any]
 
 RESOURCE_API_VERSION = "resource.k8s.io/v1"
-"""What is rendered; `api_versions.convert` turns it into the older versions."""
+"""The version that the program renders; `api_versions.convert` converts it to the older ones."""
 
 
 def given(**fields: Any) -> Manifest:
-    """Return the fields that hold something."""
+    """Return the fields that are not empty."""
     return {name: value for name, value in fields.items() if value}
 
 
 def selectors(expressions: Iterable[str]) -> list[Manifest]:
-    """Render CEL selectors of a class or request."""
+    """Return the CEL selectors of a class or request."""
     return [{"cel": {"expression": expression}} for expression in expressions]
 
 
@@ -25,7 +25,7 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 Maker = tuple[str, str, str]
-"""What makes pods, bare ones being made by themselves: kind, namespace and name."""
+"""Kind, namespace and name of the object that creates pods; a bare pod is its own maker."""
 
 
 def key(entry: Object) -> Key:
@@ -51,6 +51,6 @@ LISTS = {
     "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
     "StatefulSet": "/apis/apps/v1/statefulsets",
 }
-"""Where the API server lists the objects of each kind."""
+"""The path at which the API server lists the objects of each kind."""
 
 DEFAULT_NAMESPACE = "default"

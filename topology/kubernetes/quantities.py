@@ -1,4 +1,7 @@
-"""Kubernetes quantities as numbers.
+"""Parses Kubernetes quantities and writes them in canonical form.
+
+No library serves: `kubernetes.utils.quantity` accepts texts that Kubernetes refuses, such as `1K` and `nan`, and does
+not choose the unit of the canonical form.
 
 https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/api/resource/quantity.go
 """
@@ -14,10 +17,10 @@ _UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGT
 
 
 def number(quantity: str) -> Decimal:
-    """Return the number that a quantity such as `80Gi`, `500m` or `1e3` stands for.
+    """Return the value of a quantity such as `80Gi`, `500m` or `1e3`.
 
     Raises:
-        ValueError: it is not a quantity.
+        ValueError: `quantity` is not a quantity.
     """
     match = _QUANTITY.fullmatch(quantity)
     if not match:
@@ -27,7 +30,7 @@ def number(quantity: str) -> Decimal:
 
 
 def canonical(quantity: str) -> str:
-    """Return `quantity` as the API server writes it, `79Gi` for `80896Mi`: without a fraction, with the largest unit.
+    """Return `quantity` as the API server writes it, `79Gi` for `80896Mi`: an integer with the largest possible unit.
 
     https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/api/resource/quantity.go, `CanonicalizeBytes`
     """
@@ -49,7 +52,7 @@ def _in_nanos(value: Decimal) -> Decimal:
 
 
 def _with_unit(whole: Decimal, base: int, units: Sequence[str]) -> str:
-    """Write a number that is `whole` in the smallest of the units, each of which is `base` times the one before."""
+    """Write `whole`, counted in the smallest unit; each unit is `base` times the unit before it."""
     power = 0
     while whole and whole % base == 0 and power < len(units) - 1:
         whole, power = whole / base, power + 1

@@ -1,4 +1,4 @@
-"""Reads objects of unknown shape: parts that may be missing or of another type."""
+"""Reads manifests that users wrote, in which any part may be missing or have another type."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,39 +16,39 @@ POD_SPECS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template", "spec"),
     ("batch", "Job"): ("spec", "template", "spec"),
 }
-"""The kinds that make pods, by group and kind, and where they say what pods."""
+"""The path of the pod spec in each kind that creates pods, by API group and kind."""
 
 
 def part(value: Any, *path: str) -> Any:
-    """Return what is at the `path` of nested mappings; None where there is nothing."""
+    """Return the value at `path` in nested mappings, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 def entries(value: Any, *path: str) -> list[dict[str, Any]]:
-    """Return the mappings of the list at `path`."""
+    """Return the mappings in the list at `path`."""
     found = part(value, *path)
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def group_of(manifest: Manifest) -> str:
-    """Return the API group; empty for the core one."""
+    """Return the API group; empty for the core group."""
     return str(manifest["apiVersion"]).rpartition("/")[0]
 
 
 def namespace_of(manifest: Manifest) -> str:
-    """Return the namespace; `default` also for what has none."""
+    """Return the namespace, or `default` if the manifest has none."""
     return str(part(manifest, "metadata", "namespace") or DEFAULT_NAMESPACE)
 
 
 def is_of_resource_api(manifest: Manifest, *kinds: str) -> bool:
-    """Tell whether an object is one of these kinds of resource.k8s.io, or of any kind of it."""
+    """Tell whether an object is in resource.k8s.io and, if `kinds` are given, has one of these kinds."""
     return group_of(manifest) == RESOURCE_API_GROUP and (not kinds or manifest["kind"] in kinds)
 
 
 def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
-    """Return the spec of the pods that an object makes; None if it makes none."""
+    """Return the spec of the pods that an object creates; None if it creates none."""
     path = POD_SPECS.get((group_of(manifest), manifest["kind"]))
     if path is None:
         return None
@@ -57,7 +57,7 @@ def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
 
 
 def claims_named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Go through the ResourceClaims and ResourceClaimTemplates that a pod names: kind and name."""
+    """Yield kind and name of the ResourceClaims and ResourceClaimTemplates that a pod spec references."""
     for claim in entries(spec, "resourceClaims"):
         for key, kind in (
             ("resourceClaimName", "ResourceClaim"),
@@ -68,7 +68,7 @@ def claims_named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def requests_of(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    """Go through what a ResourceClaim or ResourceClaimTemplate asks for, alternatives one by one, in any version."""
+    """Yield the requests of a ResourceClaim or ResourceClaimTemplate of any version, each alternative by itself."""
     spec = ("spec", "spec") if manifest["kind"] == "ResourceClaimTemplate" else ("spec",)
     for request in entries(manifest, *spec, "devices", "requests"):
         exactly = part(request, "exactly")

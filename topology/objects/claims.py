@@ -27,7 +27,7 @@ def device_class(configuration: DeviceClass) -> Manifest:
 
 
 def resource_claim(claim: SharedClaim) -> Manifest:
-    """Render a ResourceClaim that pods share."""
+    """Render a shared ResourceClaim."""
     return {
         "apiVersion": RESOURCE_API_VERSION,
         "kind": "ResourceClaim",
@@ -37,7 +37,7 @@ def resource_claim(claim: SharedClaim) -> Manifest:
 
 
 def resource_claim_template(workload: Workload, claim: Claim) -> Manifest:
-    """Render the ResourceClaimTemplate from which each pod of `workload` gets its `claim`."""
+    """Render the ResourceClaimTemplate of a `claim` that each pod of `workload` has."""
     return {
         "apiVersion": RESOURCE_API_VERSION,
         "kind": "ResourceClaimTemplate",
@@ -88,5 +88,5 @@ def _constraint(constraint: DeviceConstraint) -> Manifest:
 
 
 def opaque_config(config: OpaqueConfig) -> Manifest:
-    """Render what a driver is told."""
+    """Render the parameters for a driver."""
     return given(requests=config.requests) | {"opaque": {"driver": config.driver, "parameters": config.parameters}}

@@ -6,7 +6,7 @@ from topology.schema.faults import DeviceTaint, DeviceTaintRule
 from topology.schema.stack import Topology
 
 FIRST_KUBERNETES_WITH_RULES_FOR_NONE = (37, 1)
-"""From it on, a DeviceTaintRule without a `deviceSelector` selects no device. An empty one selects all of them, always.
+"""From this version on, a DeviceTaintRule without a `deviceSelector` selects no device. An empty selector selects all.
 
 https://github.com/kubernetes/kubernetes/blob/v1.37.1/staging/src/k8s.io/dynamic-resource-allocation/resourceslice/tracker/tracker.go
 """
@@ -18,7 +18,7 @@ def taint(configuration: DeviceTaint) -> Manifest:
 
 
 def device_taint_rules(topology: Topology) -> list[Manifest]:
-    """Render the DeviceTaintRules in the version that the control plane reads them in."""
+    """Render the DeviceTaintRules in the version that the control plane serves."""
     version = rule_version(topology.cluster.minor)
     return [_device_taint_rule(rule, version) for rule in topology.device_taint_rules]
 

@@ -1,6 +1,6 @@
-"""The devices of a node: what its pool's device models give there, with every placeholder filled in.
+"""The devices of a node: the device models of its pool, with every placeholder filled in.
 
-Everything is derived from names, so that the same stack has the same UUIDs and addresses on every run.
+All values derive from names, so the same stack has the same UUIDs and addresses on every run.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ PCI_DOMAINS_PER_HOST = 0x1000
 
 @dataclass(frozen=True)
 class Device:
-    """A device of a ResourceSlice: attributes and capacity as on the wire, counters by the set that they are of."""
+    """A device of a ResourceSlice: attributes and capacity as in the Kubernetes API, counters by counter set."""
 
     name: str
     attributes: Mapping[str, Mapping[str, Any]]
@@ -41,7 +41,7 @@ class Device:
 
     @cached_property
     def is_advanced(self) -> bool:
-        """Whether the API allows fewer of its kind in a slice: with counters, taints or lists."""
+        """Whether it has counters, taints or lists, so that the API allows fewer such devices per slice."""
         if self.consumes_counters or self.taints:
             return True
         return any(isinstance(value, list) for attribute in self.attributes.values() for value in attribute.values())
@@ -49,7 +49,7 @@ class Device:
 
 @dataclass(frozen=True)
 class PhysicalDevice:
-    """What is in the machine: one device, or the partitions of one, and the counters that they share."""
+    """A device in the machine: one published device, or its partitions and the counters that they share."""
 
     devices: list[Device]
     counter_sets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class PhysicalDevice:
 
 @dataclass(frozen=True)
 class DevicePool:
-    """The devices of one driver on one node: a pool of resource.k8s.io, named as the node."""
+    """The devices of one driver on one node: a pool of resource.k8s.io, named after the node."""
 
     driver: str
     slice_name: str
@@ -80,8 +80,8 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     faults = pool.faults_on(node)
     for devices, place, values in _places(pool, node):
         first.setdefault(devices.model.driver, devices.model)
-        physical = _with_faults(_bound(physical_device(devices, place, values), devices.model), faults)
-        by_driver.setdefault(devices.model.driver, []).append(physical)
+        physical = _with_binding_conditions(physical_device(devices, place, values), devices.model)
+        by_driver.setdefault(devices.model.driver, []).append(_with_faults(physical, faults))
     return [
         DevicePool(
             driver,
@@ -95,8 +95,8 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     ]
 
 
-def _bound(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
-    """Give all devices what the scheduler waits for before it binds a pod that has them."""
+def _with_binding_conditions(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
+    """Add the conditions that the scheduler waits for before it binds a pod."""
     if not (model.binding_conditions or model.binding_failure_conditions or model.binds_to_node):
         return physical
     return replace(
@@ -131,13 +131,13 @@ def _faulty(device: Device, faults: Sequence[Fault]) -> Device:
 
 
 def host_of(pool: NodePool) -> Host | None:
-    """Return what kind of server the pool's nodes are: the one that it names, or else that of its first device."""
+    """Return the host of the pool's nodes: the one that the pool names, or that of the first device with one."""
     hosts = [devices.model.host for devices in pool.all_devices() if devices.model.host]
     return pool.host or (hosts[0] if hosts else None)
 
 
 def stable_uuid(*names: object) -> str:
-    """Return a UUID that the same names always give."""
+    """Return a UUID that depends only on the names."""
     digest = _digest(*names)
     return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 
@@ -147,9 +147,9 @@ def _digest(*names: object) -> str:
 
 
 def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
-    """Go through the physical devices of a node; each knows its place in its entry, its number and its slot.
+    """Yield the physical devices of a node: the entry, the device's place in it, and the values of its placeholders.
 
-    Devices are numbered as long as their names are made alike, whatever their model.
+    Devices of a driver with the same template of their names are numbered together, regardless of their model.
     """
     host = host_of(pool)
     node_uuids = {driver: stable_uuid(node, driver) for driver in pool.drivers}
@@ -175,10 +175,10 @@ def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
 
 
 def addresses(host: Host, kind: str, index: int) -> Values:
-    """Return where the device in a slot is; past the host's last one they begin again, in further PCI domains."""
-    there = host.addresses[kind]
-    round_, place = divmod(index, len(there))
-    slot, address = there[place]
+    """Return the PCI addresses of slot `index`; after the host's last slot, they repeat in further PCI domains."""
+    places = host.addresses[kind]
+    round_, place = divmod(index, len(places))
+    slot, address = places[place]
     address = _shifted(address, round_)
     root = (slot.nic_pcie_root if kind == "nic" else None) or slot.pcie_root
     root = _shifted(root.removeprefix("pci"), round_)
@@ -197,7 +197,7 @@ def _shifted(address: str, round_: int) -> str:
 
 
 def physical_device(devices: Devices, place: int, values: Values) -> PhysicalDevice:
-    """Return one of the `devices`: number `place` of its entry, with what its placeholders stand for."""
+    """Return device number `place` of the entry `devices`, with the values of its placeholders."""
     model = devices.merged
     whole = _device(model, values)
     if devices.mig == "dynamic":
@@ -255,7 +255,7 @@ def _quantities(capacity: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def _partitioned(model: DeviceModel, values: Values) -> PhysicalDevice:
     sets = {fill(model.counter_set, values): model.counters} if model.counter_set else {}
-    # The partitions of a device have its identity.
+    # The partitions share the identity of their device.
     values = values | _identity(values, fill(model.device_name, values))
     return PhysicalDevice([_partition(model, partition, values, sets) for partition in model.partitions], sets)
 
@@ -296,7 +296,7 @@ def _dynamic_mig(model: DeviceModel, whole: Device) -> PhysicalDevice:
 
 
 def _static_mig(whole: Device, wanted: list[MigProfile], values: Values) -> list[Device]:
-    """Return the MIG devices of a GPU; one that none is asked for stays whole."""
+    """Return the MIG devices of a GPU, or the whole GPU if there are none."""
     if not wanted:
         return [whole]
     made = []
@@ -309,7 +309,7 @@ def _static_mig(whole: Device, wanted: list[MigProfile], values: Values) -> list
 
 
 def mig_profiles_on(devices: Devices, index: int) -> list[MigProfile]:
-    """Return the profile of each MIG device that GPU `index` of these `devices` is cut into beforehand."""
+    """Return the profile of each static MIG device of GPU `index`."""
     profiles = {profile.name: profile for profile in devices.model.mig}
     return [
         profiles[name]

@@ -1,11 +1,10 @@
-"""What keeps a fleet apart from all else in a cluster that is not its own.
+"""Isolates a fleet from everything else in an existing cluster.
 
-Real pods stay off fake nodes because these have KWOK's taint, and fake pods stay on the nodes of their own stack
-because they select its label: https://kwok.sigs.k8s.io/docs/user/kwok-manage-nodes-and-pods/
+KWOK's taint keeps real pods off fake nodes, and a node selector keeps fake pods on the nodes of their own stack:
+https://kwok.sigs.k8s.io/docs/user/kwok-manage-nodes-and-pods/
 """
 
 import copy
-from typing import Any
 from uuid import uuid4
 
 from topology.kubernetes.objects import Manifest
@@ -17,10 +16,10 @@ from topology.schema.stack import NodePool, Topology
 from topology.schema.workloads import Workload
 
 FLEET = "kwok-dra/fleet"
-"""The label of all objects of a stack, with the name of its fleet: `cluster.name`."""
+"""The label of all objects of a stack; its value is the name of the fleet, `cluster.name`."""
 
 PROBE = "kwok-dra/probe"
-"""The label of a fake node that is there for a moment; the fleet's name too."""
+"""The label of a temporary fake node; its value is the name of the fleet."""
 
 KWOK_TAINT = Taint(key="kwok.x-k8s.io/node", value="fake", effect="NoSchedule")
 
@@ -29,12 +28,12 @@ NO_LOAD = {"node.kubernetes.io/exclude-from-external-load-balancers": ""}
 
 
 def mark(topology: Topology) -> dict[str, str]:
-    """Return the label of the stack's objects; a cluster of its own needs none."""
+    """Return the label of the stack's objects; empty in a cluster that the stack creates."""
     return {FLEET: topology.cluster.name} if topology.cluster.existing else {}
 
 
-def kept_apart(topology: Topology) -> Topology:
-    """Return the topology with taints on its nodes and selectors in its pods, those of manifests included."""
+def isolated(topology: Topology) -> Topology:
+    """Return the topology with taints on its nodes and selectors in its pods, including those of manifests."""
     fleet = mark(topology)
     return topology.model_copy(
         update={
@@ -62,14 +61,12 @@ def _manifests(manifests: Manifests, fleet: dict[str, str]) -> Manifests:
     return manifests.model_copy(update={"files": files})
 
 
-def _object(found: Any, fleet: dict[str, str]) -> Any:
-    """Return an object of a file; what is none, and is told to be so later on, stays as it is."""
-    if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
-        return found
+def _object(found: Manifest, fleet: dict[str, str]) -> Manifest:
+    """Return an isolated object of a file, which `topology/checks/isolation.py` has checked."""
     found = copy.deepcopy(found)
-    if found["kind"] == "Node" and found.get("apiVersion") == "v1":
+    if found["kind"] == "Node" and found["apiVersion"] == "v1":
         _keep_pods_off(found, fleet)
-    elif spec := pod_spec(found | {"apiVersion": str(found.get("apiVersion"))}):
+    elif spec := pod_spec(found):
         spec["nodeSelector"] = (spec.get("nodeSelector") or {}) | fleet
         spec["tolerations"] = [*(spec.get("tolerations") or []), KWOK_TOLERATION]
     return found
@@ -79,13 +76,13 @@ def _keep_pods_off(node: Manifest, fleet: dict[str, str]) -> None:
     metadata = node.setdefault("metadata", {})
     metadata["annotations"] = (metadata.get("annotations") or {}) | FAKE
     metadata["labels"] = (metadata.get("labels") or {}) | NO_LOAD | NODE_TYPE | fleet
-    spec = node.setdefault("spec", {})
+    spec = node["spec"] = node.get("spec") or {}
     taints = [taint for taint in entries(spec, "taints") if taint.get("key") != KWOK_TAINT.key]
     spec["taints"] = [*taints, KWOK_TAINT.model_dump(by_alias=True)]
 
 
 def probe(fleet: str) -> Manifest:
-    """Render a fake node that tells whether there is a KWOK to play it."""
+    """Render a fake node that shows whether KWOK runs in the cluster."""
     node: Manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"kwok-dra-probe-{uuid4().hex[:8]}"}}
     _keep_pods_off(node, {PROBE: fleet})
     return node

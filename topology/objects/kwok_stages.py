@@ -1,4 +1,4 @@
-"""The Stages that KWOK plays besides those that kwokctl gives it."""
+"""The Stages that KWOK plays in addition to those of kwokctl."""
 
 import yaml
 
@@ -7,22 +7,23 @@ from topology.objects.device_taints import rule_version
 from topology.schema.stack import Topology
 
 STAGES_FILE = "stages.yaml"
-"""In the cluster's folder, where kwok-controller runs. kwokctl leaves its own Stages out where its document has any:
+"""A file in the cluster's folder, the working directory of kwok-controller. It is separate because kwokctl omits its
+own Stages if its configuration has any:
 `Save` in https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/runtime/cluster.go
 """
 
 NOT_READY = {"kwok-dra/not-ready": "true"}
-"""The annotation of a Node that is to be NotReady."""
+"""The annotation of a Node that must be NotReady."""
 
 ATTACH_FAILS = "kwok-dra/attach-fails"
-"""The binding failure condition by which KWOK knows a device that is to fail: a Stage sees the claim alone, with what
-its allocation has from the ResourceSlice. Also the label of the DeviceTaintRules of devices that have failed, whose
-value is the node pool: the node without its number.
+"""The binding failure condition that marks a device whose attachment fails: a Stage sees only the claim, whose
+allocation includes the conditions of the ResourceSlice. Also the label of the DeviceTaintRules of failed devices; its
+value is the node pool, which is the name of the node without its number.
 """
 
 
 def stages(taint_rules: str | None = None) -> str:
-    """Render the Stages in YAML; `taint_rules` is the group version of DeviceTaintRules if devices are to be attached.
+    """Render the Stages in YAML; `taint_rules` is the group version of DeviceTaintRules if devices are attached.
 
     https://kwok.sigs.k8s.io/docs/user/stages-configuration/
     """
@@ -31,11 +32,10 @@ def stages(taint_rules: str | None = None) -> str:
 
 
 def _node_not_ready() -> Manifest:
-    """Render what makes a Node NotReady as long as it has the annotation, and leaves all else of it as it is.
+    """Render the Stage that makes a Node NotReady while it has the annotation, and changes nothing else.
 
-    KWOK's own Stages have weight 0, so this one goes over them, and the one that makes a new Node ready does it again
-    for a Node that has lost the annotation. There are no times in it: a patch that changed something every time would
-    be played without end.
+    KWOK's own Stages have weight 0, so this one overrides them. When the annotation is removed, the Stage that makes a
+    new Node ready applies again. The patch has no times: KWOK would apply one that changes on every run without end.
     """
     ready = {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "a fault says so"}
     return _stage(
@@ -54,7 +54,7 @@ def _node_not_ready() -> Manifest:
 _CLAIM = {"apiGroup": "resource.k8s.io/v1", "kind": "ResourceClaim"}
 _RESULTS = ".status.allocation.devices.results[]?"
 
-# With its conditions a device of a claim is there until the claim is deallocated.
+# The status keeps a device with its conditions until the claim is deallocated.
 _STATUS = """
 {{ $now := Now }}
 devices:
@@ -86,7 +86,7 @@ devices:
 {{ end }}
 """
 
-# Of several devices of a claim the first; the others when they have been tried again.
+# The rule is for the first failed device of a claim; the others get theirs when the scheduler tries them again.
 _RULE = """
 {{ $failed := dict }}
 {{ range .status.allocation.devices.results }}
@@ -110,15 +110,15 @@ spec:
 
 
 def _claim_attached() -> Manifest:
-    """Render what makes the binding conditions of a claim's devices true, as a driver's controller does."""
+    """Render the Stage that sets the binding conditions of a claim's devices, as a driver's controller does."""
     return _claim_stage("claim-attached", "NotIn", [_status_step()])
 
 
 def _claim_attach_fails(taint_rules: str) -> Manifest:
-    """Render what makes a binding failure condition true of devices that a fault says fail.
+    """Render the Stage that sets a binding failure condition for devices with an `attachFails` fault.
 
-    The scheduler takes a claim that failed back and allocates it anew, the same device first. So its controller taints
-    the device before, as KEP-5007 leaves it to drivers.
+    The scheduler deallocates the claim and would allocate the same device again. So the Stage taints the device first,
+    which KEP-5007 leaves to drivers.
     """
     rule = _RULE.replace("VERSION", taint_rules)
     return _claim_stage("claim-attach-fails", "In", [{"apply": {"template": rule}}, _status_step()])
@@ -147,6 +147,6 @@ def _stage(name: str, resource: Manifest, spec: Manifest) -> Manifest:
 
 
 def stages_for(topology: Topology) -> str:
-    """Render the Stages that KWOK plays for a stack besides its own, in YAML."""
+    """Render the Stages that a stack adds to KWOK's own, in YAML."""
     attached = any(devices.model.binding_conditions for pool in topology.node_pools for devices in pool.all_devices())
     return stages(rule_version(topology.cluster.minor) if attached else None)

@@ -1,4 +1,4 @@
-"""The document that kwokctl makes the cluster of."""
+"""The configuration from which kwokctl creates the cluster."""
 
 import yaml
 
@@ -8,31 +8,31 @@ from topology.objects.kwok_stages import STAGES_FILE
 from topology.schema.stack import Cluster
 
 NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
-"""kwokctl multiplies it by its `heartbeatFactor`, 5: the controller manager looks every 5 s, as it does by default, for
-nodes that are not ready: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
+"""kwokctl multiplies it by its `heartbeatFactor`, 5, so the controller manager checks every 5 s, its default, for nodes
+that are not ready: https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
 """
 
 CONTROLLERS = "*,-ttl-controller"
-"""All but one. In clusters of more than a hundred nodes that one writes to every node for how long its kubelet may keep
-secrets, and again whenever the cluster has grown; there are no kubelets here.
+"""All controllers but one. With more than a hundred nodes, the TTL controller annotates every node with how long its
+kubelet may cache secrets, and again whenever the cluster grows; fake nodes have no kubelets.
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/ttl/ttl_controller.go
 """
 
 ALONE = {"key": "leader-elect", "value": "false"}
-"""There is one of each, so none has to be elected: a leader that is late to say that it still is one, on a machine that
-has a lot to do, ends itself, and nobody starts it again.
+"""Each component runs once and needs no leader election: on a busy machine, a leader that renews its lease too late
+exits, and nothing restarts it.
 https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manager/app/controllermanager.go
 """
 
 
 FIRST_KUBERNETES_WITH_LESS = 38
-"""Older versions get all that the user sets: another document for kwokctl would replace the clusters that there are."""
+"""Older versions get everything that the user sets: a different configuration would replace running clusters."""
 
 
 def left_out(cluster: Cluster) -> list[str]:
-    """Return the feature gates and APIs that the user sets and the Kubernetes version has removed.
+    """Return the feature gates and APIs that the user sets, but that the Kubernetes version no longer has.
 
-    No component starts with a gate that it does not know. The features of these gates are always on.
+    A component does not start with an unknown gate. The features of these gates are always on.
     """
     if cluster.minor < FIRST_KUBERNETES_WITH_LESS:
         return []
@@ -50,14 +50,14 @@ def kwokctl_configuration(cluster: Cluster) -> str:
         "kubeVersion": f"v{cluster.kube_version}",
     }
     if cluster.runtime == "binary":
-        # The default is every interface, and etcd asks for no authentication.
+        # By default, components listen on every interface, and etcd has no authentication.
         options["bindAddress"] = "127.0.0.1"
-    # Else the controller manager makes 20 claims and pods a second, and the scheduler binds 50.
+    # The default limits are 20 claims and pods per second in the controller manager, and 50 bindings in the scheduler.
     options["disableQPSLimits"] = True
     options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
     removed = left_out(cluster)
     if gates := _without(removed, cluster.kube_feature_gates):
-        # kind hands them to kubelets too, which know no prefix:
+        # kind also passes them to kubelets, which accept no prefix:
         # https://kind.sigs.k8s.io/docs/user/configuration/#feature-gates
         prefix = "" if cluster.runtime == "kind" else "kube:"
         options["kubeFeatureGates"] = _flags(gates, prefix)

@@ -1,6 +1,6 @@
-"""NVIDIA's Multi-Instance GPU: the devices into which a GPU is cut.
+"""MIG devices: the partitions of an NVIDIA GPU with Multi-Instance GPU.
 
-Names, attributes, capacities and counters are those of the driver:
+Names, attributes, capacities and counters are those of NVIDIA's DRA driver:
 https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main/cmd/gpu-kubelet-plugin/mig.go and partitions.go.
 """
 
@@ -26,7 +26,7 @@ PARENT_ATTRIBUTES = frozenset(
         "resource.kubernetes.io/numaNode",
     }
 )
-"""What a MIG device has from its GPU."""
+"""The attributes that a MIG device inherits from its GPU."""
 
 
 def device_name(gpu: str, profile: MigProfile, placement: int) -> str:
@@ -36,13 +36,13 @@ def device_name(gpu: str, profile: MigProfile, placement: int) -> str:
 
 
 def capacity(profile: MigProfile) -> dict[str, str]:
-    """Return what a MIG device of `profile` has: engines by number, memory in bytes."""
+    """Return the capacity of a MIG device of `profile`: the number of each kind of engine, and the memory."""
     engines = {_camel(engine): str(getattr(profile, engine)) for engine in ENGINES}
     return engines | {"memory": profile.memory}
 
 
 def whole_capacity(profiles: Iterable[MigProfile]) -> dict[str, str]:
-    """Return what the driver takes for the whole GPU: of each capacity the most that any profile has."""
+    """Return what the driver publishes for the whole GPU: the maximum of each capacity over all profiles."""
     whole: dict[str, str] = {}
     for profile in profiles:
         for name, value in capacity(profile).items():
@@ -51,7 +51,7 @@ def whole_capacity(profiles: Iterable[MigProfile]) -> dict[str, str]:
 
 
 def counters(capacities: Mapping[str, str], placement: int, size: int) -> dict[str, str]:
-    """Return the counters for `capacities` and for `size` memory slices from `placement` on."""
+    """Return the counters for `capacities` and for `size` memory slices, the first of which is `placement`."""
     slices = {f"memory-slice-{index}": "1" for index in range(placement, placement + size)}
     return {_dns(name): value for name, value in capacities.items()} | slices
 
@@ -62,8 +62,8 @@ def memory_slices(profiles: Iterable[MigProfile]) -> int:
 
 
 def placed(wanted: Sequence[MigProfile]) -> list[tuple[MigProfile, int]] | None:
-    """Find a place on one GPU for a device of each of the profiles; None where they do not fit together."""
-    # Larger ones first: they have the fewest places.
+    """Return each of the profiles with a placement on one GPU; None if they do not fit together."""
+    # The largest profiles first: they have the fewest placements.
     return _place(sorted(wanted, key=lambda profile: (-profile.size, profile.id)), frozenset())
 
 
@@ -79,7 +79,7 @@ def _place(wanted: list[MigProfile], taken: frozenset[int]) -> list[tuple[MigPro
 
 
 def overcommitted(wanted: Sequence[MigProfile], whole: Mapping[str, str]) -> list[str]:
-    """Name the capacities of the `whole` GPU of which devices of the profiles take more together than there is."""
+    """Return the capacities of the `whole` GPU that devices of the profiles exceed together."""
     return [
         name
         for name, most in whole.items()

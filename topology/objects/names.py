@@ -1,4 +1,4 @@
-"""The names of the objects that a stack makes."""
+"""The names of the objects that a stack creates."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,50 +9,53 @@ from topology.objects.slices import resource_slices
 from topology.schema.stack import NodePool, Topology
 
 Name = tuple[str, str, str, str]
-"""Group, kind, namespace (`default` also for what has none) and name."""
+"""API group, kind, namespace (`default` if it has none) and name."""
 
 
-def words(name: Name) -> str:
-    """Return what an object is called in messages."""
+def described(name: Name) -> str:
+    """Return the kind, namespace and name of an object, as messages have them."""
     _, kind, namespace, own = name
     return f"{kind} {own}" if namespace == DEFAULT_NAMESPACE else f"{kind} {namespace}/{own}"
 
 
-def made_by_the_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
-    """Return the objects of these `kinds` that the stack makes itself, each with the key that it comes from."""
-    made = [("", "Node", "", name, f"nodePools[{index}]") for index, name in _node_names(topology.node_pools)]
-    made += [
+def created_by_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
+    """Return the objects that the stack creates, each with its key in the configuration.
+
+    ResourceSlices, which take long to render, are only included if they are one of `kinds`.
+    """
+    created = [("", "Node", "", name, f"nodePools[{index}]") for index, name in _node_names(topology.node_pools)]
+    created += [
         (RESOURCE_API_GROUP, "DeviceClass", "", entry.name, "the drivers of its devices, or deviceClasses")
         for entry in topology.device_classes
     ]
-    made += [
+    created += [
         ("", "Namespace", "", entry["metadata"]["name"], "a workload or claim in it")
         for entry in namespaces.namespaces(topology)
     ]
-    made += [
+    created += [
         (RESOURCE_API_GROUP, "DeviceTaintRule", "", rule.name, f"deviceTaintRules[{index}]")
         for index, rule in enumerate(topology.device_taint_rules)
     ]
-    made += [
+    created += [
         (RESOURCE_API_GROUP, "ResourceClaim", claim.namespace, claim.name, f"claims[{index}]")
         for index, claim in enumerate(topology.claims)
     ]
     groups = {"Deployment": "apps", "Job": "batch", "Pod": ""}
     for index, workload in enumerate(topology.workloads):
         path = f"workloads[{index}]"
-        made += [
+        created += [
             (RESOURCE_API_GROUP, "ResourceClaimTemplate", workload.namespace, workload.template_name(claim), path)
             for claim in workload.claims
             if not claim.claim
         ]
-        made += [(groups[kind], kind, namespace, name, path) for kind, namespace, name in workload.makers()]
+        created += [(groups[kind], kind, namespace, name, path) for kind, namespace, name in workload.makers()]
     if "ResourceSlice" in kinds:
-        made += [
+        created += [
             (RESOURCE_API_GROUP, "ResourceSlice", "", entry["metadata"]["name"], f"nodePools[{index}]")
             for index, name in _node_names(topology.node_pools)
             for entry in resource_slices(topology.node_pools[index], name, topology.cluster.minor)
         ]
-    return {(group, kind, namespace or DEFAULT_NAMESPACE, name): path for group, kind, namespace, name, path in made}
+    return {(group, kind, namespace or DEFAULT_NAMESPACE, name): path for group, kind, namespace, name, path in created}
 
 
 def _node_names(pools: Sequence[NodePool]) -> Iterator[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""The namespaces of a stack, and what bare pods need to be there in them."""
+"""The namespaces of a stack, and the service accounts that bare pods need in them."""
 
 from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
 from topology.kubernetes.reading import namespace_of
@@ -11,7 +11,7 @@ ADMIN_ACCESS_LABEL = {"resource.kubernetes.io/admin-access": "true"}
 
 
 def namespaces(topology: Topology) -> list[Manifest]:
-    """Render each namespace that is named and not there anyway; those with admin access carry the label for it."""
+    """Render each namespace that claims or workloads name, except `default`; the label allows admin access."""
     users: dict[str, bool] = {}
     for workload in topology.workloads:
         for claim in workload.claims:
@@ -31,20 +31,20 @@ def namespaces(topology: Topology) -> list[Manifest]:
 
 
 def service_accounts(topology: Topology) -> list[Manifest]:
-    """Render the service account of each namespace that has bare pods, but for those that manifests make.
+    """Render the service account of each namespace with bare pods, except for namespaces that manifests create.
 
-    The controller manager makes the same one, but maybe after the pods, which the API server then refuses. Who makes
-    pods for a Deployment or a Job tries again.
+    The controller manager creates it too, but maybe after the pods, which the API server then rejects. The controllers
+    of Deployments and Jobs retry.
     """
     used = {workload.namespace for workload in topology.workloads if workload.kind == "Pod"}
-    used |= _with_bare_pods(topology) - _made_by_manifests(topology)
-    if topology.cluster.existing:  # What was there before the stack has its service account, and keeps it.
+    used |= _with_bare_pods(topology) - _created_by_manifests(topology)
+    if topology.cluster.existing:  # Other namespaces exist and keep their service account.
         used &= {entry["metadata"]["name"] for entry in namespaces(topology)}
     return [_service_account(name) for name in sorted(used)]
 
 
 def service_accounts_of(manifests: Manifests, topology: Topology) -> list[Manifest]:
-    """Render those of the namespaces that these manifests make."""
+    """Render the service accounts of the namespaces that these manifests create."""
     own = {entry["metadata"]["name"] for entry in manifests.objects() if entry["kind"] == "Namespace"}
     return [_service_account(name) for name in sorted(own & _with_bare_pods(topology))]
 
@@ -54,17 +54,17 @@ def _service_account(namespace: str) -> Manifest:
 
 
 def _with_bare_pods(topology: Topology) -> set[str]:
-    """Name the namespaces of the bare pods of manifests, unless these bring the service account with them."""
+    """Return the namespaces of bare pods in manifests that do not include the service account."""
     objects = _in_manifests(topology)
-    there = {
+    included = {
         namespace_of(entry)
         for entry in objects
         if entry["kind"] == "ServiceAccount" and entry["metadata"]["name"] == "default"
     }
-    return {namespace_of(entry) for entry in objects if entry["kind"] == "Pod"} - there
+    return {namespace_of(entry) for entry in objects if entry["kind"] == "Pod"} - included
 
 
-def _made_by_manifests(topology: Topology) -> set[str]:
+def _created_by_manifests(topology: Topology) -> set[str]:
     return {entry["metadata"]["name"] for entry in _in_manifests(topology) if entry["kind"] == "Namespace"}
 
 
@@ -73,5 +73,5 @@ def _in_manifests(topology: Topology) -> list[Manifest]:
 
 
 def has_admin_access(claim: ClaimSpec) -> bool:
-    """Tell whether a claim asks for admin access."""
+    """Tell whether a claim requests admin access."""
     return any(request.admin_access for request in claim.requests)

@@ -1,4 +1,4 @@
-"""The Nodes of a pool, as plain dictionaries in wire format."""
+"""The Nodes of a pool."""
 
 from topology.kubernetes.feature_gates import FEATURES
 from topology.kubernetes.objects import Manifest, given
@@ -13,16 +13,16 @@ NODE_CAPACITY = {"cpu": "96", "memory": "1T", "pods": "110"}
 KWOK_TOLERATION = {"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}
 NODE_TYPE = {"type": "kwok"}
 FAKE = {"kwok.x-k8s.io/node": "fake"}
-"""The annotation by which KWOK knows the nodes that it plays."""
+"""The annotation of the nodes that KWOK simulates."""
 # `<cluster UUID>.<clique id>`, as GPU feature discovery sets it:
 # https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main/site/content/docs/install.md
 CLIQUE_LABEL = "nvidia.com/gpu.clique"
 
 
 def node(pool: NodePool, name: str) -> Manifest:
-    """Render the Node `name` of `pool`, as KWOK's page has it.
+    """Render the Node `name` of `pool`, as in KWOK's example.
 
-    The page's empty `nodeInfo` values are left out: the API server stores the same, and KWOK fills some of them in.
+    The example's empty `nodeInfo` values are omitted: the API server stores the same, and KWOK sets some of them.
     """
     capacity = node_capacity(pool)
     labels = node_labels(pool, name)
@@ -52,10 +52,10 @@ def node(pool: NodePool, name: str) -> Manifest:
 
 
 def declared_features(pool: NodePool) -> list[str]:
-    """Return the features that the pool's nodes declare: what it says, or else what its devices need of them.
+    """Return the features that the pool's nodes declare: those that it sets, or by default those that its devices need.
 
-    Kubelets declare what their gates turn on, and fake nodes have no kubelet. The API server looks at it when slices
-    with node allocatable resources are made, and the scheduler for operations that are skipped:
+    Kubelets declare what their gates turn on, but fake nodes have no kubelet. The API server checks the features when
+    slices with node allocatable resources are created, and the scheduler for operations that are skipped:
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go
     """
     if pool.declared_features is not None:
@@ -102,12 +102,12 @@ def node_labels(pool: NodePool, name: str) -> dict[str, str]:
 
 
 def node_taints(pool: NodePool) -> list[Taint]:
-    """Return the taints of the pool's nodes: its own if it says any, or else those of its host and devices."""
+    """Return the taints of the pool's nodes: its own if it sets any, or by default those of its host and devices."""
     if pool.taints is not None:
         return pool.taints
     host = host_of(pool)
     shapes = [*([host.node] if host else []), *(devices.model.node for devices in pool.all_devices())]
-    # The API server wants each key and effect once.
+    # The API server accepts each key and effect once.
     return list({(taint.key, taint.effect): taint for shape in shapes for taint in shape.taints}.values())
 
 

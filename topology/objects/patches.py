@@ -1,4 +1,4 @@
-"""The differences between the objects of a fleet as they are and as they should be, as patches."""
+"""Merge patches from the live objects of a fleet to the wanted ones."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,18 +7,19 @@ from topology.kubernetes.objects import Manifest, Object
 FIELD_MANAGER = "kwok-dra"
 
 TTL = "node.alpha.kubernetes.io/ttl"
-"""An annotation that the nodes of the page have, and a controller of clusters that are not ours writes to."""
+"""An annotation of KWOK's example nodes that the TTL controller of an existing cluster overwrites."""
 
 KUBERNETES_TAINTS = "node.kubernetes.io/"
-"""How the keys of taints begin that Kubernetes' own controllers add."""
+"""The prefix of the keys of taints that Kubernetes' own controllers add."""
 
 
-def _part(patch: Manifest, *keys: str) -> Manifest:
+def part_of_patch(patch: Manifest, *keys: str) -> Manifest:
+    """Return the parts of a patch with these keys that are not empty."""
     return {key: patch[key] for key in keys if patch.get(key)}
 
 
-def _node_patch(live: Object, wanted: Manifest) -> Manifest:
-    """Return what has to be merged into a live Node; empty parts where it is as wanted."""
+def node_patch(live: Object, wanted: Manifest) -> Manifest:
+    """Return the merge patch for a live Node, with empty parts where it is as wanted."""
     metadata = {
         field: changes
         for field in ("annotations", "labels")
@@ -38,7 +39,7 @@ def _changes(live: Object, wanted: Object, ours: Iterable[str]) -> Manifest:
 
 
 def _owned(live: Object, field: str) -> Iterator[str]:
-    """Yield the labels or annotations that are ours."""
+    """Yield the keys of the labels or annotations that the program manages."""
     for entry in live["metadata"].get("managedFields", []):
         if entry.get("manager") == FIELD_MANAGER:
             owned = entry["fieldsV1"].get("f:metadata", {}).get(f"f:{field}", {})
@@ -57,7 +58,7 @@ def _taints_patch(live: Iterable[Object], wanted: list[Manifest]) -> Manifest:
 
 
 def _status_patch(live: Object, wanted: Manifest) -> Manifest:
-    """KWOK and the API server add to `nodeInfo`, resources are ours alone, and what is empty is not stored."""
+    """KWOK and the API server add to `nodeInfo`, only the program sets resources, and empty values are not stored."""
     patch: Manifest = {}
     for field, value in wanted.items():
         found = live.get(field)
@@ -68,14 +69,15 @@ def _status_patch(live: Object, wanted: Manifest) -> Manifest:
     return patch
 
 
-def _slice_differs(live: Object, wanted: Manifest) -> bool:
+def slice_differs(live: Object, wanted: Manifest) -> bool:
+    """Tell whether a live ResourceSlice differs from the wanted one, except in the times that the API server adds."""
     if live["metadata"].get("ownerReferences", []) != wanted["metadata"].get("ownerReferences", []):
         return True
     return bool(live["spec"] != wanted["spec"] and _without_times(live["spec"]) != wanted["spec"])
 
 
 def _without_times(spec: Manifest) -> Manifest:
-    """Leave out when devices were tainted, which the API server adds."""
+    """Remove the times at which devices were tainted, which the API server adds."""
     devices = [
         device | {"taints": [_without_time(taint) for taint in device["taints"]]} if "taints" in device else device
         for device in spec.get("devices", [])
@@ -87,7 +89,8 @@ def _without_time(taint: Object) -> Manifest:
     return {key: value for key, value in taint.items() if key != "timeAdded"}
 
 
-def _slice_patch(live: Object, wanted: Manifest) -> Manifest:
+def slice_patch(live: Object, wanted: Manifest) -> Manifest:
+    """Return the merge patch for a live ResourceSlice."""
     gone = {key: None for key in live["spec"] if key not in wanted["spec"]}
     owners = wanted["metadata"].get("ownerReferences")
     return {"metadata": {"ownerReferences": owners}, "spec": wanted["spec"] | gone}

@@ -1,4 +1,4 @@
-"""PodGroups, and how pods come into theirs.
+"""PodGroups, and the admission policy that adds pods to them.
 
 https://github.com/kubernetes/api/blob/v0.37.2/scheduling/v1beta1/types.go
 """
@@ -13,9 +13,9 @@ POD_GROUP_LABEL = "pod-group"
 
 
 def pod_groups(workload: Workload, minor: int) -> list[Manifest]:
-    """Render the PodGroup of the workload's pods, if they are one, in the version that Kubernetes 1.`minor` reads.
+    """Render the PodGroup of the workload, if it has one, in the version that Kubernetes 1.`minor` serves.
 
-    A pod uses a claim of its group where it has the same entry in `resourceClaims`.
+    A pod uses a claim of its group if both have the same entry in `resourceClaims`.
     """
     if workload.pod_group is None:
         return []
@@ -32,17 +32,17 @@ def pod_groups(workload: Workload, minor: int) -> list[Manifest]:
 
 
 def pod_claim(workload: Workload, claim: Claim) -> Manifest:
-    """Render the entry with which a pod, or the group of pods, has a claim."""
+    """Render the entry for a claim in `resourceClaims` of a pod or PodGroup."""
     if claim.claim:
         return {"name": claim.name, "resourceClaimName": claim.claim}
     return {"name": claim.name, "resourceClaimTemplateName": workload.template_name(claim)}
 
 
 def admission_policy() -> list[Manifest]:
-    """Render what has the API server put pods into the group that their label names: `spec.schedulingGroup`.
+    """Render the policy that sets `spec.schedulingGroup` of pods to the group that their label names.
 
-    Pulumi's Kubernetes provider (4.25) drops that field from pods, Deployments and Jobs: it puts them through the types
-    of its own, older version of the API (`normalizeInputs` in provider/pkg/provider/provider.go).
+    Pulumi's Kubernetes provider (4.25) drops that field from pods, Deployments and Jobs: it converts them to the types
+    of an older version of the API (`normalizeInputs` in provider/pkg/provider/provider.go).
 
     https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/
     """

@@ -7,7 +7,7 @@ from topology.schema.workloads import Container, Workload
 
 
 def workload_objects(workload: Workload) -> list[Manifest]:
-    """Render what makes the pods of `workload`."""
+    """Render the Deployment, Job or bare pods of `workload`."""
     metadata = {"name": workload.name, "namespace": workload.namespace}
     if workload.kind == "Pod":
         return [pod(workload, name) for name in workload.pod_names()]

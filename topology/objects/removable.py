@@ -1,4 +1,4 @@
-"""What has to be gone before workloads are waited for, once it is not part of the stack any more."""
+"""The objects that must be deleted, after they leave the stack, before an update waits for workloads."""
 
 import re
 from itertools import groupby
@@ -12,9 +12,9 @@ Reference = tuple[str, str, str, str]
 
 
 def removable(topology: Topology) -> list[Reference]:
-    """Return the objects that hold devices or keep them from others as long as they are there, pods' makers first.
+    """Return the objects that occupy devices or make them unavailable, in the order of deletion: first workloads.
 
-    Of manifests these are all objects: what they are for, nobody knows.
+    All objects of manifests are included, since their purpose is unknown.
     """
     manifests: list[Manifest] = []
     for workload in topology.workloads:
@@ -30,20 +30,20 @@ def removable(topology: Topology) -> list[Reference]:
 
 
 def node_reference(name: str) -> Reference:
-    """Return what tells a Node from all other objects."""
+    """Return the reference of a Node."""
     return "v1", "Node", "", name
 
 
 def reference(manifest: Manifest) -> Reference:
-    """Return what tells the object from all others."""
+    """Return the reference of an object."""
     metadata = manifest["metadata"]
     return manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"]
 
 
 def folded(references: list[Reference]) -> list[list[object]]:
-    """Return the references, with those of `<name>-<first>` and so many up as one: `[…, "<name>-", first, count]`.
+    """Return the references, with consecutive numbers in names combined: `[…, "<name>-", first, count]`.
 
-    An environment variable holds 128 KiB, fewer than the names of a large pool need.
+    An environment variable holds 128 KiB, which is too little for the names of a large pool.
     """
     runs = groupby(enumerate(map(_numbered, references)), lambda entry: (*entry[1][:4], entry[1][4] - entry[0]))
     found: list[list[object]] = []
@@ -55,7 +55,7 @@ def folded(references: list[Reference]) -> list[list[object]]:
 
 
 def _numbered(reference: Reference) -> tuple[str, str, str, str, int]:
-    """Split the number off a name; -1 where there is none."""
+    """Split the number off a name; -1 if there is none."""
     version, kind, namespace, name = reference
     match = re.fullmatch(r"(.*-)(0|[1-9][0-9]*)", name)
     return (version, kind, namespace, match[1], int(match[2])) if match else (version, kind, namespace, name, -1)

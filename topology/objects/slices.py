@@ -1,4 +1,4 @@
-"""ResourceSlices: the devices of a node, spread as the API's limits and the real drivers have it."""
+"""ResourceSlices: the devices of a node, split within the API's limits as the real drivers do."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ Manifest = dict[str, Any]
 # https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/util/rand/rand.go
 _ALPHANUMERIC = "2456789bcdfghjklmnpqrstvwxz"
 SLICES_MAX = len(_ALPHANUMERIC) ** 2
-"""The most that the names of a pool's slices can tell apart."""
+"""The maximum number of distinct slice names of a pool."""
 
 COUNTERS_WITH_DEVICES_UNTIL = 34
-"""Up to this minor version of Kubernetes, counters are in the slice of the devices that consume them, and later in
-slices of their own. NVIDIA's driver asks the server for its version too: `shouldUseSplitResourceSlices` in
+"""Up to this minor version of Kubernetes, counters are in the slice of the devices that consume them; in later versions
+they have their own slices. NVIDIA's driver checks the server's version too: `shouldUseSplitResourceSlices` in
 https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main/cmd/gpu-kubelet-plugin/driver.go
 """
 
 
 @dataclass
 class _Content:
-    """What is in one slice."""
+    """The content of one slice."""
 
     counter_sets: dict[str, Any] = field(default_factory=dict)
     devices: list[Device] = field(default_factory=list)
@@ -39,8 +39,8 @@ class _Content:
 def resource_slices(pool: NodePool, node: str, minor: int = limits.KUBERNETES_MINOR_MAX) -> list[Manifest]:
     """Render the ResourceSlices of `node` for Kubernetes 1.`minor`, driver by driver.
 
-    A pool of resource.k8s.io is named as its node, as the drivers have it. The scheduler goes through a pool's slices
-    by name and through their devices in order, so the names are sorted as the devices are.
+    A pool of resource.k8s.io has the name of its node, as with the real drivers. The scheduler examines a pool's slices
+    by name and their devices in order, so the order of the names is that of the devices.
     """
     return [
         _resource_slice(devices, node, ordinal, content, count=len(contents))
@@ -51,7 +51,7 @@ def resource_slices(pool: NodePool, node: str, minor: int = limits.KUBERNETES_MI
 
 
 def owner_reference(node: str, uid: object) -> Manifest:
-    """Render what says that a Node owns a slice, as k8s.io/dynamic-resource-allocation/resourceslice sets it."""
+    """Render the owner reference of a slice to its Node, as k8s.io/dynamic-resource-allocation/resourceslice does."""
     return {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": True}
 
 
@@ -61,12 +61,12 @@ def is_owned_by_node(pool: NodePool, driver: str) -> bool:
 
 
 def first_generation(pool: NodePool, driver: str) -> int:
-    """Return the generation with which the pools of `driver` begin."""
+    """Return the first generation of the pools of `driver`."""
     return next(devices.first_generation for devices in device_pools(pool, pool.name) if devices.driver == driver)
 
 
 def content_digest(pool: NodePool, driver: str, minor: int) -> str:
-    """Return a text that is another one whenever what `driver` publishes on each node is."""
+    """Return a digest of everything that `driver` publishes on each node."""
     slices = [entry for entry in resource_slices(pool, pool.name, minor) if entry["spec"]["driver"] == driver]
     faults = [fault.model_dump() for fault in pool.faults if not fault.not_ready]
     return hashlib.sha256(json.dumps([slices, *faults], sort_keys=True).encode()).hexdigest()
@@ -119,7 +119,7 @@ def _counter_slices(physical_devices: Iterable[PhysicalDevice]) -> Iterator[_Con
 
 
 def _groups(physical_devices: Sequence[PhysicalDevice]) -> Iterator[list[PhysicalDevice]]:
-    """Put all that need no slice of their own together, first."""
+    """Yield the devices that share slices first, then each device that needs its own."""
     if common := [physical for physical in physical_devices if not physical.own_slice]:
         yield common
     yield from ([physical] for physical in physical_devices if physical.own_slice)
@@ -142,14 +142,14 @@ def _fits(content: _Content, physical: PhysicalDevice) -> bool:
     devices = content.devices + physical.devices
     advanced = any(device.is_advanced for device in devices)
     most = limits.SLICE_ADVANCED_DEVICES_MAX if advanced else limits.SLICE_DEVICES_MAX
-    # Of these there are several only where they are in one slice with the devices.
+    # Counter sets are only here if they share a slice with their devices.
     sets = {**content.counter_sets, **physical.counter_sets}
     counters = sum(len(counters) for counters in sets.values())
     return len(devices) <= most and len(sets) <= limits.SLICE_COUNTER_SETS_MAX and counters <= limits.SLICE_COUNTERS_MAX
 
 
 def device_manifest(device: Device) -> Manifest:
-    """Render a device as it is in a ResourceSlice."""
+    """Render a device of a ResourceSlice."""
     manifest: Manifest = {"name": device.name}
     if device.attributes:
         manifest["attributes"] = device.attributes

@@ -14,13 +14,13 @@ class Model(BaseModel):
 
 
 class WrittenModel(Model):
-    """A model that knows what the configuration has: names of the catalogue, and no defaults."""
+    """A model that keeps its configuration as the user wrote it: with catalogue names and without defaults."""
 
     _written: Mapping[str, Any] = PrivateAttr(default={})
 
     @model_validator(mode="wrap")
     @classmethod
-    def _keep_what_is_written(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+    def _keep_as_written(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         model = validate(value)
         if isinstance(value, dict):
             model._written = value
@@ -28,18 +28,18 @@ class WrittenModel(Model):
 
     @property
     def written(self) -> Mapping[str, Any]:
-        """What the configuration has."""
+        """The configuration as the user wrote it."""
         return self._written
 
     def amended(self, **fields: Any) -> Self:
-        """Return the model with other values for some fields, as if the configuration had them."""
+        """Return a copy with other values for some fields, as if the user had written them."""
         changed = self.model_copy(update=fields)
         changed._written = {**self._written, **changed.model_dump(mode="json", by_alias=True, include=set(fields))}
         return changed
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the path of its key, such as `nodePools[0].gpu`, and what to do about it."""
+    """A problem in the configuration: the path of its key, such as `nodePools[0].gpu`, and what to do about it."""
 
     path: str
     message: str

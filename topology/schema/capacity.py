@@ -1,4 +1,4 @@
-"""Capacities of devices, the counters they share, and what they take of a node's resources."""
+"""Capacities of devices, the counters that devices share, and the node resources that devices use."""
 
 from decimal import Decimal
 from functools import cached_property
@@ -13,7 +13,7 @@ from topology.schema.values import DnsLabel, QualifiedName, Quantity, problem
 
 
 class CapacityRange(Model):
-    """A `CapacityRequestPolicyRange`: what amounts a request may ask for."""
+    """A `CapacityRequestPolicyRange`: the amounts that a request may ask for."""
 
     min: Quantity
     max: Quantity | None = None
@@ -29,14 +29,14 @@ class RequestPolicy(Model):
 
 
 class DeviceCapacity(Model):
-    """A `DeviceCapacity` of resource.k8s.io; where there is no request policy, its value alone will do."""
+    """A `DeviceCapacity` of resource.k8s.io; without a request policy, the configuration may give the value alone."""
 
     value: Quantity
     request_policy: RequestPolicy | None = None
 
     @cached_property
     def wire(self) -> dict[str, Any]:
-        """The capacity as on the wire."""
+        """The capacity as the Kubernetes API represents it."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
     @model_validator(mode="after")
@@ -47,16 +47,16 @@ class DeviceCapacity(Model):
 
 
 def _wrong_with(policy: RequestPolicy, whole: Decimal) -> str | None:
-    """Say what the API server would refuse: `validateRequestPolicy` and below.
+    """Return what the API server would reject: `validateRequestPolicy` and the functions that it calls.
 
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
     """
     if policy.valid_values and policy.valid_range:
-        return "has validValues and validRange; only one of them is possible"
+        return "must not have both validValues and validRange: remove one of them"
     if not (policy.valid_values or policy.valid_range):
         return None
     if policy.default is None:
-        return "needs a default: the amount that a request gets which asks for none"
+        return "needs a default: the amount for requests that ask for none"
     default = number(policy.default)
     if policy.valid_values:
         return _wrong_with_values([number(value) for value in policy.valid_values], default, whole)
@@ -66,28 +66,28 @@ def _wrong_with(policy: RequestPolicy, whole: Decimal) -> str | None:
 
 def _wrong_with_values(values: list[Decimal], default: Decimal, whole: Decimal) -> str | None:
     if values != sorted(set(values)):
-        return "has to have its validValues in ascending order, each once"
+        return "must list its validValues in ascending order, each once"
     if default not in values:
-        return "has to have its default among the validValues"
-    return "has validValues above the value of the capacity" if values[-1] > whole else None
+        return "must have a default that is one of its validValues"
+    return "must not have validValues above the value of the capacity" if values[-1] > whole else None
 
 
 def _wrong_with_range(valid: CapacityRange, default: Decimal, whole: Decimal) -> str | None:
     least, most = number(valid.min), number(valid.max) if valid.max else whole
     if not least <= default <= most <= whole:
-        return "has to have min <= default <= max <= the value of the capacity in its validRange"
+        return "needs a validRange with min <= default <= max <= the value of the capacity"
     if valid.step is None:
         return None
     step = number(valid.step)
     if step <= 0 or least + step > whole:
-        return "has to have a step above zero that fits into the capacity"
+        return "needs a step above zero, with min + step <= the value of the capacity"
     if (default - least) % step or (valid.max and (most - least) % step):
-        return "has to have its default and max whole steps above min"
+        return "must have a default and a max that are whole steps above min"
     return None
 
 
 class NodeAllocatableMapping(Model):
-    """A `NodeAllocatableMapping`: what a claim takes of a node, for each device or by the capacity that it consumes."""
+    """A `NodeAllocatableMapping`: what a claim uses of a node, per device or by the capacity that it consumes."""
 
     capacity_key: QualifiedName | None = None
     capacity_multiplier: Quantity | None = None
@@ -97,14 +97,14 @@ class NodeAllocatableMapping(Model):
     def _by_capacity_or_by_device(self) -> Self:
         by_capacity = (self.capacity_key is not None, self.capacity_multiplier is not None)
         if by_capacity not in ((True, True), (False, False)) or by_capacity[0] == (self.device_multiplier is not None):
-            raise problem("has to have either capacityKey and capacityMultiplier, or deviceMultiplier")
+            raise problem("must have either capacityKey and capacityMultiplier, or deviceMultiplier")
         if number(self.capacity_multiplier or self.device_multiplier or "1") <= 0:
-            raise problem("has to have a multiplier above zero")
+            raise problem("must have a multiplier above zero")
         return self
 
 
 class NodeAllocatableOverhead(Model):
-    """A `NodeAllocatableOverhead`: what pods with such a device need of a node besides."""
+    """A `NodeAllocatableOverhead`: what pods with such a device use of a node in addition."""
 
     per_pod: Quantity | None = None
     per_container: Quantity | None = None
@@ -112,12 +112,12 @@ class NodeAllocatableOverhead(Model):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if self.per_pod is None and self.per_container is None:
-            raise problem("has to have perPod, perContainer or both")
+            raise problem("must have perPod, perContainer or both")
         return self
 
 
 class NodeAllocatableResource(Model):
-    """A `NodeAllocatableResource`: how a device's allocation counts towards a node's cpu, memory or huge pages."""
+    """A `NodeAllocatableResource`: what a device's allocation uses of a node's cpu, memory or huge pages."""
 
     mapping: NodeAllocatableMapping | None = None
     overhead: NodeAllocatableOverhead | None = None
@@ -125,7 +125,7 @@ class NodeAllocatableResource(Model):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if self.mapping is None and self.overhead is None:
-            raise problem("has to have a mapping, an overhead or both")
+            raise problem("must have a mapping, an overhead or both")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: device models, hosts and drivers by name, ours (`topology/catalogue/*.yaml`) and the user's files."""
+"""The catalogue: device models, hosts and drivers by name, from `topology/catalogue/*.yaml` and the user's files."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -24,7 +24,7 @@ class Catalogue(NamedTuple):
     drivers: Mapping[str, Driver] = {}
 
     def extended(self, content: Mapping[str, Any]) -> "Catalogue":
-        """Return the catalogue with the entries of one more file, which go over those of the same name.
+        """Return the catalogue with the entries of another file, which override those of the same name.
 
         Raises:
             pydantic.ValidationError: an entry is not valid.
@@ -36,28 +36,28 @@ class Catalogue(NamedTuple):
         return extended
 
     def device_classes(self, drivers: Iterable[str]) -> dict[str, DeviceClass]:
-        """Return the classes that the charts of `drivers` ship, by name."""
+        """Return the DeviceClasses that the charts of `drivers` ship, by name."""
         known = [self.drivers[driver] for driver in sorted(set(drivers)) if driver in self.drivers]
         return {device_class.name: device_class for driver in known for device_class in driver.device_classes}
 
 
 ENTRIES: Mapping[str, type[Model]] = {"hosts": Host, "models": DeviceModel, "drivers": Driver}
-"""What the entries of each section are, in an order in which they can name each other."""
+"""The model of each section's entries; an entry may name entries of earlier sections."""
 
-# By section, so that an error's location begins with it.
+# With the section as a key, so that the location of an error begins with it.
 _SECTIONS: dict[str, TypeAdapter[dict[str, dict[str, Any]]]] = {
     section: TypeAdapter(dict[str, dict[str, entry]])  # type: ignore[valid-type]
     for section, entry in ENTRIES.items()
 }
 
 
-# The one in C reads the catalogue in a tenth of the time.
+# The loader in C needs a tenth of the time.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
 def built_in() -> Catalogue:
-    """Return the catalogue of `topology/catalogue/*.yaml`; their keys that begin with `x-` hold anchors."""
+    """Return the catalogue of `topology/catalogue/*.yaml`, in which keys that begin with `x-` hold YAML anchors."""
     catalogue = Catalogue()
     for file in sorted(files("topology").joinpath("catalogue").iterdir(), key=lambda entry: entry.name):
         catalogue = catalogue.extended(yaml.load(file.read_text(), Loader=_LOADER))
@@ -65,26 +65,26 @@ def built_in() -> Catalogue:
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:
-    """Read one of the user's files, below `folder`.
+    """Read a catalogue file of the user, a path relative to `folder`.
 
     Raises:
-        UnreadableError: it cannot be read, or is not a file of the catalogue.
+        UnreadableError: the file cannot be read, or is not a catalogue file.
     """
     text = content(folder, name)
     found = parsed(name, lambda: yaml.safe_load(text))
     sections = ", ".join(ENTRIES)
     if not isinstance(found, dict) or not found.keys() & ENTRIES.keys():
-        raise UnreadableError(f"{name!r} has none of {sections} in it: see topology/catalogue for examples")
+        raise UnreadableError(f"{name!r} has none of the keys {sections}: see topology/catalogue for examples")
     if unknown := [key for key in found if key not in ENTRIES and not str(key).startswith("x-")]:
         raise UnreadableError(
-            f"{name!r} has a key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and keys that "
-            "begin with x- for anchors"
+            f"{name!r} has an unknown key {unknown[0]!r}{suggestion(str(unknown[0]), ENTRIES)} Use {sections}, and "
+            "keys that begin with x- for anchors"
         )
     return found
 
 
 def with_files(folder: Path, names: Iterable[str]) -> Catalogue:
-    """Return the catalogue with the user's files, which have been found to be valid before."""
+    """Return the catalogue with the user's files, which must be valid."""
     catalogue = built_in()
     for name in names:
         catalogue = catalogue.extended(read(folder, name))

@@ -1,4 +1,4 @@
-"""Claims as configured: what they request, under which constraints."""
+"""The models of claims: their requests, constraints and configuration."""
 
 import json
 from typing import Annotated, Any, Literal, Self
@@ -11,6 +11,7 @@ from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.schema.base import Model
 from topology.schema.hosts import Taint
 from topology.schema.values import (
+    EACH_ONCE,
     CelExpression,
     DnsLabel,
     DnsSubdomain,
@@ -20,29 +21,25 @@ from topology.schema.values import (
     LabelValue,
     QualifiedName,
     Quantity,
+    Selectors,
+    duplicate,
     problem,
-    suggestion,
+    unknown,
 )
 
 
 def _namespace(value: str) -> str:
     # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
     if value.startswith("kube-"):
-        raise problem(f"{value!r} belongs to Kubernetes itself: use {DEFAULT_NAMESPACE}, or a namespace of your own")
+        raise problem(f"{value!r} is reserved for Kubernetes: use {DEFAULT_NAMESPACE}, or a namespace of your own")
     return value
-
-
-def _each_once(requests: list[str]) -> list[str]:
-    if len(requests) > len(set(requests)):
-        raise problem("has a request twice: name each once, or leave requests out for all of the claim")
-    return requests
 
 
 Namespace = Annotated[DnsLabel, AfterValidator(_namespace)]
 
 
 class Toleration(Model):
-    """A pod's toleration of a node's taint; with `toleration_seconds`, only for so long after NoExecute."""
+    """A pod's toleration of a node's taint; `toleration_seconds` limits it to that time after a NoExecute taint."""
 
     key: LabelKey | None = None
     operator: Literal["Exists", "Equal"] = "Equal"
@@ -53,42 +50,41 @@ class Toleration(Model):
     @model_validator(mode="after")
     def _fits_its_operator(self) -> Self:
         if self.operator == "Exists" and self.value:
-            raise problem("has a value, which operator: Exists does not look at: leave it out, or use Equal")
+            raise problem("has a value, which operator: Exists ignores: remove the value, or use Equal")
         if self.operator == "Equal" and self.key is None:
-            raise problem("needs a key; without one it has to have operator: Exists, for all taints")
+            raise problem("needs a key; without a key, use operator: Exists, which tolerates all taints")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise problem("has tolerationSeconds, which need effect: NoExecute")
+            raise problem("has tolerationSeconds, which requires effect: NoExecute")
         return self
 
     def tolerates(self, taint: Taint) -> bool:
-        """Tell whether the taint of a Node does not keep the pod away."""
+        """Tell whether the pod tolerates the taint of a Node."""
         if self.effect not in (None, taint.effect) or self.key not in (None, taint.key):
             return False
         return self.operator == "Exists" or (self.value or "") == taint.value
 
 
 class DeviceToleration(Toleration):
-    """A request's toleration of a device's taint; with `toleration_seconds`, only for so long after NoExecute."""
+    """A request's toleration of a device's taint; `toleration_seconds` limits it as for a node's taint."""
 
     effect: Literal["NoSchedule", "NoExecute"] | None = None
 
 
 class DerivedAttribute(Model):
-    """An attribute that constraints find in each device of a request: what a CEL expression gives for the device."""
+    """An attribute for constraints only: the value of a CEL expression for each device of a request."""
 
     name: FullyQualifiedName
     expression: CelExpression
 
 
 class DeviceSelection(Model):
-    """`count` devices of a class for which every CEL selector is true, or `All` of a node.
+    """`count` devices of a class that match every CEL selector, or `All` such devices of a node.
 
-    `capacity` is how much it takes of devices that several claims may share. `tolerations` are of devices' taints.
-    `derived_attributes` are for the claim's constraints alone.
+    `capacity` is the amount that it consumes of devices that several claims can share.
     """
 
     name: DnsLabel
-    selectors: Annotated[list[CelExpression], Field(max_length=limits.DEVICE_SELECTORS_MAX)] = []
+    selectors: Selectors = []
     allocation_mode: Literal["ExactCount", "All"] = "ExactCount"
     count: Annotated[int, Field(ge=1, le=limits.ALLOCATION_RESULTS_MAX)] = 1
     capacity: dict[QualifiedName, Quantity] = {}
@@ -97,25 +93,24 @@ class DeviceSelection(Model):
 
     @property
     def expressions(self) -> list[str]:
-        """All CEL expressions of the selection."""
+        """The CEL expressions of the selectors and derived attributes."""
         return [*self.selectors, *(attribute.expression for attribute in self.derived_attributes)]
 
     @model_validator(mode="after")
     def _derives_each_once(self) -> Self:
-        names = [attribute.name for attribute in self.derived_attributes]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise problem(f"derives {twice[0]} twice: give each attribute a name of its own")
+        if name := duplicate([attribute.name for attribute in self.derived_attributes]):
+            raise problem(f"derives {name} twice: give each attribute its own name")
         return self
 
     @model_validator(mode="after")
     def _all_has_no_count(self) -> Self:
         if self.allocation_mode == "All" and "count" in self.model_fields_set:
-            raise problem("has a count, which allocationMode: All does not look at: leave one of them out")
+            raise problem("has a count, which allocationMode: All ignores: remove one of them")
         return self
 
 
 class DeviceSubRequest(DeviceSelection):
-    """One of the alternatives of a request, which takes the first that a node can give."""
+    """One of the alternatives of a request, which gets the first alternative that a node can satisfy."""
 
     device_class: str
 
@@ -123,7 +118,7 @@ class DeviceSubRequest(DeviceSelection):
 class DeviceRequest(DeviceSelection):
     """A request of a claim: devices of a class, or the `first_available` of some alternatives.
 
-    With `admin_access` it gets devices whether or not other claims hold them; its namespace has to allow that.
+    With `admin_access` it gets devices even if other claims hold them; its namespace must allow that.
     """
 
     device_class: str | None = None
@@ -131,27 +126,26 @@ class DeviceRequest(DeviceSelection):
     first_available: Annotated[list[DeviceSubRequest], Field(max_length=limits.FIRST_AVAILABLE_MAX)] = []
 
     def alternatives(self) -> list[DeviceSelection]:
-        """Return what would satisfy the request, best first."""
+        """Return the selections that would satisfy the request, in order of preference."""
         return [*self.first_available] or [self]
 
     @model_validator(mode="after")
     def _class_or_alternatives(self) -> Self:
         if (self.device_class is None) == (not self.first_available):
-            raise problem("has to have exactly one of deviceClass and firstAvailable")
+            raise problem("must have exactly one of deviceClass and firstAvailable")
         beside = self.model_fields_set - {"name", "device_class", "first_available"}
         if self.first_available and beside:
-            raise problem(
-                f"has {', '.join(sorted(map(to_camel, beside)))} beside firstAvailable: put that into the alternatives"
-            )
+            keys = ", ".join(sorted(map(to_camel, beside)))
+            raise problem(f"has {keys} beside firstAvailable: set it per alternative; adminAccess needs deviceClass")
         return self
 
 
-Requests = Annotated[list[str], Field(max_length=limits.DEVICE_REQUESTS_MAX), AfterValidator(_each_once)]
-"""Names of a claim's requests, and of alternatives: `<request>/<alternative>`."""
+Requests = Annotated[list[str], Field(max_length=limits.DEVICE_REQUESTS_MAX), EACH_ONCE]
+"""Names of a claim's requests, or of alternatives as `<request>/<alternative>`."""
 
 
 class DeviceConstraint(Model):
-    """What the devices of the `requests` (default: all of the claim) have in common, or what differs between them."""
+    """An attribute that the devices of the `requests` (default: all) must have in common, or must differ in."""
 
     requests: Requests = []
     match_attribute: FullyQualifiedName | None = None
@@ -160,12 +154,12 @@ class DeviceConstraint(Model):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.match_attribute is None) == (self.distinct_attribute is None):
-            raise problem("has to have exactly one of matchAttribute and distinctAttribute")
+            raise problem("must have exactly one of matchAttribute and distinctAttribute")
         return self
 
 
 class OpaqueConfig(Model):
-    """What a driver is told about the devices of the `requests` (default: all of the claim); nobody else reads it."""
+    """Parameters that only the `driver` reads, for the devices of the `requests` (default: all)."""
 
     requests: Requests = []
     driver: DriverName
@@ -176,18 +170,18 @@ class OpaqueConfig(Model):
         try:
             text = json.dumps(self.parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         except ValueError:
-            raise problem("has parameters with a number that JSON cannot write: leave it out") from None
+            raise problem("has parameters with a number that JSON cannot represent: remove it") from None
         length = len(text.encode())
         if length > limits.OPAQUE_PARAMETERS_MAX:
             raise problem(
-                f"has parameters of {length} bytes as JSON; the Kubernetes API allows {limits.OPAQUE_PARAMETERS_MAX}: "
-                "leave some out"
+                f"has parameters of {length} bytes as JSON; the Kubernetes API allows at most "
+                f"{limits.OPAQUE_PARAMETERS_MAX}: shorten them"
             )
         return self
 
 
 class ClaimSpec(Model):
-    """What a claim asks for: a ResourceClaim's `spec.devices`."""
+    """What a claim requests: a ResourceClaim's `spec.devices`."""
 
     requests: Annotated[list[DeviceRequest], Field(max_length=limits.DEVICE_REQUESTS_MAX)] = []
     constraints: Annotated[list[DeviceConstraint], Field(max_length=limits.DEVICE_CONSTRAINTS_MAX)] = []
@@ -198,8 +192,8 @@ class ClaimSpec(Model):
         counts = [max(alternative.count for alternative in request.alternatives()) for request in self.requests]
         if sum(counts) > limits.ALLOCATION_RESULTS_MAX:
             raise problem(
-                f"asks for {sum(counts)} devices; the Kubernetes API allows one claim {limits.ALLOCATION_RESULTS_MAX}: "
-                "spread them over several claims"
+                f"requests {sum(counts)} devices; the Kubernetes API allows at most {limits.ALLOCATION_RESULTS_MAX} "
+                "per claim: spread them over several claims"
             )
         return self
 
@@ -212,15 +206,12 @@ class ClaimSpec(Model):
         for key, names in entries:
             for name in names:
                 if name not in known:
-                    raise problem(
-                        f"{key} is about a request {name!r} that the claim does not have{suggestion(name, known)} "
-                        f"Its requests are {', '.join(known)}"
-                    )
+                    raise problem(f"{key} names a {unknown('request', name, 'the claim', known)}")
         return self
 
     @model_validator(mode="after")
     def _uses_what_it_derives(self) -> Self:
-        """Refuse what `validateDeviceDerivedAttribute` does.
+        """Reject what `validateDeviceDerivedAttribute` rejects.
 
         https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
         """
@@ -231,14 +222,14 @@ class ClaimSpec(Model):
                 for attribute in selection.derived_attributes:
                     if not any(attribute.name in (entry.match_attribute, entry.distinct_attribute) for entry in used):
                         raise problem(
-                            f"request {request.name} derives {attribute.name}, which no constraint about it uses: name "
-                            "it in a matchAttribute or distinctAttribute, or leave it out"
+                            f"request {request.name} derives {attribute.name}, but no constraint on it uses that: name "
+                            "it in a matchAttribute or distinctAttribute, or remove it"
                         )
         return self
 
 
 class SharedClaim(ClaimSpec):
-    """A ResourceClaim that pods of any workload in its namespace can use together."""
+    """A ResourceClaim that pods of all workloads in its namespace can share."""
 
     name: DnsSubdomain
     namespace: Namespace = DEFAULT_NAMESPACE
@@ -246,9 +237,9 @@ class SharedClaim(ClaimSpec):
 
 
 class Claim(ClaimSpec):
-    """A claim of each pod of a workload: made from a ResourceClaimTemplate, or the shared `claim` of that name.
+    """A claim of each pod of a workload: created from a ResourceClaimTemplate, or a shared `claim`.
 
-    `template` names that ResourceClaimTemplate; without it, it is called `<workload>-<claim>`.
+    `template` is the name of the ResourceClaimTemplate, by default `<workload>-<claim>`.
     """
 
     name: DnsLabel
@@ -258,7 +249,7 @@ class Claim(ClaimSpec):
     @model_validator(mode="after")
     def _own_or_shared(self) -> Self:
         if self.claim is None and not self.requests:
-            raise problem("has no requests: give it at least one, or name a shared claim of kwok-dra:claims")
+            raise problem("has no requests: add at least one, or name a shared claim of kwok-dra:claims")
         if self.claim is not None and self.model_fields_set - {"name", "claim"}:
-            raise problem("names a shared claim, which says everything else: leave only name and claim")
+            raise problem("names a shared claim, which defines everything else: keep only name and claim")
         return self

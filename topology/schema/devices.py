@@ -1,4 +1,4 @@
-"""Device models: what a kind of device looks like in a ResourceSlice, and on the Node that has it."""
+"""Device models: what a driver publishes about a device in a ResourceSlice, and what its Node has."""
 
 import re
 from functools import cached_property
@@ -21,7 +21,7 @@ from topology.schema.placeholders import (
     used_in,
 )
 from topology.schema.values import (
-    CelExpression,
+    EACH_ONCE,
     DnsLabel,
     DnsSubdomain,
     DriverName,
@@ -29,23 +29,23 @@ from topology.schema.values import (
     LabelKey,
     QualifiedName,
     Quantity,
+    Selectors,
     SemanticVersion,
+    duplicate,
     named,
     problem,
 )
 
 
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?[0-9]+", text) is not None
-
-
 def _int_or_placeholder(value: object) -> object:
-    if isinstance(value, str) and used_in(value) and _is_number(fill(value, dict.fromkeys(NUMBER_PLACEHOLDERS, 0))):
+    filled = fill(value, dict.fromkeys(NUMBER_PLACEHOLDERS, 0)) if isinstance(value, str) and used_in(value) else ""
+    if re.fullmatch(r"-?[0-9]+", filled):
         return value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise problem(f"has to be a whole number or {{index}}, but is {value!r}")
+        raise problem(f"must be a whole number or {{index}}, but is {value!r}")
     if abs(value) > limits.PULUMI_INTEGER_MAX:
-        raise problem(f"may be at most {limits.PULUMI_INTEGER_MAX} either way: Pulumi hands numbers on as doubles")
+        most = limits.PULUMI_INTEGER_MAX
+        raise problem(f"must be from -{most} to {most}, because Pulumi passes numbers as doubles")
     return value
 
 
@@ -53,13 +53,10 @@ _Item = TypeVar("_Item")
 _List = Annotated[list[_Item], Field(min_length=1)]
 
 
-_WITH_PLACEHOLDERS = ("string", "int", "strings", "ints")
-
-
 class DeviceAttribute(Model):
     """A `DeviceAttribute` of resource.k8s.io: exactly one typed value, or a list of them.
 
-    Placeholders (docs/configuration.md, "Placeholders") stand for what differs from device to device.
+    Placeholders (docs/configuration.md, "Placeholders") are filled in for each device.
     """
 
     string: Annotated[str, template(DEVICE_PLACEHOLDERS)] | None = None
@@ -73,25 +70,24 @@ class DeviceAttribute(Model):
 
     @cached_property
     def wire(self) -> tuple[str, Any]:
-        """The type and the value, as on the wire but for placeholders."""
+        """The type and the value, as the Kubernetes API represents them, except for placeholders."""
         ((kind, value),) = self.model_dump(by_alias=True, exclude_unset=True).items()
         return kind, value
 
     @cached_property
     def has_placeholders(self) -> bool:
-        """Whether it differs from device to device."""
-        kind, value = self.wire
-        values = value if self.is_list else [value]
-        return kind in _WITH_PLACEHOLDERS and any(used_in(str(text)) for text in values)
+        """Whether the value differs between devices."""
+        _, value = self.wire
+        return any(used_in(str(text)) for text in (value if self.is_list else [value]))
 
     @property
     def texts(self) -> list[str]:
-        """The texts in which placeholders may be."""
+        """The texts that may use placeholders."""
         return [text for text in (self.string, *(self.strings or [])) if text is not None]
 
     @property
     def is_list(self) -> bool:
-        """Whether it has a list of values."""
+        """Whether the value is a list."""
         return bool(self.strings or self.versions or self.ints or self.bools)
 
     @model_validator(mode="after")
@@ -99,7 +95,7 @@ class DeviceAttribute(Model):
         values = [value for value in self.model_dump(exclude_unset=True).values() if value is not None]
         if len(values) != 1 or len(self.model_fields_set) != 1:
             raise problem(
-                "has to have exactly one of string, int, bool and version, or of their lists strings, ints, bools and "
+                "must have exactly one of string, int, bool and version, or of their lists strings, ints, bools and "
                 "versions, such as {string: gpu}"
             )
         return self
@@ -110,33 +106,33 @@ DeviceName = Annotated[str, template(NAME_PLACEHOLDERS)]
 
 
 class DeviceClass(Model):
-    """A DeviceClass: devices for which every CEL selector is true."""
+    """A DeviceClass: the devices that match every CEL selector."""
 
     name: DnsSubdomain
-    selectors: Annotated[list[CelExpression], Field(max_length=limits.DEVICE_SELECTORS_MAX)] = []
+    selectors: Selectors = []
     extended_resource_name: ExtendedResourceName | None = None
 
 
 class Partition(Model):
-    """One way to use a part of a device, as a device of its own that consumes some of the whole one's `counters`.
+    """A part of a device, published as its own device that consumes some of the whole device's `counters`.
 
-    `attributes` and `allow_multiple_allocations` go over the whole device's. Without `consumes_counters` the partition
-    takes all of them. Parts of one device are only allocated together if they have one of their `compatibility_groups`
-    in common, or none at all.
+    `attributes` and `allow_multiple_allocations` override the whole device's. Without `consumes_counters` the
+    partition consumes all counters. Partitions of a device are only allocated together if they have one of their
+    `compatibility_groups` in common, or have none.
     """
 
     device_name: DeviceName
     attributes: Attributes = {}
     capacity: Capacity = {}
     consumes_counters: Annotated[Counters, Field(min_length=1)] | None = None
-    compatibility_groups: Annotated[list[DnsLabel], Field(max_length=limits.COMPATIBILITY_GROUPS_MAX)] = []
+    compatibility_groups: Annotated[list[DnsLabel], Field(max_length=limits.COMPATIBILITY_GROUPS_MAX), EACH_ONCE] = []
     allow_multiple_allocations: bool | None = None
 
 
 class MigProfile(Model):
-    """A GPU instance profile: one row of `nvidia-smi mig -lgip`, and where `-lgipp` lets it begin.
+    """A GPU instance profile: a row of `nvidia-smi mig -lgip`, and its possible placements, `-lgipp`.
 
-    `id` is the profile's id; `size` and `placements` count memory slices.
+    `id` is the profile ID; `size` and `placements` count memory slices.
     """
 
     name: Annotated[str, Field(pattern=r"^[1-9]g\.[0-9]+gb(\+me)?$")]
@@ -155,16 +151,15 @@ class MigProfile(Model):
 class DeviceModel(Model):
     """One kind of device, as its driver publishes it.
 
-    `slot` names which address of the host's slots such devices have (`{pcieRoot}`, `{pciBusID}`, `{numaNode}`), `host`
-    the host that nodes with such devices are, unless the pool says otherwise. `mig` lists the profiles that the GPU can
-    be cut into. `partitions` are for other drivers' devices that are published in parts instead of the whole, with the
-    `counters` that the parts share, if they do. `sorted_by_name` says that the driver lists its devices by name, not by
-    number. `node_allocatable_resources` say what allocations count for on the node, by its resource.
-    `skip_node_operations` says which calls of kubelets the driver does without. `slice_name` may use `{suffix}`, five
-    characters that stay the same for the same slice. A pod with such a device is bound to its node when all of the
-    `binding_conditions` are true of the device, which KWOK sees to, and not if one of the `binding_failure_conditions`
-    is. `binds_to_node` says that an allocation is for the node of the pod alone.
-    `sources` say where the values are from, `unverified` which of them, by their path, nobody published, and why.
+    `slot` selects which addresses of the host's slots the devices have (`{pcieRoot}`, `{pciBusID}`, `{numaNode}`).
+    `host` is the default host of nodes with such devices. `mig` lists the profiles that the GPU can be divided into.
+    `partitions` are published instead of the whole device and can share `counters`; they are for drivers other than
+    NVIDIA's. With `sorted_by_name` the driver lists its devices by name, not by number. `node_allocatable_resources`
+    is what an allocation uses of the node, by resource. `skip_node_operations` are the kubelet calls that the driver
+    does not need. In `slice_name`, `{suffix}` is five characters that are stable for a slice. The scheduler binds a pod
+    when all `binding_conditions` of its devices are true, which KWOK sets, and none of the
+    `binding_failure_conditions` is. With `binds_to_node` an allocation is limited to the pod's node.
+    `sources` are the sources of the values; `unverified` maps the path of each value that has none to the reason.
     """
 
     driver: DriverName
@@ -182,7 +177,9 @@ class DeviceModel(Model):
     binding_failure_conditions: Annotated[list[LabelKey], Field(max_length=limits.BINDING_FAILURE_CONDITIONS_MAX)] = []
     binds_to_node: bool = False
     sorted_by_name: bool = False
-    skip_node_operations: list[Literal["NodePrepareResources", "NodeUnprepareResources", "*"]] = []
+    skip_node_operations: Annotated[
+        list[Literal["NodePrepareResources", "NodeUnprepareResources", "*"]], EACH_ONCE
+    ] = []
     slot: Literal["gpu", "nic"] | None = None
     host: NamedHost | None = None
     node: NodeShape = NodeShape()
@@ -198,15 +195,15 @@ class DeviceModel(Model):
         size = len(self.attributes) + len(self.capacity)
         if size > limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX:
             raise problem(
-                f"has {size} attributes and capacities; the Kubernetes API allows a device "
-                f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} together"
+                f"has {size} attributes and capacities; the Kubernetes API allows at most "
+                f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} per device: remove some"
             )
         return self
 
     @model_validator(mode="after")
     def _maps_what_it_has(self) -> Self:
         if self.node_allocatable_resources and (self.partitions or self.mig):
-            raise problem("has nodeAllocatableResources, which are for whole devices: leave out partitions and mig")
+            raise problem("has nodeAllocatableResources, which apply to whole devices only: remove partitions and mig")
         for name, entry in self.node_allocatable_resources.items():
             key = entry.mapping and entry.mapping.capacity_key
             if key and key not in self.capacity:
@@ -217,15 +214,12 @@ class DeviceModel(Model):
 
     @model_validator(mode="after")
     def _skips_what_can_be_skipped(self) -> Self:
-        """Refuse what `validateSkipNodeOperations` does.
+        """Reject what `validateSkipNodeOperations` rejects.
 
         https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go
         """
-        skipped = self.skip_node_operations
-        if len(skipped) > len(set(skipped)):
-            raise problem("has an operation twice in skipNodeOperations: name each once")
-        if set(skipped) == {"NodePrepareResources"}:
-            raise problem("skips NodePrepareResources without NodeUnprepareResources: add that, or use '*' for both")
+        if self.skip_node_operations == ["NodePrepareResources"]:
+            raise problem("skips NodePrepareResources without NodeUnprepareResources: add it, or use '*' for both")
         return self
 
     @model_validator(mode="after")
@@ -233,10 +227,9 @@ class DeviceModel(Model):
         # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go,
         # validateDeviceBindingParameters
         if bool(self.binding_conditions) != bool(self.binding_failure_conditions):
-            raise problem("has to have both bindingConditions and bindingFailureConditions, or neither")
-        conditions = [*self.binding_conditions, *self.binding_failure_conditions]
-        if twice := [name for index, name in enumerate(conditions) if name in conditions[:index]]:
-            raise problem(f"has the condition {twice[0]} twice in bindingConditions and bindingFailureConditions")
+            raise problem("must have both bindingConditions and bindingFailureConditions, or neither")
+        if name := duplicate([*self.binding_conditions, *self.binding_failure_conditions]):
+            raise problem(f"lists {name} more than once in bindingConditions and bindingFailureConditions")
         return self
 
     @model_validator(mode="after")
@@ -246,7 +239,7 @@ class DeviceModel(Model):
         for profile in self.mig:
             if max(profile.placements) + profile.size > slices:
                 raise problem(
-                    f"MIG profile {profile.name} of size {profile.size} is placed at {max(profile.placements)}, but "
+                    f"places MIG profile {profile.name} of size {profile.size} at {max(profile.placements)}, but "
                     f"the GPU has {slices} memory slices, the size of its largest profile"
                 )
         return self
@@ -254,36 +247,37 @@ class DeviceModel(Model):
     @model_validator(mode="after")
     def _counters_fit(self) -> Self:
         if bool(self.counters) != (self.counter_set is not None):
-            raise problem("has to have both counterSet and counters, or neither")
+            raise problem("must have both counterSet and counters, or neither")
         if self.counters and not self.partitions:
-            raise problem("has counters, but no partitions that share them: add partitions, or leave the counters out")
+            raise problem("has counters, but no partitions that share them: add partitions, or remove the counters")
         if len(self.counters) > limits.COUNTERS_PER_SET_MAX:
             raise problem(
-                f"has {len(self.counters)} counters; the Kubernetes API allows a counter set "
-                f"{limits.COUNTERS_PER_SET_MAX}"
+                f"has {len(self.counters)} counters; the Kubernetes API allows at most {limits.COUNTERS_PER_SET_MAX} "
+                "per counter set: remove some"
             )
-        for partition in self.partitions:
-            groups = partition.compatibility_groups
-            if groups and not self.counters:
-                raise problem(
-                    f"partition {partition.device_name} has compatibilityGroups, which are for parts that share "
-                    "counters: give the model a counterSet and counters, or leave the groups out"
-                )
-            if len(groups) > len(set(groups)):
-                raise problem(f"partition {partition.device_name} has a compatibility group twice: name each once")
-            consumed = partition.consumes_counters or {}
-            if unknown := sorted(consumed.keys() - self.counters.keys()):
-                raise problem(
-                    f"partition {partition.device_name} consumes {', '.join(unknown)}, which counters lacks; "
-                    f"it has {', '.join(sorted(self.counters)) or 'none'}"
-                )
-            for name, amount in consumed.items():
-                if number(amount) > number(self.counters[name]):
-                    raise problem(
-                        f"partition {partition.device_name} consumes {amount} of {name}, of which counters has "
-                        f"{self.counters[name]}"
-                    )
         return self
+
+    @model_validator(mode="after")
+    def _partitions_fit(self) -> Self:
+        for partition in self.partitions:
+            if wrong := self._wrong_with(partition):
+                raise problem(f"partition {partition.device_name} {wrong}")
+        return self
+
+    def _wrong_with(self, partition: Partition) -> str | None:
+        if partition.compatibility_groups and not self.counters:
+            return (
+                "has compatibilityGroups, which need shared counters: add counterSet and counters to the model, or "
+                "remove the groups"
+            )
+        consumed = partition.consumes_counters or {}
+        if unknown := sorted(consumed.keys() - self.counters.keys()):
+            known = ", ".join(sorted(self.counters)) or "none"
+            return f"consumes {', '.join(unknown)}, which counters does not have: it has {known}"
+        for name, amount in consumed.items():
+            if number(amount) > number(self.counters[name]):
+                return f"consumes {amount} of {name}, but counters has only {self.counters[name]}"
+        return None
 
     @model_validator(mode="after")
     def _only_shared_devices_have_policies(self) -> Self:
@@ -292,14 +286,16 @@ class DeviceModel(Model):
             shared = partition.allow_multiple_allocations
             parts.append((self.allow_multiple_allocations if shared is None else shared, partition.capacity))
         if any(capacity.request_policy for shared, entries in parts if not shared for capacity in entries.values()):
-            raise problem("has a requestPolicy, which needs allowMultipleAllocations: true; or leave the policy out")
+            raise problem(
+                "has a requestPolicy, which needs allowMultipleAllocations: true: set it, or remove the policy"
+            )
         return self
 
 
 NamedDeviceModel = Annotated[
     DeviceModel, named("models", "device model", "{driver: …, attributes: {…}, capacity: {…}}")
 ]
-"""The name of a device model of the catalogue, or one written out in place."""
+"""The name of a device model of the catalogue, or an inline model."""
 
 
 class Driver(Model):

@@ -1,4 +1,4 @@
-"""Faults of the fleet, as configured: devices that are tainted, gone or fail, nodes that are gone or not ready."""
+"""Configured faults: devices that are tainted, gone or fail to attach, and nodes that are gone or not ready."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,7 +11,7 @@ DeviceEffect = Literal["None", "NoSchedule", "NoExecute"]
 
 
 class DeviceTaint(Model):
-    """A taint of a device: NoSchedule keeps new claims away, NoExecute evicts the pods of those that hold it too."""
+    """A taint of a device: NoSchedule keeps new claims away; NoExecute also evicts pods that use the device."""
 
     key: LabelKey
     value: LabelValue = ""
@@ -19,11 +19,11 @@ class DeviceTaint(Model):
 
 
 class Fault(Model):
-    """What is wrong with some of a pool's nodes (by number; default: all) and of their devices (by name; default: all).
+    """A fault of some of a pool's nodes (by number; default: all) and of their devices (by name; default: all).
 
-    Either its driver publishes the devices with a `taint`, or they are `gone`: the driver does not publish them any
-    more. Without `devices`, `gone` means that the nodes themselves are not there. Or the devices cannot be attached,
-    `attach_fails`: then one of their binding failure conditions gets true. Or the nodes are `not_ready`.
+    It is one of four: the driver publishes the devices with a `taint`; the devices are `gone`, so that the driver does
+    not publish them, or, without `devices`, the nodes are; the devices cannot be attached (`attach_fails`), so that one
+    of their binding failure conditions becomes true; or the nodes are `not_ready`.
     """
 
     nodes: list[Annotated[int, Field(ge=0)]] | None = None
@@ -37,24 +37,24 @@ class Fault(Model):
     def _either_or(self) -> Self:
         if [self.taint is not None, self.gone, self.attach_fails, self.not_ready].count(True) != 1:
             raise problem(
-                "has to have exactly one of taint, such as {key: example.com/broken}, gone: true, attachFails: true "
+                "must have exactly one of taint, such as {key: example.com/broken}, gone: true, attachFails: true "
                 "and notReady: true"
             )
         if self.not_ready and self.devices is not None:
-            raise problem("has devices, but notReady is about whole nodes: leave devices out")
+            raise problem("has devices, but notReady applies to whole nodes: remove devices")
         return self
 
     def is_on(self, node: int) -> bool:
-        """Tell whether the fault is on that node of the pool."""
+        """Tell whether the fault affects a node of the pool, given by its number."""
         return self.nodes is None or node in self.nodes
 
     def is_of(self, device: str) -> bool:
-        """Tell whether the fault is one of that device."""
+        """Tell whether the fault affects a device."""
         return self.devices is None or device in self.devices
 
 
 class DeviceTaintRule(Model):
-    """A DeviceTaintRule: an administrator's taint of all devices that the given fields select; none selects all."""
+    """A DeviceTaintRule: an administrator's taint of the devices that match all given fields; without any, of all."""
 
     name: DnsSubdomain
     driver: DriverName | None = None

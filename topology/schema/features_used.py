@@ -1,4 +1,4 @@
-"""What of DRA a stack uses, and what its cluster therefore has to be told."""
+"""The features of DRA that a stack uses, and the feature gates and APIs that its cluster therefore needs."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -13,39 +13,39 @@ from topology.schema.workloads import Workload
 
 _INCLUDES = re.compile(r"\.\s*includes\s*\(")
 
-_OF_CLAIMS = {
+_CLAIM_KEYS = {
     "adminAccess": "admin access",
     "capacity": "consumable capacity",
     "distinctAttribute": "consumable capacity",
     "firstAvailable": "prioritized list",
     "tolerations": "device taints",
 }
-_OF_SLICES = {
+_SLICE_KEYS = {
     "allowMultipleAllocations": "consumable capacity",
     "bindingConditions": "binding conditions",
     "consumesCounters": "partitionable devices",
     "sharedCounters": "partitionable devices",
     "taints": "device taints",
 }
-# The keys of manifests that are about a feature, by kind; `kind` itself for kinds that are.
+# The features that the keys of manifests use, by kind; `kind` itself if every object of the kind uses one.
 _KEYS: Mapping[str, Mapping[str, str]] = {
     "DeviceClass": {"extendedResourceName": "extended resources"},
     "DeviceTaintRule": {"kind": "device taint rules", "taint": "device taints"},
-    "ResourceClaim": _OF_CLAIMS,
-    "ResourceClaimTemplate": _OF_CLAIMS,
+    "ResourceClaim": _CLAIM_KEYS,
+    "ResourceClaimTemplate": _CLAIM_KEYS,
     "ResourcePoolStatusRequest": {"kind": "resource pool status"},
-    "ResourceSlice": _OF_SLICES,
+    "ResourceSlice": _SLICE_KEYS,
 }
 _IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io/"
 
 
 def features_used(topology: Topology) -> dict[str, str]:
-    """Return the features of `topology.features.FEATURES` that the stack uses, each with a key that uses it."""
-    return dict(reversed(list(_uses(topology))))
+    """Return the names of the `FEATURES` that the stack uses, each with the first key that uses it."""
+    return dict(reversed(list(_of_stack(topology))))
 
 
 def apis_written(topology: Topology) -> dict[str, str]:
-    """Return the group versions of resource.k8s.io in which manifests are written, each with the key of a file."""
+    """Return the versions of resource.k8s.io that manifests use, except v1, each with the key of a file."""
     return {
         document.content["apiVersion"]: f"manifests[{index}].files[{number}]"
         for index, entry in enumerate(topology.manifests)
@@ -55,7 +55,7 @@ def apis_written(topology: Topology) -> dict[str, str]:
 
 
 def completed(cluster: Cluster, features: dict[str, str], apis: Iterable[str] = ()) -> Cluster:
-    """Return `cluster` with the gates and APIs that the `features` need, and `apis`; what the user says goes over."""
+    """Return `cluster` with the gates and APIs that `features` and `apis` need; the user's settings override these."""
     gates = gates_for(features, cluster.minor)
     served = dict.fromkeys(sorted(apis), True) | apis_needed(cluster, features)
     return cluster.model_copy(
@@ -67,25 +67,25 @@ def completed(cluster: Cluster, features: dict[str, str], apis: Iterable[str] = 
 
 
 def apis_needed(cluster: Cluster, features: Iterable[str]) -> dict[str, bool]:
-    """Return the APIs to serve for the `features`, and for those that the user turns on by their gates.
+    """Return the APIs to serve for the `features`, and for those that the user enables by their gates.
 
-    Without one of them the control plane would wait for it for good.
+    The control plane waits forever for an API that is not served.
     """
-    turned_on = {name for name, feature in FEATURES.items() if cluster.kube_feature_gates.get(feature.gate)}
-    return runtime_config_for(turned_on.union(features), cluster.served_resource_api, cluster.minor)
+    enabled = {name for name, feature in FEATURES.items() if cluster.kube_feature_gates.get(feature.gate)}
+    return runtime_config_for(enabled.union(features), cluster.served_resource_api, cluster.minor)
 
 
 def has_list_attributes(topology: Topology) -> bool:
-    """Tell whether the API server knows lists in CEL: because the stack uses them, or their gate is set."""
+    """Tell whether the API server supports lists in CEL: the stack uses them, or their gate is set."""
     gate = FEATURES["list attributes"].gate
     return topology.cluster.kube_feature_gates.get(gate, False) or "list attributes" in features_used(topology)
 
 
-def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
+def _of_stack(topology: Topology) -> Iterator[tuple[str, str]]:
     for index, device_class in enumerate(topology.device_classes):
         if device_class.extended_resource_name:
             yield "extended resources", f"deviceClasses[{index}].extendedResourceName"
-        if _ask_for_lists(device_class.selectors):
+        if _use_lists(device_class.selectors):
             yield "list attributes", f"deviceClasses[{index}].selectors"
     for index, pool in enumerate(topology.node_pools):
         for devices in pool.all_devices():
@@ -112,7 +112,7 @@ def _uses(topology: Topology) -> Iterator[tuple[str, str]]:
 def _of_devices(devices: Devices) -> Iterator[str]:
     if devices.model.binding_conditions:
         yield "binding conditions"
-        # What fails to be attached gets a taint.
+        # Devices that fail to attach get a taint.
         yield "device taints"
         yield "device taint rules"
     if consumes_counters(devices):
@@ -132,7 +132,7 @@ def _of_devices(devices: Devices) -> Iterator[str]:
 
 
 def _lists(devices: Devices) -> Iterator[str]:
-    """Yield the full names of the attributes that are lists."""
+    """Yield the fully qualified names of the attributes that are lists."""
     model = devices.merged
     for attributes in (model.attributes, *(partition.attributes for partition in model.partitions)):
         for name, attribute in attributes.items():
@@ -141,7 +141,7 @@ def _lists(devices: Devices) -> Iterator[str]:
 
 
 def consumes_counters(devices: Devices) -> bool:
-    """Tell whether parts of a device share counters."""
+    """Tell whether the partitions of a device share counters."""
     return devices.mig == "dynamic" or bool(devices.model.counters)
 
 
@@ -167,14 +167,14 @@ def _of_claim(claim: ClaimSpec, lists: Set[str]) -> Iterator[str]:
         yield "prioritized list"
     if any(request.admin_access for request in claim.requests):
         yield "admin access"
-    if any(_ask_for_lists(selection.expressions) for selection in selections):
+    if any(_use_lists(selection.expressions) for selection in selections):
         yield "list attributes"
     if any({constraint.match_attribute, constraint.distinct_attribute} & lists for constraint in claim.constraints):
         yield "list attributes in constraints"
 
 
-def _ask_for_lists(expressions: Iterable[str]) -> bool:
-    """Tell whether CEL expressions use the function that comes with list attributes."""
+def _use_lists(expressions: Iterable[str]) -> bool:
+    """Tell whether CEL expressions use `includes`, the function for list attributes."""
     return any(_INCLUDES.search(expression) for expression in expressions)
 
 
@@ -189,7 +189,7 @@ def _of_manifest(manifest: Manifest) -> Iterator[str]:
 
 
 def _keys(value: Any) -> Iterator[str]:
-    """Go through the keys of an object, wherever they are, that hold something; but for what only drivers read."""
+    """Yield the keys of an object, at all levels, that have a value; skip opaque parameters of drivers."""
     if isinstance(value, dict):
         for key, held in value.items():
             if held and key != "opaque":

@@ -1,4 +1,4 @@
-"""Hosts: the machine that a node is, and where its devices are in it."""
+"""Hosts: models of servers, and where their devices are on PCIe."""
 
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -20,7 +20,7 @@ class Taint(Model):
 
 
 class NodeShape(Model):
-    """What a Node with such devices has besides the usual: labels (`{count}` of devices), capacity, taints."""
+    """What a Node with such devices has in addition: labels (with `{count}` of devices), capacity and taints."""
 
     labels: dict[LabelKey, Annotated[str, template(NODE_PLACEHOLDERS)]] = {}
     capacity: dict[ResourceName, Quantity] = {}
@@ -35,10 +35,10 @@ PciAddresses = Annotated[list[PciAddress], BeforeValidator(_as_list)]
 
 
 class Slot(Model):
-    """A place of a host for a GPU and the NIC beside it: PCI addresses (`0000:18:00.0`), root complex, NUMA node.
+    """A place of a host for a GPU and the NIC beside it: PCI addresses (`0000:18:00.0`), root complex and NUMA node.
 
-    A NIC with several ports has a list of addresses. `nic_pcie_root` is for one on another root complex than the GPU.
-    Where there is only a GPU, or only a NIC, the other is left out.
+    A NIC with several ports has a list of addresses. `nic_pcie_root` is the root complex of a NIC that does not share
+    the GPU's. A slot may have only a GPU, or only a NIC.
     """
 
     pcie_root: PciRoot
@@ -50,12 +50,12 @@ class Slot(Model):
     @model_validator(mode="after")
     def _holds_something(self) -> Self:
         if not self.gpu and not self.nic:
-            raise problem("is empty: give it the PCI address of a gpu, of a nic, or of both")
+            raise problem("is empty: set gpu, nic or both to PCI addresses")
         return self
 
 
 class Host(Model):
-    """A kind of server: where its devices are on PCIe, and in which order the drivers count them."""
+    """A server model: where its devices are on PCIe, in the order in which drivers number them."""
 
     slots: Annotated[list[Slot], Field(min_length=1)]
     node: NodeShape = NodeShape()
@@ -64,10 +64,10 @@ class Host(Model):
 
     @cached_property
     def addresses(self) -> dict[str, list[tuple[Slot, str]]]:
-        """The PCI addresses of each kind of device, with their slots."""
+        """The PCI addresses of GPUs and NICs, each with its slot."""
         nics = [(slot, address) for slot in self.slots for address in slot.nic]
         return {"gpu": [(slot, slot.gpu) for slot in self.slots if slot.gpu], "nic": nics}
 
 
 NamedHost = Annotated[Host, named("hosts", "host", "{slots: [{pcieRoot: …, numaNode: …, gpu: …, nic: …}]}")]
-"""The name of a host of the catalogue, or one written out in place."""
+"""The name of a host of the catalogue, or an inline host."""

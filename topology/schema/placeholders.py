@@ -1,4 +1,4 @@
-"""Templates of the catalogue: `{index}` in a device's name or attribute, filled in for each device."""
+"""Templates of the catalogue, such as `{index}` in a device's name or attribute, which is filled in per device."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ SLICE_PLACEHOLDERS = frozenset({"node", "driver", "suffix"})
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """Replace each `{name}` of `template` that `values` knows; `{index*8+128}` computes with a number."""
+    """Replace each `{name}` of `template` that is a key of `values`; `{index*8+128}` computes with a number."""
     if "{" not in template:
         return template
     return "".join(piece if place % 2 == 0 else _value(piece, values) for place, piece in enumerate(_pieces(template)))
@@ -30,14 +30,14 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
 @lru_cache(maxsize=4096)
 def _pieces(template: str) -> Sequence[Any]:
-    """Return texts and, between them, placeholders: a large fleet has the same few templates on all its devices."""
-    found: list[Any] = []
+    """Return texts and, between them, placeholders; cached, as all devices of a fleet share a few templates."""
+    pieces: list[Any] = []
     end = 0
     for match in _PLACEHOLDER.finditer(template):
         computes = (int(match[2] or 1), int(match[3] or 0)) if match[2] or match[3] else None
-        found += [template[end : match.start()], (match[0], match[1], computes)]
+        pieces += [template[end : match.start()], (match[0], match[1], computes)]
         end = match.end()
-    return [*found, template[end:]]
+    return [*pieces, template[end:]]
 
 
 def _value(placeholder: tuple[str, str, tuple[int, int] | None], values: Mapping[str, object]) -> str:
@@ -56,7 +56,7 @@ def used_in(template: str) -> set[str]:
 
 
 def template(allowed: frozenset[str], required: frozenset[str] = frozenset()) -> AfterValidator:
-    """Make the validator of a text that may use some placeholders and has to use others."""
+    """Return the validator of a text that may use the `allowed` placeholders and must use the `required` ones."""
 
     def check(value: str) -> str:
         used = used_in(value)
@@ -66,7 +66,7 @@ def template(allowed: frozenset[str], required: frozenset[str] = frozenset()) ->
         if not required <= used <= allowed:
             raise problem(
                 f"{value!r} may use only the placeholders {_braced(allowed)}"
-                + (f" and has to use {_braced(required)}" if required else "")
+                + (f" and must use {_braced(required)}" if required else "")
             )
         return value
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+STACKS = "stacks"
+"""The folder of the stack files: `stackConfigDir` in Pulumi.yaml."""
+
 
 def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> dict[str, Any]:
     """Return all of the project's keys without the namespace; the cluster's name defaults to `<project>-<stack>`.
@@ -23,18 +26,30 @@ def raw_configuration(settings: Mapping[str, str], project: str, stack: str) -> 
     return raw
 
 
-def emptied(file: Path) -> str:
-    """Say what to do if the file of a stack is there and configures nothing; empty if all is well.
+def stack_file(stack: str) -> Path:
+    """Return the settings file of a stack; it is in the project's `stackConfigDir`."""
+    return Path(STACKS, f"Pulumi.{stack}.yaml")
 
-    Pulumi empties the file before it writes it, so a kill leaves nothing of it, and the stack would follow. The next
-    command of Pulumi adds its salt.
+
+def unusable(stack: str, project: Path = Path()) -> str:
+    """Return what is wrong with the settings file of `stack` and what to do; an empty text if nothing is.
+
+    Pulumi does not read a file at the top of the project, where earlier releases had it: the stack would lose all.
+    Pulumi empties the file before it writes it, so a kill in between leaves an empty one.
     """
-    if not file.exists() or "config" in (yaml.safe_load(file.read_text()) or {}):
+    file = stack_file(stack)
+    earlier = file.name
+    if (project / earlier).exists() and not (project / file).exists():
+        return (
+            f"{earlier} is not read: stack files are in {STACKS}/; nothing was created or changed. Move it: "
+            f"`mv {earlier} {STACKS}/`"
+        )
+    if not (project / file).exists() or "config" in (yaml.safe_load((project / file).read_text()) or {}):
         return ""
     return (
-        f"{file.name} configures nothing, so that all of the stack would be deleted; nothing was created or changed. A "
-        f"Pulumi that is killed while it writes the file leaves it so: bring it back with `git checkout {file.name}`. "
-        "To delete the stack, run `pulumi destroy`"
+        f"{file} has no configuration, so an update would delete everything in the stack; nothing was created or "
+        "changed. A Pulumi that is killed while it writes the file leaves it empty: restore it with `git checkout "
+        f"{file}`. To delete the stack, run `pulumi destroy`"
     )
 
 

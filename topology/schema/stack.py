@@ -1,7 +1,7 @@
 """The configuration of a stack as typed models: every key, every default, every rule.
 
-The models check each part by itself; `topology.checks.validation.load` checks in addition that the parts fit together,
-and turns every problem into one readable message.
+The models check each part alone; `topology.checks.validation.load` also checks that the parts fit together, and
+reports every problem in a readable message.
 """
 
 import re
@@ -26,7 +26,17 @@ from topology.schema.devices import Attributes, DeviceClass, DeviceModel, NamedD
 from topology.schema.faults import DeviceTaintRule, Fault
 from topology.schema.hosts import NamedHost, Taint
 from topology.schema.manifests import Manifests
-from topology.schema.values import ApiName, DnsLabel, FeatureGate, LabelKey, LabelValue, Quantity, ResourceName, problem
+from topology.schema.values import (
+    EACH_ONCE,
+    ApiName,
+    DnsLabel,
+    FeatureGate,
+    LabelKey,
+    LabelValue,
+    Quantity,
+    ResourceName,
+    problem,
+)
 from topology.schema.workloads import Provisioning, Workload
 
 DEFAULT_KUBERNETES_VERSION = "1.37.2"
@@ -43,9 +53,9 @@ def _kubernetes_version(value: str) -> str:
 
 
 class Existing(Model):
-    """A cluster that is there already, in which KWOK runs: a `context` of a `kubeconfig`, a file.
+    """An existing cluster in which KWOK runs: a `context` of the file `kubeconfig`.
 
-    It is used only if the configuration says so: `allow`.
+    The program uses it only with `allow: true`.
     """
 
     kubeconfig: Annotated[str, Field(min_length=1)]
@@ -54,16 +64,16 @@ class Existing(Model):
 
 
 class Reached(Existing):
-    """The same, once it has answered: a kubeconfig of the context alone, and the UID by which the cluster is known."""
+    """An existing cluster that has answered: the kubeconfig of its context alone, and the UID of the cluster."""
 
     content: dict[str, Any]
     uid: str
 
 
 class Cluster(Model):
-    """The cluster that kwokctl creates, or an `existing` one, in which `name` is that of the stack's fleet.
+    """The cluster that kwokctl creates, or an `existing` one, for which `name` is the name of the stack's fleet.
 
-    Keys that kwokctl has too are named as in its KwokctlConfiguration.
+    Keys that kwokctl also has are named as in its KwokctlConfiguration.
     """
 
     name: DnsLabel
@@ -89,22 +99,20 @@ class Cluster(Model):
 
     @property
     def served_resource_api(self) -> str:
-        """The version of resource.k8s.io to use: `auto` is the newest, which every supported Kubernetes serves."""
+        """The version of resource.k8s.io to use: `auto` is the newest, which every supported release serves."""
         return RESOURCE_API_VERSIONS[0] if self.resource_api == "auto" else self.resource_api
 
     @model_validator(mode="after")
-    def _made_or_existing(self) -> Self:
-        made_of = ["runtime", "kube_version", "kube_feature_gates", "kube_runtime_config", "kube_apiserver_port"]
-        if self.existing and (extra := [key for key in made_of if key in self.model_fields_set]):
+    def _created_or_existing(self) -> Self:
+        only_created = ["runtime", "kube_version", "kube_feature_gates", "kube_runtime_config", "kube_apiserver_port"]
+        if self.existing and (extra := [key for key in only_created if key in self.model_fields_set]):
             keys = ", ".join(map(to_camel, extra))
-            raise problem(
-                f"has {keys} beside existing, but a cluster that is there already is what it is: leave it out"
-            )
+            raise problem(f"has {keys} beside existing, but cannot configure an existing cluster: remove {keys}")
         return self
 
 
 class MigDevices(Model):
-    """How GPUs are cut once and for all: so many MIG devices of each profile, on each of the `gpus` (default: all)."""
+    """Static MIG devices: how many of each profile, on each of the `gpus` (default: all)."""
 
     gpus: list[Annotated[int, Field(ge=0)]] | None = None
     profiles: Annotated[dict[str, Annotated[int, Field(ge=1, le=limits.MIG_MEMORY_SLICES)]], Field(min_length=1)]
@@ -114,11 +122,11 @@ def _mig_mode(value: object, as_list: ValidatorFunctionWrapHandler) -> object:
     if value == "dynamic":
         return value
     if not isinstance(value, list):
-        raise problem(f"has to be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is {value!r}")
+        raise problem(f"must be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is {value!r}")
     return as_list(value)
 
 
-# To pydantic only the list: of a union it would tell what is wrong for each of its types.
+# Pydantic sees only the list: for a union it would report an error for each type.
 Mig = Annotated[
     Literal["dynamic"] | list[MigDevices],
     GetPydanticSchema(lambda _, handler: handler.generate_schema(list[MigDevices])),
@@ -129,8 +137,8 @@ Mig = Annotated[
 class Devices(Model):
     """`count` devices of one model on each node.
 
-    `attributes` go over the model's, such as another `driverVersion`. `mig` is for GPUs in MIG mode: `dynamic` offers
-    every profile at every placement, as the driver does with its feature gate DynamicMIG; a list cuts them beforehand.
+    `attributes` override the model's, such as `driverVersion`. `mig` is for GPUs in MIG mode: `dynamic` offers every
+    profile at every placement, as the driver does with its feature gate DynamicMIG; a list creates static MIG devices.
     """
 
     model: NamedDeviceModel
@@ -140,24 +148,18 @@ class Devices(Model):
 
     @cached_property
     def merged(self) -> DeviceModel:
-        """The model with the attributes given here."""
+        """The model with `attributes` applied."""
         return self.model.model_copy(update={"attributes": self.model.attributes | self.attributes})
-
-
-def _each_once(values: list[str]) -> list[str]:
-    if twice := [value for value in values if values.count(value) > 1]:
-        raise problem(f"has {twice[0]} twice: name each once")
-    return values
 
 
 class NodePool(WrittenModel):
     """`nodes` fake nodes named `<name>-0` and up, each with the same devices.
 
-    `gpu`, `gpus_per_node`, `mig` and `attributes` are short for the first entry of `devices`. `host` says where devices
-    are on PCIe. `capacity`, `labels` and `taints` are a node's: the first two go over what models and host have, taints
-    stand for theirs. `declared_features` are those of the nodes' kubelets, if not what the devices need. With
-    `nodes_per_clique`, so many nodes share an NVLink clique. `faults` are what is wrong with nodes and devices.
-    `provisioning` says what a resource of the stack is: each of the `objects`, or, in `bulk`, a batch of nodes.
+    `gpu`, `gpus_per_node`, `mig` and `attributes` are a shorthand for the first entry of `devices`. `host` defines
+    where devices are on PCIe. `capacity` and `labels` of the nodes override those of models and host; `taints` replace
+    theirs. `declared_features` are those of the kubelets, by default what the devices need. `nodes_per_clique` is the
+    number of nodes that share an NVLink clique. `faults` are the faults of nodes and devices. `provisioning` defines
+    what each resource of the stack represents: one of the `objects`, or, with `bulk`, a batch of nodes.
     """
 
     name: DnsLabel
@@ -172,24 +174,24 @@ class NodePool(WrittenModel):
     labels: dict[LabelKey, LabelValue] = {}
     capacity: dict[ResourceName, Quantity] = {}
     taints: list[Taint] | None = None
-    declared_features: Annotated[list[FeatureGate], AfterValidator(_each_once)] | None = None
+    declared_features: Annotated[list[FeatureGate], EACH_ONCE] | None = None
     faults: list[Fault] = []
     provisioning: Provisioning = "objects"
 
     def node_names(self, first: int = 0) -> list[str]:
-        """Return the names of the pool's nodes from the `first` on, in order, without those that are gone."""
+        """Return the names of the pool's nodes from index `first` on, in order, without those that are gone."""
         return [name for name in self._all_names()[first:] if not self._is_gone(name)]
 
     def gone_nodes(self) -> list[str]:
-        """Return the names of the nodes that are not there, as a fault says."""
+        """Return the names of the nodes that a fault makes gone."""
         return [name for name in self._all_names() if self._is_gone(name)]
 
     def not_ready_nodes(self) -> list[str]:
-        """Return the names of the nodes that are not ready, as a fault says."""
+        """Return the names of the nodes that a fault makes NotReady."""
         return [name for name in self.node_names() if self.is_not_ready(name)]
 
     def is_not_ready(self, node: str) -> bool:
-        """Tell whether a node, given by its name, is not ready."""
+        """Tell whether a fault makes a node, given by its name, NotReady."""
         return any(fault.not_ready for fault in self.faults_on(node))
 
     def _all_names(self) -> list[str]:
@@ -204,12 +206,12 @@ class NodePool(WrittenModel):
         return [fault for fault in self.faults if index.isdigit() and fault.is_on(int(index))]
 
     def all_devices(self) -> list[Devices]:
-        """Return what each node has, in order."""
+        """Return the devices of each node, in order."""
         return [*self._gpus, *self.devices]
 
     @cached_property
     def _gpus(self) -> list[Devices]:
-        """The first entry, where it is given in short."""
+        """The first entry of the devices, if the pool uses the shorthand."""
         if self.gpu is None:
             return []
         return [
@@ -224,10 +226,10 @@ class NodePool(WrittenModel):
     @model_validator(mode="after")
     def _has_devices(self) -> Self:
         if self.gpu is None and not self.devices:
-            raise problem("has no devices: give it a gpu, such as gpu: h100, or a list of devices")
+            raise problem("has no devices: set gpu, such as gpu: h100, or add devices")
         if self.gpu is None and (extra := {"gpus_per_node", "mig", "attributes"} & self.model_fields_set):
             keys = ", ".join(sorted(to_camel(key) for key in extra))
-            raise problem(f"without gpu there can be no {keys} either; put that into the entries of devices")
+            raise problem(f"has {keys} without gpu: set gpu, or move {keys} into the entries of devices")
         return self
 
     @model_validator(mode="after")
@@ -235,8 +237,8 @@ class NodePool(WrittenModel):
         longest = f"{self.name}-{max(self.nodes - 1, 0)}"
         if len(longest) > limits.DNS_LABEL_MAX:
             raise problem(
-                f"the node name {longest!r} is longer than {limits.DNS_LABEL_MAX} characters, the most that the label "
-                "kubernetes.io/hostname can hold: shorten the pool's name"
+                f"the node name {longest!r} is longer than {limits.DNS_LABEL_MAX} characters, the limit of the label "
+                "kubernetes.io/hostname: shorten the pool's name"
             )
         return self
 
@@ -244,8 +246,8 @@ class NodePool(WrittenModel):
 class Topology(Model):
     """A whole stack: one cluster, its device classes, node pools, shared claims, workloads and manifests.
 
-    `catalogue` names YAML files beside the stack with further hosts, models and drivers. `device_classes` go over those
-    that the charts of the pools' drivers ship; `validation.load` adds the latter.
+    `catalogue` names YAML files in the project's folder with further hosts, models and drivers. `device_classes`
+    override those that the charts of the pools' drivers ship; `validation.load` adds the latter.
     """
 
     cluster: Cluster
@@ -259,5 +261,5 @@ class Topology(Model):
 
     @property
     def applied(self) -> list[Workload | Manifests]:
-        """What may make pods: in the outputs, a manifest's are of the workload of its name."""
+        """What can create pods: the outputs show the entries of `manifests` as workloads."""
         return [*self.workloads, *self.manifests]

@@ -1,4 +1,4 @@
-"""The user's files beside the stack."""
+"""Reads the user's files in the project's folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +10,21 @@ _T = TypeVar("_T")
 
 
 class UnreadableError(ValueError):
-    """A file that cannot be used; the message says which, why, and what to do."""
+    """A file cannot be used; the message says which, why, and what to do."""
 
 
 def content(folder: Path, name: str) -> bytes:
-    """Return what is in the file `name`, a path from the project's `folder`.
+    """Return the content of the file `name`, a path relative to the project's `folder`.
 
     Raises:
-        UnreadableError: there is no such file, or it lies somewhere else.
+        UnreadableError: the file does not exist, or is outside `folder`.
     """
     try:
         file = (folder / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, or no text for a path
+    except (OSError, RuntimeError, ValueError) as error:  # a symbolic link loop, or a null byte
         raise UnreadableError(f"{name!r} is not the path of a file: {error}") from None
     if not file.is_relative_to(folder.resolve()):
-        raise UnreadableError(f"{name!r} is not below the project's folder: put the file beside the stack's")
+        raise UnreadableError(f"{name!r} is outside the project's folder: move the file into it")
     try:
         return file.read_bytes()
     except OSError as error:
@@ -32,10 +32,10 @@ def content(folder: Path, name: str) -> bytes:
 
 
 def parsed(name: str, load: Callable[[], _T]) -> _T:
-    """Return what `load` makes of the YAML in the file `name`.
+    """Return the result of `load`, which parses the YAML of the file `name`.
 
     Raises:
-        UnreadableError: it is not YAML, or more than can be made of it.
+        UnreadableError: the file is not YAML, is nested too deeply or has an invalid value.
     """
     try:
         return load()
@@ -43,5 +43,5 @@ def parsed(name: str, load: Callable[[], _T]) -> _T:
         raise UnreadableError(f"{name!r} is not YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise UnreadableError(f"{name!r} is nested too deeply") from None
-    except ValueError as error:  # such as a date with a month 13
-        raise UnreadableError(f"{name!r} has a value that is not possible: {error}") from None
+    except ValueError as error:  # such as a date in month 13
+        raise UnreadableError(f"{name!r} has an invalid value: {error}") from None

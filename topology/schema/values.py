@@ -1,12 +1,13 @@
-"""Field types of the configuration: Kubernetes' naming rules, quantities and versions, each said in words."""
+"""Field types of the configuration: Kubernetes' rules for names, quantities and versions, with their messages."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
+from semver import Version
 
 from topology.kubernetes import limits
 from topology.kubernetes.quantities import canonical, number
@@ -16,28 +17,46 @@ _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DOMAIN = rf"(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
-# A quota of an extended resource has `requests.` before its name.
+# A resource quota puts `requests.` before the name of an extended resource.
 _RESOURCE_DOMAIN = rf"(?!requests\.)(?!.*kubernetes\.io/)(?=[^/]{{1,{limits.DNS_SUBDOMAIN_MAX - 9}}}/){_DNS_SUBDOMAIN}"
-_LABEL_VALUE = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
+_PREFIXED_NAME = rf"({_DOMAIN}/)?{_NAME}"
+_PREFIXED_NAME_MAX = limits.DNS_SUBDOMAIN_MAX + 1 + 63
+_LABEL_VALUE = rf"({_NAME})?"
 _DEVICE_DOMAIN = rf"(?=[^/]{{1,{limits.DEVICE_DOMAIN_MAX}}}/){_DNS_SUBDOMAIN}"
 _DEVICE_ID = rf"[A-Za-z_][A-Za-z0-9_]{{0,{limits.DEVICE_ID_MAX - 1}}}"
 _QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,2})?"
-_SEMANTIC_VERSION = (  # https://semver.org/#is-there-a-suggested-regular-expression-regex-to-check-a-semver-string
-    r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
-    r"(-((0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?"
-)
 
 
 def problem(message: str) -> PydanticCustomError:
-    """Make the error that a validator raises: `message` says what is wrong, what is allowed and what to do."""
+    """Return the error that a validator raises: `message` says what is wrong, what is allowed and what to do."""
     return PydanticCustomError("kwok_dra", "{message}", {"message": message})
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """End a sentence about an unknown `name` with the nearest known one, if there is one near."""
+    """Return the end of a sentence about an unknown `name`: the closest known name, if one is close."""
     nearest = get_close_matches(name, list(known), n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else "."
+
+
+def unknown(kind: str, name: str, owner: str, known: Collection[str]) -> str:
+    """Return the end of a sentence about an unknown `name`, with the names of this kind that the `owner` has."""
+    names = ", ".join(known) or "none"
+    return f"{kind} {name!r} that {owner} does not have{suggestion(name, known)} Its {kind}s are {names}"
+
+
+def duplicate(values: Sequence[str]) -> str | None:
+    """Return the first value that occurs more than once, or None."""
+    return next((value for value in values if values.count(value) > 1), None)
+
+
+def _each_once(values: list[str]) -> list[str]:
+    if (value := duplicate(values)) is not None:
+        raise problem(f"lists {value!r} more than once: list each value once")
+    return values
+
+
+EACH_ONCE = AfterValidator(_each_once)
+"""Validates that a list of texts has no duplicates."""
 
 
 def _matches(value: str, pattern: str, longest: int) -> bool:
@@ -54,7 +73,7 @@ def _matching(pattern: str, longest: int, rule: str) -> AfterValidator:
 
 
 def _quantity(value: object) -> object:
-    """Let `96` stand for `"96"`: the API server keeps quantities as strings, and so must the state."""
+    """Turn `96` into `"96"`: the API server stores quantities as strings, and so must the state."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
@@ -62,15 +81,25 @@ def _quantity(value: object) -> object:
 
 def _countable(value: str) -> str:
     if number(value) > limits.QUANTITY_MAX:
-        raise problem(f"{value!r} is more than Kubernetes can count: use at most {limits.QUANTITY_MAX}")
+        raise problem(f"{value!r} is more than Kubernetes can represent: use at most {limits.QUANTITY_MAX}")
     return value
 
 
 def _not_too_long(expression: str) -> str:
     length = len(expression.encode())
     if length > limits.CEL_EXPRESSION_MAX:
-        raise problem(f"may have at most {limits.CEL_EXPRESSION_MAX} bytes, but has {length}")
+        raise problem(f"must have at most {limits.CEL_EXPRESSION_MAX} bytes, but has {length}")
     return expression
+
+
+def _semantic_version(value: str) -> str:
+    most = limits.DEVICE_ATTRIBUTE_VALUE_MAX
+    if len(value) > most or not Version.is_valid(value):
+        raise problem(
+            f"{value!r} is not a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, "
+            f"in at most {most} characters"
+        )
+    return value
 
 
 def is_dns_label(value: str) -> bool:
@@ -84,12 +113,12 @@ def is_dns_subdomain(value: str) -> bool:
 
 
 def is_label_value(value: str) -> bool:
-    """Tell whether `value` may be the value of a label."""
+    """Tell whether `value` is valid as the value of a label."""
     return _matches(value, _LABEL_VALUE, limits.DNS_LABEL_MAX)
 
 
 def has_long_number(version: str) -> bool:
-    """Tell whether a semantic version has a number that Kubernetes 1.38 refuses, build metadata aside."""
+    """Tell whether a semantic version has a number, outside its build metadata, that Kubernetes 1.38 refuses."""
     numbers = version.partition("+")[0].replace("-", ".", 1).split(".")
     return any(number.isdigit() and len(number) > limits.VERSION_DIGITS_MAX for number in numbers)
 
@@ -132,19 +161,15 @@ QualifiedName = Annotated[
 Quantity = Annotated[
     str,
     BeforeValidator(_quantity),
-    _matching(
-        _QUANTITY,
-        64,
-        "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi",
-    ),
+    _matching(_QUANTITY, 64, "a quantity: use a number with an optional unit, such as 96, 500m or 80Gi"),
     AfterValidator(_countable),
-    AfterValidator(canonical),  # What the API server would change, every update would change back.
+    AfterValidator(canonical),  # Otherwise every update would undo what the API server normalizes.
 ]
 ResourceName = Annotated[
     str,
     _matching(
-        rf"({_DOMAIN}/)?{_NAME}",
-        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        _PREFIXED_NAME,
+        _PREFIXED_NAME_MAX,
         "a resource name: use a name such as cpu, optionally after a domain, such as example.com/gpu",
     ),
 ]
@@ -153,31 +178,26 @@ ExtendedResourceName = Annotated[
     _matching(
         # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsExtendedResourceName
         rf"{_RESOURCE_DOMAIN}/{_NAME}",
-        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
+        _PREFIXED_NAME_MAX,
         "an extended resource: put a domain other than kubernetes.io before its name, such as example.com/gpu",
     ),
 ]
 NODE_RESOURCES = ("cpu", "memory", "ephemeral-storage")
-"""What containers ask for of the node itself."""
+"""The resources of the node itself that containers can request."""
 
 ContainerResourceName = Annotated[
     str,
     _matching(
-        # What stands for a class without an extended resource name of its own:
+        # The implicit extended resource of a class:
         # https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
         rf"{'|'.join(NODE_RESOURCES)}|(deviceclass\.resource\.kubernetes\.io|{_RESOURCE_DOMAIN})/{_NAME}",
-        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
-        "what a container can ask for: use cpu, memory, ephemeral-storage, the extended resource of a device class, "
-        "such as example.com/gpu, or deviceclass.resource.kubernetes.io/ and the name of the class",
+        _PREFIXED_NAME_MAX,
+        "a resource that containers can request: use cpu, memory, ephemeral-storage, the extended resource of a device "
+        "class, such as example.com/gpu, or deviceclass.resource.kubernetes.io/ and the name of the class",
     ),
 ]
 LabelKey = Annotated[
-    str,
-    _matching(
-        rf"({_DOMAIN}/)?{_NAME}",
-        limits.DNS_SUBDOMAIN_MAX + 1 + 63,
-        "a label's key: use a name such as nvidia.com/gpu.product",
-    ),
+    str, _matching(_PREFIXED_NAME, _PREFIXED_NAME_MAX, "a label's key: use a name such as nvidia.com/gpu.product")
 ]
 LabelValue = Annotated[
     str,
@@ -202,42 +222,32 @@ PciAddress = Annotated[
 PciRoot = Annotated[
     str, _matching(r"pci[0-9a-f]{4}:[0-9a-f]{2}", 10, "a PCIe root complex: use one such as pci0000:16")
 ]
-SemanticVersion = Annotated[
-    str,
-    _matching(
-        _SEMANTIC_VERSION,
-        limits.DEVICE_ATTRIBUTE_VALUE_MAX,
-        f"a semantic version: use MAJOR.MINOR.PATCH without leading zeros, such as 12.9.0, "
-        f"in at most {limits.DEVICE_ATTRIBUTE_VALUE_MAX} characters",
-    ),
-]
+SemanticVersion = Annotated[str, AfterValidator(_semantic_version)]
 FeatureGate = Annotated[
     str,
     _matching(r"[A-Za-z][A-Za-z0-9]*", 128, "the name of a feature gate: use one such as DynamicResourceAllocation"),
 ]
-ApiName = Annotated[
-    str,
-    _matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1"),
-]
+ApiName = Annotated[str, _matching(r"[a-z0-9./-]+", 253, "an API to serve: use one such as resource.k8s.io/v1beta1")]
 CelExpression = Annotated[str, Field(min_length=1), AfterValidator(_not_too_long)]
+Selectors = Annotated[list[CelExpression], Field(max_length=limits.DEVICE_SELECTORS_MAX)]
 
 
 def named(section: str, what: str, example: str) -> BeforeValidator:
-    """Make the validator that puts the entry of the catalogue's `section` in the place of its name.
+    """Return the validator that replaces a name with the entry of that name in the catalogue's `section`.
 
-    The catalogue is the validation's context. A mapping is left as it is: `what`, written out in place.
+    The catalogue is the context of the validation. A mapping stays as it is: it defines `what` inline.
     """
 
     def look_up(value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             if isinstance(value, dict):
                 return value
-            raise problem(f"has to be the name of a {what} or one written out in place, but is {value!r}")
+            raise problem(f"must be the name of a {what} or define one inline, but is {value!r}")
         entries = (info.context or {}).get(section, {})
         if value not in entries:
             raise problem(
                 f"there is no {what} {value!r} in the catalogue{suggestion(value, entries)} "
-                f"Name one of {', '.join(sorted(entries))}, or write it out in place: {example}"
+                f"Name one of {', '.join(sorted(entries))}, or define it inline: {example}"
             )
         return entries[value]
 

@@ -1,4 +1,4 @@
-"""What runs on the fleet: workloads and the claims of their pods, as configured."""
+"""The models of workloads: pods, their containers and the claims that they use."""
 
 from collections.abc import Sequence
 from graphlib import TopologicalSorter
@@ -12,6 +12,7 @@ from topology.kubernetes.quantities import number
 from topology.schema.base import Model, WrittenModel
 from topology.schema.claims import Claim, Namespace, Toleration
 from topology.schema.values import (
+    EACH_ONCE,
     NODE_RESOURCES,
     ContainerResourceName,
     DnsLabel,
@@ -19,21 +20,21 @@ from topology.schema.values import (
     LabelValue,
     Quantity,
     problem,
-    suggestion,
+    unknown,
 )
 
 
 class ContainerClaim(Model):
-    """What a container uses: a claim of its pod, or only one `request` of it."""
+    """A claim of the pod that a container uses, or only one `request` of the claim."""
 
     name: DnsLabel
     request: str | None = None
 
 
 class Container(Model):
-    """A fake container: what it uses of the pod's claims, and the `resources` that it asks for.
+    """A fake container: the claims of the pod that it uses, and the `resources` that it requests.
 
-    Those are cpu, memory and ephemeral-storage of the node, and extended resources, which have a domain:
+    These are cpu, memory and ephemeral-storage of the node, and extended resources, which have a domain:
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/.
     """
 
@@ -43,23 +44,23 @@ class Container(Model):
 
     @property
     def extended_resources(self) -> dict[str, int]:
-        """How many it asks for of each extended resource."""
+        """The amount that the container requests of each extended resource."""
         return {name: int(number(amount)) for name, amount in self.resources.items() if name not in NODE_RESOURCES}
 
     @property
     def node_resources(self) -> dict[str, str]:
-        """How much it asks for of what nodes have by themselves."""
+        """The amount that the container requests of each resource of the node itself."""
         return {name: amount for name, amount in self.resources.items() if name in NODE_RESOURCES}
 
     @model_validator(mode="after")
-    def _asks_for_amounts_that_there_are(self) -> Self:
+    def _requests_valid_amounts(self) -> Self:
         for name, amount in self.resources.items():
             if not number(amount):
-                raise problem(f"asks for {name}: 0: leave it out, or ask for more")
+                raise problem(f"requests 0 of {name}: remove it, or request more")
             if name not in NODE_RESOURCES and (number(amount) % 1 or number(amount) > limits.RESOURCE_COUNT_MAX):
                 raise problem(
-                    f"asks for {name}: {amount}: an extended resource is a whole number, "
-                    f"{limits.RESOURCE_COUNT_MAX} at most"
+                    f"requests {amount} of {name}: the amount of an extended resource must be a whole number, "
+                    f"at most {limits.RESOURCE_COUNT_MAX}"
                 )
         return self
 
@@ -69,42 +70,45 @@ class Container(Model):
             others = [other for other in self.claims if other is not claim and other.name == claim.name]
             if any(claim.request in (None, other.request) for other in others):
                 raise problem(
-                    f"uses claim {claim.name} twice: name it once for all of its requests, or each request once"
+                    f"uses claim {claim.name} twice: list it once for all of its requests, or once per request"
                 )
         return self
 
 
 class Expectation(Model):
-    """How a workload's claims are to stand in the end: so many allocated, so many pending."""
+    """The expected final state of a workload's claims: how many are allocated, and how many are pending."""
 
     allocated: Annotated[int, Field(ge=0)] | None = None
     pending: Annotated[int, Field(ge=0)] = 0
 
 
-class PodGroup(Model):
-    """The group that the pods of a workload are to the scheduler: all or none of the first `min_count` get a place.
+ReadyTimeout = Annotated[int, Field(ge=1, le=86_400)]
 
-    Of each of the `claims`, by their names in the pod, there is one for the whole group.
+
+class PodGroup(Model):
+    """A PodGroup of all pods of a workload: the scheduler places at least `min_count` of them at once, or none.
+
+    For each of the `claims`, given by their names in the pod, the whole group has one ResourceClaim.
 
     https://github.com/kubernetes/enhancements/tree/master/keps/sig-scheduling/4671-gang-scheduling
     https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/5729-resourceclaim-support-for-workloads
     """
 
     min_count: Annotated[int, Field(ge=1, le=limits.CLUSTER_PODS_MAX)] | None = None
-    claims: Annotated[list[DnsLabel], Field(max_length=limits.POD_GROUP_CLAIMS_MAX)] = []
+    claims: Annotated[list[DnsLabel], Field(max_length=limits.POD_GROUP_CLAIMS_MAX), EACH_ONCE] = []
 
 
 Provisioning = Literal["objects", "bulk"]
-"""What a resource of the stack is: each object, or a batch of them."""
+"""What each resource of the stack represents: one object, or a batch of objects."""
 
 
 class Workload(WrittenModel):
     """A Deployment, a Job or bare pods: `replicas` fake pods with the `claims`, on nodes that `node_selector` allows.
 
-    Without `containers` there is one that uses every claim. With `pod_group` they are one group. The workload is made
-    `after` others, once those stand as expected. What it expects (default: every claim is allocated and every pod
-    runs) has to hold after `ready_timeout_seconds`, or the update fails and says why. Bare pods may have another
-    `provisioning`.
+    Without `containers`, one container uses every claim. With `pod_group`, the pods form a group. The workload is
+    created `after` others have reached their expected state. If it does not reach the state that `expect` describes
+    (default: every claim is allocated and every pod runs) within `ready_timeout_seconds`, the update fails and gives
+    the reason. `provisioning` applies to bare pods only.
     """
 
     name: DnsLabel
@@ -118,11 +122,11 @@ class Workload(WrittenModel):
     tolerations: list[Toleration] = []
     after: list[DnsLabel] = []
     expect: Expectation = Expectation()
-    ready_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 120
+    ready_timeout_seconds: ReadyTimeout = 120
     provisioning: Provisioning = "objects"
 
     def makers(self) -> list[Maker]:
-        """Return what makes the pods."""
+        """Return the objects that create the pods."""
         if self.kind == "Pod":
             return [(self.kind, self.namespace, name) for name in self.pod_names()]
         return [(self.kind, self.namespace, self.name)]
@@ -137,12 +141,12 @@ class Workload(WrittenModel):
 
     @property
     def fewest_pods(self) -> int:
-        """How many pods there have to be room for, if any of them is to run."""
+        """The number of pods that nodes must have room for, so that any pod can run."""
         return (self.pod_group and self.pod_group.min_count) or 1
 
     @property
     def group_claims(self) -> list[Claim]:
-        """The claims of which there is one for the whole group of pods."""
+        """The claims that the whole group of pods shares."""
         return [claim for claim in self.claims if self.pod_group and claim.name in self.pod_group.claims]
 
     def all_containers(self) -> list[Container]:
@@ -152,22 +156,22 @@ class Workload(WrittenModel):
 
     @property
     def extended_resources(self) -> set[str]:
-        """The extended resources that the pods ask for."""
+        """The extended resources that the pods request."""
         return {name for container in self.containers for name in container.extended_resources}
 
     @property
     def claims_per_pod(self) -> int:
-        """How many claims each pod has; all of its extended resources are one."""
+        """How many claims each pod has; all its extended resources together are one claim."""
         return len(self.claims) + bool(self.extended_resources)
 
     @property
     def expected_pending(self) -> int:
-        """How many claims are to be pending."""
+        """How many claims stay pending."""
         return self.expect.pending
 
     @property
     def expected_allocated(self) -> int:
-        """How many claims are to be allocated: all that are not to be pending, unless it is said."""
+        """How many claims become allocated: by default, all except the pending ones."""
         if self.expect.allocated is not None:
             return self.expect.allocated
         return max(self.replicas * self.claims_per_pod - self.expect.pending, 0)
@@ -176,21 +180,21 @@ class Workload(WrittenModel):
     def _is_not_too_large(self) -> Self:
         if self.kind == "Pod" and self.provisioning == "objects" and self.replicas > limits.BARE_PODS_MAX:
             raise problem(
-                f"has {self.replicas} bare pods, each a Pulumi resource; there can be {limits.BARE_PODS_MAX}: use "
-                "provisioning: bulk, or kind Deployment or Job"
+                f"has {self.replicas} bare pods, each a Pulumi resource; at most {limits.BARE_PODS_MAX} are allowed: "
+                "use provisioning: bulk, or kind Deployment or Job"
             )
         return self
 
     @model_validator(mode="after")
-    def _is_many_objects(self) -> Self:
+    def _provisions_in_bulk_only_pods(self) -> Self:
         if self.kind != "Pod" and self.provisioning == "bulk":
-            raise problem(f"is of kind {self.kind}, which is one object: leave provisioning out")
+            raise problem(f"is of kind {self.kind}, which is a single object: remove provisioning")
         return self
 
     @model_validator(mode="after")
     def _claims_something(self) -> Self:
         if not self.claims_per_pod:
-            raise problem("has no claims: give it claims, or containers with extended resources")
+            raise problem("has no claims: add claims, or containers with extended resources")
         return self
 
     @model_validator(mode="after")
@@ -200,16 +204,11 @@ class Workload(WrittenModel):
         known = [claim.name for claim in self.claims]
         for name in self.pod_group.claims:
             if name not in known:
-                raise problem(
-                    f"podGroup.claims has a claim {name!r} that the workload does not have{suggestion(name, known)} "
-                    f"Its claims are {', '.join(known) or 'none'}"
-                )
-            if self.pod_group.claims.count(name) > 1:
-                raise problem(f"podGroup.claims has claim {name} twice: name each once")
+                raise problem(f"podGroup.claims names a {unknown('claim', name, 'the workload', known)}")
         if 0 < self.replicas < (self.pod_group.min_count or 0):
             raise problem(
-                f"podGroup.minCount is {self.pod_group.min_count}, but it has {self.replicas} "
-                f"pod{'s' if self.replicas > 1 else ''} (replicas): they would wait for the others for good"
+                f"podGroup.minCount is {self.pod_group.min_count}, but replicas is {self.replicas}: the pods would "
+                "wait forever; set minCount to at most replicas"
             )
         return self
 
@@ -218,49 +217,40 @@ class Workload(WrittenModel):
         known = {claim.name: [request.name for request in claim.requests] for claim in self.claims}
         for container in self.containers:
             for used in container.claims:
+                uses = f"container {container.name} uses a"
                 if used.name not in known:
-                    raise problem(
-                        f"container {container.name} uses a claim {used.name!r} that the workload does not have"
-                        f"{suggestion(used.name, known)} Its claims are {', '.join(known)}"
-                    )
-                if used.request and known[used.name] and used.request not in known[used.name]:
-                    raise problem(
-                        f"container {container.name} uses a request {used.request!r} that claim {used.name} does not "
-                        f"have{suggestion(used.request, known[used.name])} They are {', '.join(known[used.name])}"
-                    )
+                    raise problem(f"{uses} {unknown('claim', used.name, 'the workload', known)}")
+                requests = known[used.name]
+                if used.request and requests and used.request not in requests:
+                    raise problem(f"{uses} {unknown('request', used.request, f'claim {used.name}', requests)}")
         return self
 
     @model_validator(mode="after")
-    def _expects_what_there_is(self) -> Self:
+    def _expects_its_number_of_claims(self) -> Self:
         total = self.replicas * self.claims_per_pod
         if self.expected_allocated + self.expect.pending != total:
             raise problem(
-                f"expects {self.expected_allocated} claims allocated and {self.expect.pending} pending, but its "
-                f"{self.replicas} pods have {total} together"
+                f"expects {self.expected_allocated} allocated and {self.expect.pending} pending claims, but its "
+                f"{self.replicas} pods have {total} claims in total"
             )
         return self
 
 
 class Ordered(Protocol):
-    """What can come after others of its kind."""
+    """An entry with a `name` that comes after the entries whose names are in `after`."""
 
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def after(self) -> list[str]:
-        """The names of those that it comes after."""
+    name: str
+    after: list[str]
 
 
 _T = TypeVar("_T", bound=Ordered)
 
 
 def in_order(entries: Sequence[_T]) -> list[_T]:
-    """Return the entries so that each comes after those that it names.
+    """Return the entries sorted so that each comes after those that its `after` names.
 
     Raises:
-        graphlib.CycleError: some come after each other.
+        graphlib.CycleError: the `after` of some entries form a cycle.
     """
     by_name = {entry.name: entry for entry in entries}
     sorter = TopologicalSorter({entry.name: [name for name in entry.after if name in by_name] for entry in entries})

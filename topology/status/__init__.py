@@ -1,1 +1,1 @@
-"""Reports how a stack stands: which claim has which device, and if none, why."""
+"""Reports the live state of a stack: which devices each claim has, and why it has none."""

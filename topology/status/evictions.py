@@ -1,43 +1,70 @@
-"""Which nodes that are not ready lose their pods: the node lifecycle controller holds back where too many are.
+"""Which pods will be evicted: from nodes that are gone or not ready, and from devices with a NoExecute taint."""
 
-https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/nodelifecycle/node_lifecycle_controller.go,
-handleDisruption and ComputeZoneState. kwokctl leaves the controller's flags as they are by default.
-"""
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from collections.abc import Mapping, Sequence
+from topology.kubernetes.objects import Object
+from topology.status.live_objects import allocated_devices
 
-from topology.objects.nodes import node_labels
-from topology.schema.stack import Topology
-
-UNHEALTHY_ZONE_THRESHOLD = 0.55  # --unhealthy-zone-threshold
-NODES_NOT_READY_ALWAYS_EVICTED = 2
-ZONE_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
+TaintedDevices = tuple[str, str, str, str, str]
+"""Driver, pool and device, where an empty one stands for any, and the key and value of the taint."""
 
 
-def evicting_nodes(topology: Topology) -> list[str]:
-    """Return the nodes that are not ready and get the taint node.kubernetes.io/not-ready with effect NoExecute.
+class Unfit(NamedTuple):
+    """What pods cannot stay on."""
 
-    None do if no node of the cluster is ready, nor those of a zone of which too many are not.
+    nodes: Sequence[str] = ()
+    """Nodes that are gone."""
+    devices: Sequence[TaintedDevices] = ()
+    """Devices with a NoExecute taint."""
+    not_ready: Sequence[str] = ()
+    """Nodes with the taint `node.kubernetes.io/not-ready`, which pods tolerate for some time."""
+
+    def evicts(self, pod: Object, claims: Iterable[Object], seconds: int) -> bool:
+        """Tell whether a pod with these claims will be evicted within so many `seconds`."""
+        node = pod["spec"].get("nodeName")
+        if node in self.nodes or (node in self.not_ready and _seconds_on_not_ready(pod) < seconds):
+            return True
+        results = [result for claim in claims for result in allocated_devices(claim)]
+        return any(_seconds_on_device(result, *device) < seconds for result in results for device in self.devices)
+
+
+def _seconds_on_not_ready(pod: Object) -> float:
+    """Return how long a pod may stay on a node that is not ready: its first toleration of that taint decides.
+
+    Pods that specify none get one of 300 s at admission, from the plugin DefaultTolerationSeconds.
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/v1/helper/helpers.go, GetMatchingTolerations
     """
-    if not any(fault.not_ready for pool in topology.node_pools for fault in pool.faults):
-        return []
-    zones = _zones(topology)
-    if not any(not_ready is False for zone in zones for not_ready in zone.values()):
-        return []
-    return [name for zone in zones if not _is_held_back(zone) for name, not_ready in zone.items() if not_ready]
+    for toleration in pod["spec"].get("tolerations") or []:
+        if (
+            toleration.get("key") in (None, "", "node.kubernetes.io/not-ready")
+            and toleration.get("effect") in (None, "", "NoExecute")
+            and (toleration.get("operator") == "Exists" or not toleration.get("value"))
+        ):
+            seconds = toleration.get("tolerationSeconds")
+            return math.inf if seconds is None else float(seconds)
+    return 0
 
 
-def _zones(topology: Topology) -> Sequence[Mapping[str, bool]]:
-    """Return for each zone its nodes, each with whether it is not ready."""
-    zones: dict[tuple[str | None, ...], dict[str, bool]] = {}
-    for pool in topology.node_pools:
-        for name in pool.node_names():
-            labels = node_labels(pool, name)
-            zone = tuple(labels.get(label) for label in ZONE_LABELS)
-            zones.setdefault(zone, {})[name] = pool.is_not_ready(name)
-    return list(zones.values())
+def _seconds_on_device(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> float:
+    """Return how long a pod may keep an allocated device once the device has the NoExecute taint.
+
+    A toleration without an effect lets the scheduler allocate the device, but does not protect the pod from eviction:
+    https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/controller/devicetainteviction/device_taint_eviction.go
+    """
+    found = (result["driver"], result["pool"], result["device"])
+    if any(wanted not in ("", name) for wanted, name in zip((driver, pool, device), found, strict=True)):
+        return math.inf
+    tolerated = [
+        toleration.get("tolerationSeconds")
+        for toleration in result.get("tolerations") or []
+        if toleration.get("effect") == "NoExecute"
+        and toleration.get("key") in (None, "", taint)
+        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == value)
+    ]
+    return math.inf if None in tolerated else min(tolerated, default=0)
 
 
-def _is_held_back(zone: Mapping[str, bool]) -> bool:
-    count = sum(zone.values())
-    return NODES_NOT_READY_ALWAYS_EVICTED < count < len(zone) and count / len(zone) >= UNHEALTHY_ZONE_THRESHOLD
+FIT = Unfit()
+"""Nothing: every pod can stay."""

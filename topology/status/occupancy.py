@@ -1,28 +1,30 @@
-"""How full the pools of resource.k8s.io are: their devices, those that claims hold, and those still to be had."""
+"""The occupancy of the pools of resource.k8s.io: their devices, those that claims hold, and those still available."""
 
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from topology.kubernetes.counters import go_together
+from topology.kubernetes.counters import are_compatible
+from topology.kubernetes.objects import Object
 from topology.kubernetes.quantities import number
 from topology.schema.faults import DeviceTaintRule
 
-Object = Mapping[str, Any]
-Counter = tuple[str, str]
+Counters = dict[tuple[str, str], Decimal]
+"""Values, by the names of a counter set and of a counter in it."""
+
 PoolName = tuple[str, str]
-"""The driver and the pool's name."""
+"""A driver, and the name of one of its pools."""
 
 
 class Occupancy(NamedTuple):
-    """How many devices a pool has; how many of them claims hold; which ones a claim could still get.
+    """How many devices a pool has, how many of them claims hold, and which ones are available.
 
-    A device whose counters are used up by others is neither allocated nor available, nor is one whose compatibility
-    groups are not those of others that are allocated, nor one whose taints keep claims away, whether they tolerate them
-    or not. `fits` is for devices that share counters: how many of each kind, such as a MIG profile, could be had if no
-    other kind were asked for.
+    A device is neither allocated nor available if other devices have used up its counters, if its compatibility groups
+    exclude an allocated device, or if it has a NoSchedule or NoExecute taint, whether claims tolerate it or not. `fits`
+    is for devices that share counters: how many devices of each kind, such as a MIG profile, could be allocated if no
+    other kind were requested.
     """
 
     devices: int
@@ -30,18 +32,18 @@ class Occupancy(NamedTuple):
     available: frozenset[str]
     fits: Mapping[str, int]
     taints: Mapping[str, list[str]]
-    """Of each device, as kubectl writes them: `key=value:effect`."""
+    """The taints of each device, in the form of kubectl: `key=value:effect`."""
     lost: bool = False
-    """Whether the node that has them takes no pods, because it is not ready."""
+    """Whether the pool's node is not ready, and so gets no pods."""
 
     @property
     def tainted(self) -> int:
-        """How many devices have a taint."""
+        """The number of devices that have a taint."""
         return sum(1 for taints in self.taints.values() if taints)
 
     @property
     def free(self) -> int:
-        """How many devices a claim could still get."""
+        """The number of available devices."""
         return len(self.available)
 
 
@@ -53,30 +55,23 @@ def occupancy(
 ) -> dict[PoolName, Occupancy]:
     """Return the occupancy of every pool that has `slices`, given the names of the `allocated` devices by pool.
 
-    On nodes that are `lost` nothing is available.
+    No device is available on nodes that are `lost`.
     """
     specs: dict[PoolName, list[Object]] = defaultdict(list)
     for resource_slice in slices:
         spec = resource_slice["spec"]
         specs[spec["driver"], spec["pool"]["name"]].append(spec)
-    found = {
-        name: _occupancy(newest(found), allocated.get(name, set()), [rule for rule in rules if _may_select(rule, name)])
-        for name, found in specs.items()
-    }
-    return {
-        name: occupied._replace(available=frozenset(), fits={}, lost=True)
-        if specs[name][0].get("nodeName") in lost
-        else occupied
-        for name, occupied in found.items()
-    }
-
-
-def _may_select(rule: DeviceTaintRule, name: PoolName) -> bool:
-    return rule.selects(*name, rule.device or "")
+    found = {}
+    for name, of_pool in specs.items():
+        selecting = [rule for rule in rules if rule.selects(*name, rule.device or "")]
+        found[name] = _occupancy(newest(of_pool), allocated.get(name, set()), selecting)
+        if of_pool[0].get("nodeName") in lost:
+            found[name] = found[name]._replace(available=frozenset(), fits={}, lost=True)
+    return found
 
 
 def newest(specs: list[Object]) -> list[Object]:
-    """Leave out the slices of older generations, which are about to be deleted, of the `specs` of one pool."""
+    """Return the slices of the newest generation among the `specs` of one pool; older ones are about to be deleted."""
     newest = max(spec["pool"].get("generation", 0) for spec in specs)
     return [spec for spec in specs if spec["pool"].get("generation", 0) == newest]
 
@@ -84,18 +79,16 @@ def newest(specs: list[Object]) -> list[Object]:
 def _occupancy(specs: list[Object], allocated: set[str], rules: Sequence[DeviceTaintRule]) -> Occupancy:
     devices = [device for spec in specs for device in spec.get("devices", [])]
     held = [device for device in devices if device["name"] in allocated]
-    left = _counters(specs)
+    left = _counters(counter_set for spec in specs for counter_set in spec.get("sharedCounters", []))
     for device in held:
-        for counter, value in _consumed(device).items():
-            left[counter] = left.get(counter, Decimal(0)) - value
+        _consume(device, left)
     taints = {device["name"]: _taints(device, rules) for device in devices}
     free = [
         device
         for device in devices
         if device["name"] not in allocated
         and not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in taints[device["name"]])
-        and all(left.get(counter, Decimal(0)) >= value for counter, value in _consumed(device).items())
-        and _goes_with(device, held)
+        and _is_allocatable(device, left, held)
     ]
     return Occupancy(
         len(devices),
@@ -114,9 +107,9 @@ def _taints(device: Object, rules: Sequence[DeviceTaintRule]) -> list[str]:
     return sorted(f"{key}{'=' if value else ''}{value}:{effect}" for key, value, effect in taints)
 
 
-def _goes_with(device: Object, others: Sequence[Object]) -> bool:
+def _is_compatible(device: Object, others: Sequence[Object]) -> bool:
     return all(
-        go_together(
+        are_compatible(
             [
                 other.get("compatibilityGroups", [])
                 for one in (device, *others)
@@ -128,40 +121,43 @@ def _goes_with(device: Object, others: Sequence[Object]) -> bool:
     )
 
 
-def _fits(free: list[Object], left: Mapping[Counter, Decimal], held: Sequence[Object]) -> dict[str, int]:
-    """Take of each kind as many as possible, in order; kinds differ in how much they take, not in what of."""
+def _is_allocatable(device: Object, left: Counters, held: Sequence[Object]) -> bool:
+    has_room = all(left.get(counter, 0) >= value for counter, value in _consumed(device).items())
+    return has_room and _is_compatible(device, held)
+
+
+def _consume(device: Object, left: Counters) -> None:
+    for counter, value in _consumed(device).items():
+        left[counter] = left.get(counter, Decimal(0)) - value
+
+
+def _fits(free: list[Object], left: Counters, held: Sequence[Object]) -> dict[str, int]:
+    """Allocate as many devices of each kind as possible, in order; devices of one kind consume equal amounts."""
     fits: dict[str, int] = {}
     for kind in sorted({_kind(device) for device in free}):
         rest = dict(left)
         taken = list(held)
         for device in (device for device in free if _kind(device) == kind):
-            consumed = _consumed(device)
-            enough = all(rest.get(counter, Decimal(0)) >= value for counter, value in consumed.items())
-            if enough and _goes_with(device, taken):
+            if _is_allocatable(device, rest, taken):
                 taken.append(device)
-                rest |= {counter: rest[counter] - value for counter, value in consumed.items()}
+                _consume(device, rest)
                 fits[kind] = fits.get(kind, 0) + 1
     return fits
 
 
 def _kind(device: Object) -> str:
-    """Name a kind of partition: its MIG profile, or else its name without the numbers."""
+    """Return the kind of a partition: its MIG profile, or else its name without numbers."""
     profile: str | None = device.get("attributes", {}).get("profile", {}).get("string")
     return profile or re.sub(r"-?[0-9]+", "", device["name"])
 
 
-def _counters(specs: Iterable[Object]) -> dict[Counter, Decimal]:
+def _counters(sets: Iterable[Object], named_by: str = "name") -> Counters:
     return {
-        (counter_set["name"], name): number(counter["value"])
-        for spec in specs
-        for counter_set in spec.get("sharedCounters", [])
-        for name, counter in counter_set["counters"].items()
+        (found[named_by], name): number(counter["value"])
+        for found in sets
+        for name, counter in found["counters"].items()
     }
 
 
-def _consumed(device: Object) -> dict[Counter, Decimal]:
-    return {
-        (consumption["counterSet"], name): number(counter["value"])
-        for consumption in device.get("consumesCounters", [])
-        for name, counter in consumption["counters"].items()
-    }
+def _consumed(device: Object) -> Counters:
+    return _counters(device.get("consumesCounters", []), named_by="counterSet")

@@ -1,4 +1,4 @@
-"""Which request of a pending claim there is too little for: the scheduler says only that there is."""
+"""Which requests of a pending claim no node can satisfy: the scheduler does not name them."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,25 +6,24 @@ from typing import Any
 
 from topology.kubernetes import cel
 from topology.kubernetes.objects import Object
+from topology.status.live_objects import of_kind
 from topology.status.occupancy import Occupancy, PoolName
 
 
 class Shortage:
-    """The live devices and classes, against which the requests of claims are held."""
+    """Compares the requests of claims with the live devices and classes."""
 
     def __init__(self, objects: Sequence[Object], pools: Mapping[PoolName, Occupancy]) -> None:
-        """Take the slices and classes of `objects`, and what is free in each of the `pools`."""
+        """Use the slices and classes of `objects`, and the available devices of the `pools`."""
         self.pools = pools
-        self.slices = [entry["spec"] for entry in objects if entry["kind"] == "ResourceSlice"]
+        self.slices = [entry["spec"] for entry in of_kind(objects, "ResourceSlice")]
         self.classes = {
-            entry["metadata"]["name"]: entry["spec"].get("selectors", [])
-            for entry in objects
-            if entry["kind"] == "DeviceClass"
+            entry["metadata"]["name"]: entry["spec"].get("selectors", []) for entry in of_kind(objects, "DeviceClass")
         }
         self._known: dict[str, str | None] = {}
 
     def of(self, claim: Object) -> list[str]:
-        """Say for each request of a claim that no pool of devices can give right now, how far it is from that."""
+        """Return a line for each request of a claim that no pool can satisfy now: what it wants, and what is free."""
         requests = claim.get("spec", {}).get("devices", {}).get("requests", [])
         found = []
         for request in requests:
@@ -54,7 +53,7 @@ class Shortage:
         return f"{wanted}, but no node has more than {free} free of {matching} that match"
 
     def _most(self, expressions: Sequence[str]) -> tuple[int, int]:
-        """Return how many devices match on the node with most, and how many are free on the node with most of those."""
+        """Return the most devices that match in one pool, and the most of them that are free in one pool."""
         matching: dict[PoolName, int] = {}
         free: dict[PoolName, int] = {}
         for pool, device in self._devices():
@@ -70,7 +69,7 @@ class Shortage:
 
 
 def _matches(expressions: Sequence[str], driver: str, device: Mapping[str, Any]) -> bool:
-    facts = cel.Device(
+    facts = cel.CelDevice(
         driver,
         device.get("attributes", {}),
         device.get("capacity", {}),

@@ -1,0 +1,58 @@
+"""The live objects of a stack that is up, as the views read them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.api.api_server import Answer, ApiServer, UnreachableError
+from cluster.fleet import running_stack
+from cluster.local import paths
+
+ROOT = Path(__file__).resolve().parents[2]
+FORBIDDEN = 'nodes is forbidden: User "me" cannot list resource "nodes" in API group "" at the cluster scope'
+
+
+@pytest.fixture
+def stack(tmp_path: Path, dev: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the dev stack up in a project of its own."""
+    (tmp_path / "Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.touch()
+    settings = {f"kwok-dra:{key}": {"value": json.dumps(value)} for key, value in dev.items()}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running_stack, "_pulumi", lambda *_: settings)
+    monkeypatch.setattr(paths, "kubeconfig", lambda *_: kubeconfig)
+
+
+def answering(answer: Answer | Exception) -> Callable[..., Answer]:
+    """Return a `send` with this answer to everything."""
+
+    def send(*_: object) -> Answer:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return send
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (Answer(403, json.dumps({"message": FORBIDDEN}).encode()), FORBIDDEN),
+        (
+            UnreachableError("refused"),
+            "cluster kwok-dra-dev does not answer; after a restart of the machine its processes are gone. Run "
+            "`pulumi up`, which starts them again",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_cluster(
+    stack: None, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+) -> None:
+    monkeypatch.setattr(ApiServer, "send", answering(answer))
+    with pytest.raises(running_stack.NothingToShowError) as raised:
+        running_stack.read("dev")
+    assert str(raised.value) == message

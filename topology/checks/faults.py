@@ -1,0 +1,59 @@
+"""Faults of a node pool that would have no effect, or that the API server would refuse."""
+
+from collections.abc import Iterator
+
+from topology.kubernetes import limits
+from topology.objects.inventory import device_pools
+from topology.schema.base import Problem
+from topology.schema.stack import Cluster, NodePool
+
+
+def fault_problems(pool: NodePool, path: str, cluster: Cluster) -> Iterator[Problem]:
+    """Yield the faults of the pool at `path` that would have no effect."""
+    for index, fault in enumerate(pool.faults):
+        key = f"{path}.faults[{index}]"
+        if fault.not_ready and (lack := missing_for_stages(cluster)):
+            yield Problem(f"{key}.notReady", f"needs {lack}: remove it")
+        if fault.attach_fails:
+            yield from _attach_fails(pool, f"{key}.attachFails")
+        for node in fault.nodes or []:
+            if node >= pool.nodes:
+                there = f"the pool has nodes 0 to {pool.nodes - 1}" if pool.nodes else "the pool has none"
+                yield Problem(f"{key}.nodes", f"there is no node {node}: {there}")
+
+
+def missing_for_stages(cluster: Cluster) -> str:
+    """Return what KWOK needs to play the program's own Stages; empty if it plays them.
+
+    The Stages of claims would apply to all claims of a cluster, including real ones.
+    """
+    if cluster.existing:
+        return "a cluster that the stack creates, where KWOK plays the stack's Stages, but the cluster is existing"
+    return "" if cluster.runtime == "binary" else f"cluster.runtime: binary, but it is {cluster.runtime}"
+
+
+def _attach_fails(pool: NodePool, path: str) -> Iterator[Problem]:
+    models = [devices.model for devices in pool.all_devices()]
+    most = limits.BINDING_FAILURE_CONDITIONS_MAX
+    if not any(model.binding_conditions for model in models):
+        yield Problem(path, "applies to devices with bindingConditions, but the pool has none: remove it")
+    elif any(len(model.binding_failure_conditions) == most for model in models):
+        yield Problem(
+            path, f"adds a condition to bindingFailureConditions; the Kubernetes API allows at most {most}: remove one"
+        )
+
+
+def too_many_taints(pool: NodePool, path: str) -> Iterator[Problem]:
+    """Yield the first device to which the faults give more taints than the API allows."""
+    most = limits.DEVICE_TAINTS_MAX
+    if sum(fault.taint is not None for fault in pool.faults) <= most:
+        return
+    for node in pool.node_names():
+        for device in (device for devices in device_pools(pool, node) for device in devices.devices):
+            if len(device.taints) > most:
+                yield Problem(
+                    f"{path}.faults",
+                    f"give device {device.name} of node {node} {len(device.taints)} taints; the Kubernetes API "
+                    f"allows at most {most} per device: remove some",
+                )
+                return

@@ -1,0 +1,95 @@
+"""The nodes of a stack as the scheduler sees them. Nodes that no expression tells apart are examined as one kind."""
+
+from collections.abc import ItemsView, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from topology.checks.allocation import Candidate
+from topology.checks.device_matching import Alternative, NodeDevices
+from topology.checks.requests import selections
+from topology.objects import nodes
+from topology.objects.inventory import DevicePool, device_pools
+from topology.schema.claims import Toleration
+from topology.schema.stack import NodePool, Topology
+from topology.schema.workloads import Workload
+
+NO_NODE = ""
+"""The name of no node: devices that are rendered for it differ between pools, but not between nodes."""
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """The nodes `names` of a pool, which have the same devices."""
+
+    pool: NodePool
+    names: list[str]
+    devices: NodeDevices
+
+    @cached_property
+    def _labels(self) -> list[ItemsView[str, str]]:
+        """The labels of each node, computed once: many workloads may have a nodeSelector."""
+        return [nodes.node_labels(self.pool, name).items() for name in self.names]
+
+    @cached_property
+    def capacity(self) -> dict[str, str]:
+        """The capacity of each node, without devices."""
+        return nodes.node_capacity(self.pool)
+
+    def matching(self, wanted: Alternative) -> list[Candidate]:
+        """Return the devices of a node that match; errors are those of `NodeDevices.matching`."""
+        return self.devices.matching(wanted, self.pool)
+
+    def may_run(self, workload: Workload) -> bool:
+        """Tell whether the labels and taints of a node let the pods of `workload` run there."""
+        if not any(self._selected(workload)):
+            return False
+        tolerations = [Toleration(key=nodes.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
+        taints = [taint for taint in nodes.node_taints(self.pool) if taint.effect != "PreferNoSchedule"]
+        return all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
+
+    def count_for(self, workload: Workload) -> int:
+        """Return how many of the nodes the nodeSelector of `workload` selects."""
+        return sum(self._selected(workload)) if workload.node_selector else len(self.names)
+
+    def _selected(self, workload: Workload) -> Iterator[bool]:
+        selector = nodes.NODE_TYPE.items() | workload.node_selector.items()
+        return (selector <= labels for labels in self._labels)
+
+
+def node_kinds(topology: Topology) -> list[NodeKind]:
+    """Return the kinds of nodes, in the order of the pools.
+
+    A pool is one kind, or one kind per node if an expression names an attribute that differs between its nodes. Faults
+    of devices are ignored: pods that already have such devices may keep them.
+    """
+    expressions = [text for entry in topology.device_classes for text in entry.selectors]
+    expressions += [text for _, selection in selections(topology) for text in selection.expressions]
+    shared: dict[str, NodeDevices] = {}
+    return [kind for pool in topology.node_pools for kind in _kinds(pool, expressions, shared)]
+
+
+def _kinds(pool: NodePool, expressions: Sequence[str], shared: dict[str, NodeDevices]) -> list[NodeKind]:
+    names = pool.node_names()
+    if not names:
+        return []
+    sound = pool.model_copy(update={"faults": []})
+    first, of_no_node = device_pools(sound, names[0]), device_pools(sound, NO_NODE)
+    differing = _differing(first, of_no_node)
+    if any(attribute in expression for attribute in differing for expression in expressions):
+        return [NodeKind(pool, [name], NodeDevices(device_pools(sound, name))) for name in names]
+    return [NodeKind(pool, names, shared.setdefault(repr(of_no_node), NodeDevices(first)))]
+
+
+def _differing(one: Sequence[DevicePool], other: Sequence[DevicePool]) -> set[str]:
+    """Return the attributes, without their domain, that differ between the devices of two nodes, such as UUIDs."""
+    pairs = zip(
+        (device for pool in one for device in pool.devices),
+        (device for pool in other for device in pool.devices),
+        strict=True,
+    )
+    return {
+        name.rpartition("/")[2]
+        for device, counterpart in pairs
+        for name, value in device.attributes.items()
+        if value != counterpart.attributes[name]
+    }

@@ -1,0 +1,78 @@
+"""How many pods of a workload the nodes have room for at most.
+
+Shared devices, constraints, counters and other workloads may leave room for fewer: the scheduler decides.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from topology.checks.node_kinds import NodeKind
+from topology.checks.requests import Request, node_resources
+from topology.kubernetes.quantities import number
+from topology.schema.base import Problem
+from topology.schema.workloads import Workload
+
+_Taken = tuple[set[tuple[str, str]], int]
+"""Devices, by driver and name, and how many of them are taken."""
+
+
+def too_many_pods(
+    workload: Workload, path: str, requests: Sequence[Request], kinds: Sequence[NodeKind], names: str
+) -> Iterator[Problem]:
+    """Yield why the nodes cannot hold the pods of the `workload` at `path`; `names` are the pools of these nodes."""
+    wanted, most = workload.replicas, _most_pods(workload, requests, kinds)
+    holds = f"but {names} can hold at most {most} such pod{'s' if most != 1 else ''}"
+    if most < workload.fewest_pods <= wanted:
+        yield Problem(
+            f"{path}.podGroup.minCount",
+            f"is {workload.fewest_pods}, {holds}, so that none would run: ask for fewer, give the pools more nodes or "
+            "devices, or declare that all stay pending with "
+            f"expect: {{allocated: 0, pending: {wanted * workload.claims_per_pod}}}",
+        )
+    elif workload.kind != "Job" and wanted - workload.expected_pending > most:  # Pods of a Job take turns.
+        own_claims = sum(not claim.claim and claim not in workload.group_claims for claim in workload.claims)
+        pending = (wanted - most) * (own_claims + bool(workload.extended_resources))
+        yield Problem(
+            f"{path}.replicas",
+            f"is {wanted}, {holds}: ask for fewer, give the pools more nodes or devices, or declare that the rest stay "
+            f"pending with expect: {{pending: {pending}}}",
+        )
+
+
+def _most_pods(workload: Workload, requests: Sequence[Request], kinds: Sequence[NodeKind]) -> int:
+    rooms = [(_most_pods_on(kind, workload, requests), kind.count_for(workload)) for kind in kinds]
+    if any(request.shared for request in requests):
+        return max(room for room, _ in rooms)  # The devices of a shared claim are on one node.
+    return sum(room * count for room, count in rooms)
+
+
+def _most_pods_on(kind: NodeKind, workload: Workload, requests: Sequence[Request]) -> int:
+    each = _all_taken(kind, (request for request in requests if not request.shared))
+    once = _all_taken(kind, (request for request in requests if request.shared))
+    rooms = [(len(names) - _sum(once, names)) // _sum(each, names) for names, _ in each]
+    for name, amount in node_resources(workload).items():
+        rooms.append(int(number(kind.capacity.get(name, "0")) // amount))
+    return max(min([int(number(kind.capacity["pods"])), *rooms]), 0)
+
+
+def _all_taken(kind: NodeKind, requests: Iterable[Request]) -> list[_Taken]:
+    return [taken for request in requests if (taken := _taken(kind, request))]
+
+
+def _taken(kind: NodeKind, request: Request) -> _Taken | None:
+    """Return what a request takes at least; None if it takes no device away from others."""
+    names: set[tuple[str, str]] = set()
+    counts = []
+    for alternative in request.alternatives:
+        matching = kind.matching(alternative)
+        count = alternative.count or max(len(matching), 1)
+        if any(candidate.device.allow_multiple_allocations for candidate in matching):
+            return None
+        if len(matching) >= count:
+            names |= {candidate.key for candidate in matching}
+            counts.append(count)
+    return None if request.admin_access else (names, min(counts, default=1))
+
+
+def _sum(taken: Iterable[_Taken], names: set[tuple[str, str]]) -> int:
+    """Return how many devices are taken from `names` alone."""
+    return sum(count for other, count in taken if other <= names)

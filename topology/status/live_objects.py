@@ -1,0 +1,169 @@
+"""Reads the live pods, claims and nodes of a cluster, and tells which controller a pod belongs to."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+
+from topology.kubernetes.objects import Maker, Object, key
+
+PREEMPTION = " still not schedulable|, pod group preemption:| preemption:"
+"""From here on, the scheduler's message is about preemption, which frees no devices."""
+
+EXTENDED_RESOURCES = "extended resources"
+"""The name in a pod of the claim that the scheduler creates for extended resources: the API has none for it."""
+
+INTERMEDIATE_KINDS = {"CronJob": "Job", "Deployment": "ReplicaSet"}
+"""The kind of object through which these controllers create their pods."""
+
+
+def kinds(makers: Iterable[Maker]) -> list[str]:
+    """Return the kinds of objects that `LiveObjects` needs in order to find the pods and claims of the `makers`."""
+    found = {kind for kind, _, _ in makers}
+    found |= {INTERMEDIATE_KINDS[kind] for kind in found & INTERMEDIATE_KINDS.keys()}
+    return ["Pod", "ResourceClaim", *sorted(found - {"Pod"})]
+
+
+def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
+    """Return the objects of one kind."""
+    return [entry for entry in objects if entry["kind"] == kind]
+
+
+class LiveObjects:
+    """The objects of a cluster at one moment."""
+
+    def __init__(self, objects: Sequence[Object]) -> None:
+        """Index the `objects`, which include those of all `kinds` that matter."""
+        self.claims = {key(entry): entry for entry in of_kind(objects, "ResourceClaim")}
+        self.pods = of_kind(objects, "Pod")
+        self.nodes = {entry["metadata"]["name"]: entry for entry in of_kind(objects, "Node")}
+        self.by_name: dict[Maker, Object] = {(entry["kind"], *key(entry)): entry for entry in objects}
+
+    def pods_of(self, makers: Iterable[Maker]) -> list[Object]:
+        """Return the pods that one of the `makers` created, directly or not; without failed and terminating ones."""
+        found = {key(pod): pod for maker in makers for pod in self._pods.get(maker, [])}
+        return list(found.values())
+
+    @cached_property
+    def _pods(self) -> Mapping[Maker, list[Object]]:
+        found: dict[Maker, list[Object]] = {}
+        for pod in self.pods:
+            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") != "Failed":
+                for maker in self.makers_of(pod):
+                    found.setdefault(maker, []).append(pod)
+        return found
+
+    def makers_of(self, entry: Object) -> Iterator[Maker]:
+        """Yield an object, its owners and their owners, by owner references: these alone say whose a pod is."""
+        namespace, name = key(entry)
+        yield entry["kind"], namespace, name
+        for owner in owners(entry):
+            maker = (owner["kind"], namespace, owner["name"])
+            yield from self.makers_of(self.by_name[maker]) if maker in self.by_name else [maker]
+
+    def owning_pods(self, claim: Object) -> list[Object]:
+        """Return the pods for which a claim was created, as far as they still exist."""
+        return [self._pods_by_uid[uid] for uid in owning_uids(claim) if uid in self._pods_by_uid]
+
+    def is_orphaned(self, claim: Object) -> bool:
+        """Tell whether a claim was created for a pod that is gone or terminating, so that it is about to be deleted."""
+        remaining = [pod for pod in self.owning_pods(claim) if "deletionTimestamp" not in pod["metadata"]]
+        return len(remaining) < len(owning_uids(claim))
+
+    @cached_property
+    def _pods_by_uid(self) -> Mapping[str, Object]:
+        return {pod["metadata"]["uid"]: pod for pod in self.pods}
+
+
+def owners(entry: Object) -> Sequence[Object]:
+    """Return the owner references of an object."""
+    found: Sequence[Object] = entry["metadata"].get("ownerReferences") or []
+    return found
+
+
+def claim_names(pod: Object) -> dict[str, str]:
+    """Return the name of the ResourceClaim for each claim of a pod, by the pod's name for it; empty until it exists."""
+    status = pod["status"]
+    made = {entry["name"]: entry.get("resourceClaimName") or "" for entry in status.get("resourceClaimStatuses") or []}
+    names = {
+        entry["name"]: entry.get("resourceClaimName") or made.get(entry["name"], "")
+        for entry in pod["spec"].get("resourceClaims") or []
+    }
+    if _requests_extended_resources(pod):
+        names[EXTENDED_RESOURCES] = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName", "")
+    return names
+
+
+def _requests_extended_resources(pod: Object) -> bool:
+    """Tell whether a container requests more than native resources, such as `nvidia.com/gpu`."""
+    limits = [container.get("resources", {}).get("limits") or {} for container in pod["spec"]["containers"]]
+    return any("/" in name for found in limits for name in found)
+
+
+def is_shared(pod: Object, claim: str) -> bool:
+    """Tell whether the pod refers to the claim by its name, so that other pods may use it too."""
+    return any(entry.get("resourceClaimName") == claim for entry in pod["spec"].get("resourceClaims") or [])
+
+
+def needs_no_claim(pod: Object, claim: str) -> bool:
+    """Tell whether the pod's node itself provides the extended resources for which `claim` would be created."""
+    return not claim and bool(pod["spec"].get("nodeName"))
+
+
+def has_succeeded(pod: Object) -> bool:
+    """Tell whether the pod has completed, and so released its claims."""
+    return bool(pod["status"].get("phase") == "Succeeded")
+
+
+def is_refused(pod: Object) -> bool:
+    """Tell whether the scheduler has found no node for the pod."""
+    return any(_refusals(pod))
+
+
+def refusal(pod: Object) -> str:
+    """Return the scheduler's message about why it has found no node for the pod."""
+    for condition in _refusals(pod):
+        return re.split(PREEMPTION, str(condition.get("message") or condition.get("reason")))[0]
+    return "not yet considered by the scheduler"
+
+
+def _refusals(pod: Object) -> list[Object]:
+    conditions = pod["status"].get("conditions") or []
+    return [entry for entry in conditions if entry["type"] == "PodScheduled" and entry["status"] == "False"]
+
+
+def is_allocated(claim: Object) -> bool:
+    """Tell whether a claim has its devices."""
+    return bool(claim.get("status", {}).get("allocation"))
+
+
+def allocated_devices(claim: Object) -> Sequence[Object]:
+    """Return the results of a claim's allocation, one per device."""
+    allocation = claim.get("status", {}).get("allocation") or {}
+    results: Sequence[Object] = allocation.get("devices", {}).get("results") or []
+    return results
+
+
+def is_reserved_for_pod(claim: Object, pod: Object) -> bool:
+    """Tell whether the pod may use the claim."""
+    return any(consumer["name"] == pod["metadata"]["name"] for consumer in _consumers(claim))
+
+
+def is_reserved_for_group(claim: Object) -> bool:
+    """Tell whether a PodGroup has the claim, which keeps it when a pod has completed."""
+    return any(consumer.get("resource") == "podgroups" for consumer in _consumers(claim))
+
+
+def _consumers(claim: Object) -> Sequence[Object]:
+    consumers: Sequence[Object] = claim.get("status", {}).get("reservedFor") or []
+    return consumers
+
+
+def owning_uids(claim: Object) -> set[str]:
+    """Return the UIDs of the pods for which a controller created the claim."""
+    return {owner["uid"] for owner in owners(claim) if owner["kind"] == "Pod"}
+
+
+def is_not_ready(node: Object) -> bool:
+    """Tell whether a node says that it is not ready; a new one says nothing yet."""
+    conditions = node["status"].get("conditions") or []
+    return any(entry["type"] == "Ready" and entry["status"] != "True" for entry in conditions)
