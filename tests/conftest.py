@@ -1,4 +1,4 @@
-"""How tests are handed out to several workers, and what such a run says of itself."""
+"""How tests are distributed to several workers, and how such a run reports its progress."""
 
 import time
 
@@ -8,16 +8,16 @@ from xdist.scheduler import LoadScopeScheduling
 
 SECONDS_BETWEEN_LINES = 20
 E2E = "tests/e2e/test_"
-APART = (
+INDEPENDENT = (
     *(f"{E2E}{name}.py" for name in ("neighbours", "runtimes", "stacks", "twin")),
     *(f"{E2E}bulk.py::test_{name}" for name in ("an_update_that_is_interrupted", "more_than_one", "the_same_objects")),
     f"{E2E}faults.py::test_a_device_that_cannot_be_attached",
     f"{E2E}recovery.py::test_interrupted_create",
 )
-"""How the names of those end-to-end tests begin that need nothing of the other tests of their file."""
+"""The prefixes of the end-to-end tests that do not depend on other tests of their file."""
 
 BY_VERSION = f"{E2E}scenarios.py"
-"""The file in which only the cases of each test need one another."""
+"""The file in which only the cases of one test depend on each other."""
 
 LONGEST_FIRST = [
     f"{E2E}{name}.py"
@@ -26,38 +26,38 @@ LONGEST_FIRST = [
         *("existing", "faults", "mig", "vendor_manifests"),
     )
 ]
-"""The files that take longest: so that no worker has one of them when all others are done."""
+"""The files that take longest: they start first, so that no worker still runs one when all others are done."""
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out the end-to-end tests of a file together, but for those that are `APART`; all others one by one."""
+    """Distributes the end-to-end tests of a file together, except `INDEPENDENT` ones; all other tests one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
 
 
 def group(nodeid: str) -> str:
-    """Return what tests that one worker is to run, in their order, have in common."""
+    """Return the group of a test: one worker runs the tests of a group, in their order."""
     if nodeid.startswith(BY_VERSION):
         return nodeid.partition("[")[0]
-    return nodeid.partition("::")[0] if nodeid.startswith(E2E) and not nodeid.startswith(APART) else nodeid
+    return nodeid.partition("::")[0] if nodeid.startswith(E2E) and not nodeid.startswith(INDEPENDENT) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
-    """Have tests handed out as said above."""
+    """Distribute tests in groups."""
     return Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what needs a cluster last, and there what takes long first; what is `APART` fills the gaps in the end."""
+    """Sort the tests: first those without a cluster, then the longest files; `INDEPENDENT` tests fill the gaps."""
     places = {file: place for place, file in enumerate(LONGEST_FIRST)}
 
     def place(item: pytest.Item) -> tuple[bool, bool, int]:
-        is_apart = item.nodeid.startswith(APART)
+        is_independent = item.nodeid.startswith(INDEPENDENT)
         return (
             item.nodeid.startswith(E2E),
-            is_apart,
-            0 if is_apart else places.get(item.nodeid.partition("::")[0], len(places)),
+            is_independent,
+            0 if is_independent else places.get(item.nodeid.partition("::")[0], len(places)),
         )
 
     items.sort(key=place)
@@ -65,23 +65,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Do so where tests are handed out to workers, unless somebody asked for more or less than the usual output."""
+    """Report the progress of several workers, unless the user asked for more or less output than usual."""
     if config.getoption("numprocesses") and not hasattr(config, "workerinput") and not config.get_verbosity():
         config.pluginmanager.register(Progress(config), "progress")
 
 
 class Progress:
-    """Says every now and then how many tests are done, and which was the last."""
+    """Prints at intervals how many tests are done, and the last one."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._count = 0
         self._done = 0
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
 
     @pytest.hookimpl
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        """Learn how many tests there are."""
+        """Store the number of tests."""
         self._count = len(ids)
 
     @pytest.hookimpl(tryfirst=True)
@@ -92,13 +92,13 @@ class Progress:
         return ("passed", "", "PASSED") if report.passed and report.when == "call" else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Tell of each failure, and of what is over now and then."""
+        """Print each failure and, at intervals, the progress."""
         if report.failed:
-            self._say(f"failed: {report.nodeid}")
+            self._print(f"failed: {report.nodeid}")
         self._done += report.when == "teardown"
-        if report.when == "teardown" and time.monotonic() - self._told > SECONDS_BETWEEN_LINES:
-            self._told = time.monotonic()
-            self._say(f"{self._done} of {self._count} … {report.nodeid}")
+        if report.when == "teardown" and time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            self._print(f"{self._done} of {self._count} … {report.nodeid}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._config.pluginmanager.getplugin("terminalreporter").write_line(line)

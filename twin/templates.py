@@ -226,7 +226,7 @@ def _text(texts: Sequence[str], spots: Sequence[_Spot]) -> str | None:
 def _piece(values: Sequence[str], spots: Sequence[_Spot]) -> str | None:
     if all(value == values[0] for value in values[1:]):
         return values[0]
-    if all(value.isdigit() and str(int(value)) == value for value in values):
+    if all(value.isdecimal() and str(int(value)) == value for value in values):
         return _linear([int(value) for value in values], spots)
     return None
 

@@ -28,10 +28,11 @@ def settled_objects(
     not_ready: Sequence[str],
     tell: Tell,
 ) -> Sequence[Object] | None:
-    """Return all objects of the `wanted` kinds once they are as expected, or when the time for that is up.
+    """Return all objects of the `wanted` kinds once the workloads are as expected, or their timeouts expire.
 
     `objects` is the current snapshot; None means that the cluster does not answer. It also waits, for NODES_SECONDS,
-    until exactly the nodes `not_ready` are NotReady. `tell` gets what it waits for whenever that changes.
+    until exactly the nodes `not_ready` are NotReady. It calls `tell` with the
+    workloads that it waits for whenever these change.
 
     Raises:
         RefusedError: the API server refuses to list a kind.
@@ -40,14 +41,14 @@ def settled_objects(
     late: list[str] = []
     objects = _with_nodes(api, wanted, objects, not_ready)
     while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects)):
-        # Pods that were as expected may be gone by now, and their replacements still to come.
+        # Pods that were as expected may have been deleted since, and their replacements not yet created.
         late = wait(api, expected, unfit, tell, begin)
         objects = snapshot.read(api, wanted)
     return objects
 
 
 def wait(api: ApiServer, expected: Sequence[Expected], unfit: Unfit, tell: Tell, begin: float) -> list[str]:
-    """Return which workloads are not as expected when their time, since `begin`, is up, and why."""
+    """Return why each workload that is not as expected within its timeout, counted from `begin`, is late."""
     late: list[str] = []
     told = ""
     seconds = 0.0

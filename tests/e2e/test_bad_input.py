@@ -129,7 +129,7 @@ def test_feature_gate_that_kubernetes_does_not_know(project: Project) -> None:
         config["cluster"]["kubeFeatureGates"]["NoSuchGate"] = True
     said = project.fails()
     assert "of cluster kwok-dra-dev exited while it was starting" in said
-    assert "Check kwok-dra:cluster, kubeFeatureGates" in said
+    assert "Check kwok-dra:cluster, especially kubeFeatureGates" in said
     assert "unrecognized feature gate: NoSuchGate" in said
 
 

@@ -150,7 +150,9 @@ def test_refresh_finds_no_drift(project: Project) -> None:
 def test_editing_what_the_command_runs_replaces_nothing(project: Project) -> None:
     component = project.source / "components" / "kwok_cluster.py"
     text = component.read_text()
-    component.write_text(text.replace("kwokctl.py delete", "kwokctl.py  delete"))
+    component.write_text(
+        text.replace("*life_cycle(", '*map("{} ".format, life_cycle(').replace('"kwok_cluster"),', '"kwok_cluster")),')
+    )
     pids = project.pids()
     assert set(project.planned().values()) == {"update"}
     assert "1 updated" in project.up()

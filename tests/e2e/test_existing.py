@@ -214,7 +214,7 @@ def test_what_is_refused_before_anything_is_made(project: Project, real: RealClu
         for message in messages:
             assert message in said, said
 
-    refused("kwok-dra:cluster.existing.allow: is not true", existing={"allow": False})
+    refused("kwok-dra:cluster.existing.allow: must be true", existing={"allow": False})
     refused("existing.context: there is no context 'rael'", "did you mean 'real'?", existing={"context": "rael"})
     refused("elsewhere, https://127.0.0.1:1, does not answer", existing={"context": "elsewhere"})
     refused("has runtime, kubeVersion beside existing", runtime="binary", kubeVersion="1.37.2")

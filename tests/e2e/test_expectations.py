@@ -16,7 +16,7 @@ from tests.e2e.project import PATIENCE_SECONDS, Project, kill, session, wait_unt
 from topology.status.live_objects import is_refused
 
 STACK = "oversubscribed"
-NO_PLACE = "nodes are available: 2 cannot allocate all claims."
+NO_PLACE = "nodes are available: 2 cannot allocate all claims"
 NONE_FREE = "request gpu wants 1 of gpu.example.com, but no node has more than 0 free of 2 that match"
 
 

@@ -152,7 +152,8 @@ def check_outputs(seen: Seen) -> None:
     refusals = seen.reader.refusals()
     assert reasons.keys() == refusals.keys()
     for pod, reason in reasons.items():
-        assert reason.split("; ")[0] == re.split(" still not|, pod group preemption:| preemption:", refusals[pod])[0]
+        refusal = re.split(" still not|, pod group preemption:| preemption:", refusals[pod])[0]
+        assert reason.split("; ")[0].removesuffix(".") == refusal.removesuffix(".")
 
 
 def without(entry: Object, name: str) -> Object:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.project import Project, kill, wait_until
-from tests.unit.test_picture import Page
+from tests.unit.test_page import Page
 
 
 def view(project: Project, stack: str, *arguments: str, code: int = 0) -> str:

@@ -6,7 +6,9 @@ import json
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 from unittest import mock
 
@@ -132,7 +134,7 @@ def _live_pod(metadata: dict[str, Any], spec: dict[str, Any], phase: str) -> lis
 
 
 class _Provider(mocks.Mocks):
-    """The plugins: a cluster that exists at once, and workloads that run at once."""
+    """The plugins: clusters exist and workloads run at once."""
 
     def __init__(self, unknown: bool) -> None:
         self.unknown = unknown
@@ -184,7 +186,7 @@ class _Engine(mocks.MockMonitor):
         self.recording = recording
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """Name the resource as the SDK's mock does, which cannot find out the stack in its threads."""
+        """Name the resource as the SDK's mock does, which does not know the stack in its threads."""
         return f"urn:pulumi:dev::kwok-dra::{type_}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:
@@ -261,7 +263,7 @@ def run(
 
     With `unknown` it is a first preview: nothing exists, so no output of a resource is known. `objects` are those in
     the cluster, by default pods that all run; None means that the cluster does not answer. A caller that passes its
-    own `recording` can see what came before an error.
+    own `recording` can see what the program registered before an error.
     """
     recording = recording or Recording()
     cluster = _Cluster(recording, objects)
@@ -281,7 +283,7 @@ def run(
         asyncio.run(in_stack())
 
     async def in_stack() -> None:
-        # What a program raises is raised below; asyncio would also print it for each output that nobody awaited.
+        # `run` raises the program's exception; asyncio would also print it for each output that nobody awaited.
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         await run_in_stack(program)
 
@@ -292,7 +294,8 @@ def run(
         mock.patch.object(drift, "heal", return_value=False),
         mock.patch("cluster.local.kwok_cluster.condition", return_value=Condition("an id", 0)),
         mock.patch("components.claim_status.settled_objects", cluster.settled_objects),
-        mock.patch("components.claim_status._answered", lambda api, wanted, _: snapshot.read(api, wanted)),
+        # Each reading of this clock is an hour later: the program reads a cluster that does not answer only once.
+        mock.patch("components.claim_status.time", SimpleNamespace(monotonic=count(0, 3600).__next__)),
     ):
         contextvars.copy_context().run(in_fresh_context)
     return recording

@@ -1,4 +1,4 @@
-"""What runs in a shell: fixed texts only; configured values reach it in the environment and on stdin."""
+"""Shell commands are fixed texts; configured values reach them in the environment and on stdin."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def configuration(stack: str) -> Configuration:
 
 
 @pytest.mark.parametrize("stack", [*STACKS, *SCENARIOS, "written out"])
-def test_commands_are_the_program_s_own(stack: str) -> None:
+def test_commands_are_fixed_texts(stack: str) -> None:
     commands = run(configuration(stack), preview=True, objects=[]).of_kind("Command").values()
     assert commands
     for command in commands:
@@ -60,7 +60,7 @@ FAILING = [{"nodes": [node], "devices": ["gpu-0"], "attachFails": True} for node
     ],
     ids=["many pods", "tainted nodes", "nodes that are not ready", "lost nodes", "every other node", "many faults"],
 )
-def test_variables_are_short_however_large_the_stack_is(pool: Configuration, workloads: list[Configuration]) -> None:
+def test_large_stacks_have_short_variables(pool: Configuration, workloads: list[Configuration]) -> None:
     """Values that grow with the stack go to stdin."""
     configuration = {"kwok-dra:nodePools": [POOL | pool], "kwok-dra:workloads": workloads}
     for command in run(configuration, preview=True, objects=[]).of_kind("Command").values():

@@ -7,7 +7,6 @@ import pulumi
 import pytest
 
 from tests.graph.recording import KUBECONFIG, Recording, run, stack_configuration
-from topology.schema.stack import Topology
 
 DEV = stack_configuration("dev")
 
@@ -22,7 +21,7 @@ def failure(configuration: dict[str, object]) -> str:
 
 
 def test_assertions_inside_applies_are_awaited() -> None:
-    """Otherwise every test here that checks outputs would pass, whatever they are."""
+    """Otherwise every test here that checks outputs would pass, whatever their values."""
 
     def program() -> None:
         def check(value: int) -> None:
@@ -43,8 +42,8 @@ def test_an_invalid_configuration() -> None:
     }
     assert failure(configuration) == (
         "the configuration has 3 problems; nothing was created or changed\n"
-        "  kwok-dra:nodePool: there is no such key; did you mean 'nodePools'? "
-        f"The keys here are {', '.join(sorted(str(field.alias) for field in Topology.model_fields.values()))}\n"
+        "  kwok-dra:nodePool: there is no such key; did you mean 'nodePools'? The keys here "
+        "are catalogue, claims, cluster, deviceClasses, deviceTaintRules, manifests, nodePools, workloads\n"
         "  kwok-dra:nodePools[0].name: 'Node' is not a DNS label: use at most 63 lower-case letters, digits and '-', "
         "beginning and ending with a letter or digit\n"
         "  kwok-dra:workloads: must be a list, but is 'none'"
@@ -65,7 +64,7 @@ def test_a_cluster_is_named_after_the_stack(configuration: dict[str, object]) ->
     assert run(configuration).outputs["Stack kwok-dra-dev"]["clusterName"] == "kwok-dra-dev"
 
 
-def test_an_emptied_stack_file_empties_no_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_stack_file_does_not_empty_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "Pulumi.dev.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -73,7 +72,7 @@ def test_an_emptied_stack_file_empties_no_stack(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("missing", [["kwokctl"], ["kubectl"], ["kwokctl", "kubectl"]])
-def test_programs_that_are_missing(programs: Path, missing: list[str]) -> None:
+def test_missing_programs(programs: Path, missing: list[str]) -> None:
     for name in missing:
         (programs / name).unlink()
     assert failure(DEV) == (
@@ -98,7 +97,7 @@ def test_a_kubernetes_version_that_is_not_built(
     )
 
 
-def test_versions_that_need_not_be_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_that_need_no_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that is built, and any version for a container runtime, which uses images."""
     (tmp_path / "kubernetes" / "v1.37.2").mkdir(parents=True)
     monkeypatch.setenv("KWOK_DRA_TOOLS", str(tmp_path))
@@ -134,7 +133,7 @@ def test_what_fails_an_update_is_only_reported_by_a_preview(
 
 
 def test_a_component_that_has_ended_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the scheduler no pod runs, and nothing else says why."""
+    """Without the scheduler no pod runs, and no other message says why."""
     monkeypatch.setattr(
         "cluster.local.kwok_cluster.exited_component_logs", lambda _: ["/state/logs/kube-scheduler.log"]
     )

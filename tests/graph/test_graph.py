@@ -7,10 +7,7 @@ import pytest
 
 from components.command import PYTHON
 from tests.graph.recording import KUBECONFIG, READING, Configuration, Recording, Secret, run, stack_configuration
-from topology.checks.validation import load
-from topology.objects import claims, pods
-from topology.objects import nodes as node_objects
-from topology.objects.slices import resource_slices
+from tests.seed_page import as_v1, manifests, without_suffix
 
 CLUSTER = "KwokCluster kwok-dra-dev"
 COMMAND = "Command kwok-dra-dev"
@@ -21,7 +18,7 @@ DRIVER = "gpu.kwok.x-k8s"
 
 @dataclass
 class Case:
-    """A configuration and the names of the resources that it must result in."""
+    """A configuration and the names of the resources that it must create."""
 
     configuration: Configuration
     classes: list[str]
@@ -118,14 +115,14 @@ def test_every_dependency(case: Case, recording: Recording, slices: dict[str, st
     assert {key: found.dependencies for key, found in recording.resources.items() if found.dependencies} == expected
 
 
-def test_every_object_reaches_the_stacks_own_cluster(recording: Recording) -> None:
+def test_every_object_uses_the_provider_of_the_stack_s_cluster(recording: Recording) -> None:
     """Any other provider would use the user's cluster."""
     own = "urn:pulumi:dev::kwok-dra::pulumi:providers:kubernetes::kwok-dra-dev::id of kwok-dra-dev"
     assert {found.provider for found in recording.objects().values()} == {own}
     assert recording.resources[PROVIDER].inputs["kubeconfig"] == Secret("certificates")
 
 
-def test_the_contents_of_a_cluster_go_and_come_with_it(recording: Recording) -> None:
+def test_objects_are_deleted_and_replaced_with_their_cluster(recording: Recording) -> None:
     """Destroying the cluster deletes them, and the same provider creates them in a new cluster."""
     contents = recording.objects()
     assert {found.deleted_with for found in contents.values()} == {COMMAND}
@@ -151,27 +148,68 @@ def test_what_is_replaced_and_when(case: Case, recording: Recording) -> None:
     )
 
 
-def test_the_objects_are_the_rendered_ones(case: Case, recording: Recording) -> None:
-    raw = {key.removeprefix("kwok-dra:"): value for key, value in case.configuration.items()}
-    topology = load(raw | {"cluster": {"name": "x"}})
-    expected = [claims.device_class(device_class) for device_class in topology.device_classes]
-    for pool in topology.node_pools:
-        for name in pool.node_names():
-            node = node_objects.node(pool, name)
-            if node["spec"].get("taints"):
-                node["metadata"]["annotations"]["pulumi.com/patchForce"] = "true"
-            expected += [node, *resource_slices(pool, name)]
-    for workload in topology.workloads:
-        expected += [claims.resource_claim_template(workload, claim) for claim in workload.claims]
-        deployment = pods.workload_objects(workload)[0]
-        # Pulumi must not wait for pods that may stay pending.
-        deployment["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
-        expected.append(deployment)
-    by_key = {f"{manifest['kind']} {manifest['metadata']['name']}": manifest for manifest in expected}
-    assert {key: found.inputs for key, found in recording.objects().items()} == by_key
+def page_objects() -> dict[str, Any]:
+    """Return the objects of KWOK's page by kind, with the annotations that the program adds for Pulumi.
+
+    The provider must not wait for pods that may stay pending, nor stop where the node lifecycle controller adds taints.
+    """
+    found = {manifest["kind"]: as_v1(manifest) for manifest in manifests()}
+    found["Deployment"]["metadata"]["annotations"] = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+    found["Node"]["metadata"]["annotations"]["pulumi.com/patchForce"] = "true"
+    return found
 
 
-def test_the_cluster_is_made_by_one_command(case: Case, recording: Recording) -> None:
+def test_the_objects_of_the_dev_stack_are_those_of_the_page() -> None:
+    objects = [found.inputs for found in run(CASES["dev"].configuration).objects().values()]
+    found = {inputs["kind"]: without_suffix(inputs) for inputs in objects}
+    assert len(found) == len(objects)
+    assert found == {kind: without_suffix(manifest) for kind, manifest in page_objects().items()}
+
+
+def test_the_objects_of_several_pools_and_workloads() -> None:
+    """They are those of the page, apart from names, numbers and devices."""
+    page = page_objects()
+
+    def device(index: int) -> dict[str, Any]:
+        first: dict[str, Any] = page["ResourceSlice"]["spec"]["devices"][0]
+        numbers = {"index": {"int": index}, "minor": {"int": index}}
+        return first | {"name": f"gpu-{index}", "attributes": first["attributes"] | numbers}
+
+    def named(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+        manifest: dict[str, Any] = page[kind]
+        return manifest | {"metadata": manifest["metadata"] | {"name": name}, "spec": manifest["spec"] | spec}
+
+    found = run(CASES["bigger"].configuration)
+    for name in ("first", "second"):
+        assert found.resources[f"DeviceClass {name}"].inputs == named("DeviceClass", name, selectors=[])
+    for name in ("left-0", "left-1", "right-0", "right-1"):
+        node = named("Node", name)
+        node["metadata"]["labels"] = node["metadata"]["labels"] | {"kubernetes.io/hostname": name}
+        assert found.resources[f"Node {name}"].inputs == node
+    spec = {"driver": DRIVER, "devices": [device(index) for index in range(3)]}
+    slices = [entry.inputs["spec"] for entry in found.of_kind("ResourceSlice").values()]
+    assert sorted(slices, key=lambda entry: str(entry["nodeName"])) == [
+        spec | {"nodeName": node, "pool": {"name": node, "generation": 0, "resourceSliceCount": 1}}
+        for node in ("left-0", "left-1", "right-0", "right-1")
+    ]
+    exactly = {"deviceClassName": "second", "allocationMode": "ExactCount", "count": 1}
+    for name in ("left-a", "left-b", "job-a", "job-b"):
+        template = named(
+            "ResourceClaimTemplate", name, spec={"devices": {"requests": [{"name": "gpu", "exactly": exactly}]}}
+        )
+        assert found.resources[f"ResourceClaimTemplate {name}"].inputs == template
+    pod = page["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    containers = [container | {"resources": {"claims": [{"name": "a"}, {"name": "b"}]}}]
+    for name in ("left", "job"):
+        labels = {"app": name}
+        claims = [{"name": claim, "resourceClaimTemplateName": f"{name}-{claim}"} for claim in ("a", "b")]
+        template = {"metadata": {"labels": labels}, "spec": pod | {"containers": containers, "resourceClaims": claims}}
+        deployment = named("Deployment", name, replicas=2, selector={"matchLabels": labels}, template=template)
+        assert found.resources[f"Deployment {name}"].inputs == deployment
+
+
+def test_one_command_creates_the_cluster(case: Case, recording: Recording) -> None:
     command = recording.resources[COMMAND]
     environment = command.inputs.pop("environment")
     # No part of the configuration is in a shell command.
@@ -247,118 +285,14 @@ def test_a_preview_waits_for_nothing(case: Case) -> None:
 
 
 def test_a_first_preview_works(case: Case) -> None:
-    """There is no cluster to ask yet, and no kubeconfig for a provider."""
+    """No cluster exists yet, and the provider has no kubeconfig."""
     first = run(case.configuration, preview=True, unknown=True)
     assert set(first.resources) == set(run(case.configuration).resources)
     assert first.readings == []
 
 
-def pools_of(*pools: dict[str, Any], **cluster: Any) -> Configuration:
-    """Return a configuration with node pools only."""
-    return {"kwok-dra:cluster": cluster, "kwok-dra:nodePools": list(pools)}
-
-
-def generations(configuration: Configuration) -> dict[str, dict[str, Any]]:
-    """Return the inputs of the commands that keep generations."""
-    commands = run(configuration).of_kind("Command")
-    return {name: found.inputs for name, found in commands.items() if name.startswith("pool-")}
-
-
-def test_each_driver_of_a_pool_has_a_generation() -> None:
-    devices = [{"model": {"driver": f"{name}.example.com"}} for name in ("nic", "fpga")]
-    commands = generations(pools_of({"name": "pool", "gpu": "kwok-l4", "devices": devices}))
-    # The driver's own first generation; each change adds one.
-    assert {name: inputs["environment"]["KWOK_DRA_FIRST_GENERATION"] for name, inputs in commands.items()} == {
-        "pool-gpu.kwok.x-k8s": "0",
-        "pool-nic.example.com": "1",
-        "pool-fpga.example.com": "1",
-    }
-    assert {inputs["create"] for inputs in commands.values()} == {'echo "$KWOK_DRA_FIRST_GENERATION"'}
-    assert {inputs["update"] for inputs in commands.values()} == {"echo $((PULUMI_COMMAND_STDOUT + 1))"}
-    assert len({inputs["environment"]["KWOK_DRA_DEVICES"] for inputs in commands.values()}) == 3
-
-
-def test_a_generation_goes_with_the_cluster() -> None:
-    generation = run(stack_configuration("dev")).resources[f"Command kwok-node-{DRIVER}"]
-    assert generation.deleted_with == COMMAND
-    assert generation.replacement_trigger == "id of kwok-dra-dev"
-    # An update knows the previous generation; a replacement would not.
-    assert "environment" not in generation.replace_on_changes
-
-
-@pytest.mark.parametrize(
-    ("change", "changes"),
-    [
-        ({}, False),
-        ({"nodes": 3}, False),
-        ({"labels": {"a": "b"}}, False),
-        ({"gpusPerNode": 2}, True),
-        ({"attributes": {"driverVersion": {"version": "999.0.0"}}}, True),
-        ({"devices": [{"model": "kwok-l4"}]}, True),
-        ({"devices": [{"model": {"driver": "nic.example.com"}}]}, False),
-    ],
-)
-def test_what_makes_a_new_generation(change: dict[str, Any], changes: bool) -> None:
-    pool = {"name": "pool", "gpu": "kwok-l4"}
-    before, after = (generations(pools_of(entry))[f"pool-{DRIVER}"] for entry in (pool, pool | change))
-    assert (before != after) == changes
-
-
-def test_slices_get_the_generation_from_its_command() -> None:
-    gpu = {"driver": "gpu.example.com", "firstGeneration": 7}
-    (found,) = run(pools_of({"name": "pool", "gpu": gpu})).of_kind("ResourceSlice").values()
-    assert found.inputs["spec"]["pool"] == {"name": "pool-0", "generation": 7, "resourceSliceCount": 1}
-    assert "Command pool-gpu.example.com" in found.dependencies
-
-
-def test_nodes_are_told_what_they_declare() -> None:
-    gpu = {"driver": "gpu.example.com", "skipNodeOperations": ["*"]}
-    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": gpu}))
-    found = made.resources["Command pool-declared"]
-    assert found.inputs["create"] == found.inputs["update"]
-    assert (
-        found.inputs["environment"]["KWOK_DRA_PATCH"]
-        == '{"status": {"declaredFeatures": ["DRAOptionalNodeOperations"]}}'
-    )
-    assert found.inputs["stdin"] == "pool-0 pool-1"
-    assert {"Node pool-0", "Node pool-1"} <= set(found.dependencies)
-    assert all("Command pool-declared" in entry.dependencies for entry in made.of_kind("ResourceSlice").values())
-    assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
-
-
-def attached(**pool: Any) -> Recording:
-    """Run a pool of GPUs with binding conditions."""
-    return run(pools_of({"name": "pool", "gpu": "example-gpu-attached"} | pool))
-
-
-def test_taints_of_devices_that_failed_go_when_others_are_to_fail() -> None:
-    found = attached().resources["Command pool-attached"]
-    assert found.inputs["create"] == "true"
-    assert found.inputs["update"].startswith("kubectl delete devicetaintrules ")
-    assert found.inputs["environment"]["KWOK_DRA_SELECTOR"] == "kwok-dra/attach-fails=pool"
-    assert (found.deleted_with, found.replacement_trigger) == (COMMAND, "id of kwok-dra-dev")
-    assert "environment" not in found.replace_on_changes
-    # With the old slice the scheduler would try the device again, which would fail and be tainted again.
-    assert {key for key in found.dependencies if key.startswith("ResourceSlice ")}
-    assert "Command plain-attached" not in run(pools_of({"name": "plain", "gpu": "example-gpu"})).resources
-
-
-@pytest.mark.parametrize(
-    ("change", "changes"),
-    [
-        ({}, False),
-        ({"nodes": 2}, False),
-        ({"faults": [{"devices": ["gpu-0"], "taint": {"key": "a"}}]}, False),
-        ({"faults": [{"devices": ["gpu-0"], "attachFails": True}]}, True),
-    ],
-)
-def test_when_others_are_to_fail(change: dict[str, Any], changes: bool) -> None:
-    before, after = (attached(**pool).resources["Command pool-attached"].inputs for pool in ({}, change))
-    assert (before != after) == changes
-
-
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
-def test_objects_are_of_the_version_that_is_asked_for(version: str) -> None:
+def test_objects_have_the_configured_resource_api(version: str) -> None:
     configuration = stack_configuration("dev")
     configuration["kwok-dra:cluster"] = {"resourceApi": version}
     found = run(configuration).objects().values()
@@ -367,54 +301,8 @@ def test_objects_are_of_the_version_that_is_asked_for(version: str) -> None:
     assert versions == {"Node": "v1", "Deployment": "apps/v1"} | of_dra
 
 
-def test_a_node_with_many_devices_has_several_slices() -> None:
-    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": "kwok-l4", "gpusPerNode": 129}))
-    slices = [found.inputs["spec"] for _, found in sorted(made.of_kind("ResourceSlice").items())]
-    assert [(spec["nodeName"], len(spec["devices"])) for spec in slices] == [
-        ("pool-0", 128),
-        ("pool-0", 1),
-        ("pool-1", 128),
-        ("pool-1", 1),
-    ]
-    assert made.outputs["ResourceSlices pool"] == {"slices": 4}
-
-
-def test_a_node_with_taints_is_changed_by_force() -> None:
-    """The node lifecycle controller adds its own taints to the same list."""
-    made = run(
-        pools_of(
-            {"name": "a", "gpu": "kwok-l4", "taints": [{"key": "x"}], "faults": [{"notReady": True}]},
-            {"name": "b", "gpu": "kwok-l4", "taints": []},
-        )
-    ).of_kind("Node")
-    annotations = {name: found.inputs["metadata"]["annotations"] for name, found in made.items()}
-    plain = {"node.alpha.kubernetes.io/ttl": "0", "kwok.x-k8s.io/node": "fake"}
-    assert annotations == {
-        "a-0": plain | {"kwok-dra/not-ready": "true", "pulumi.com/patchForce": "true"},
-        "b-0": plain,
-    }
-
-
-def test_slices_are_owned_by_their_node() -> None:
-    """As with the real drivers; the slices on KWOK's page have no owner."""
-    made = run(pools_of({"name": "pool", "nodes": 2, "gpu": "kwok-l4", "devices": [{"model": {"driver": "x.y"}}]}))
-    owners = {
-        (found.inputs["spec"]["driver"], found.inputs["spec"]["nodeName"]): found.inputs["metadata"].get(
-            "ownerReferences"
-        )
-        for found in made.of_kind("ResourceSlice").values()
-    }
-    node = {"apiVersion": "v1", "kind": "Node", "controller": True}
-    assert owners == {
-        (DRIVER, "pool-0"): None,
-        (DRIVER, "pool-1"): None,
-        ("x.y", "pool-0"): [node | {"name": "pool-0", "uid": "uid of pool-0"}],
-        ("x.y", "pool-1"): [node | {"name": "pool-1", "uid": "uid of pool-1"}],
-    }
-
-
 @pytest.mark.parametrize("preview", [True, False])
-def test_what_a_version_has_removed_is_told_of_in_one_line(preview: bool) -> None:
+def test_one_line_names_what_a_kubernetes_version_has_removed(preview: bool) -> None:
     def infos(version: str) -> list[str]:
         dev = stack_configuration("dev")
         dev["kwok-dra:cluster"]["kubeVersion"] = version

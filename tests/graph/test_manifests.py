@@ -1,4 +1,4 @@
-"""What the program registers for manifests of the user: order, life cycle, the wait."""
+"""What the program registers for the user's manifests: order, life cycle and the wait."""
 
 import json
 from pathlib import Path
@@ -63,7 +63,7 @@ CREATED = [
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
-    """A stack with one entry that has all objects, in the order above."""
+    """Return a stack with one entry that has all objects, in the order above."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump_all(OBJECTS.values()))
     return {
@@ -78,7 +78,7 @@ def created(found: Recording) -> list[str]:
     return [key for key in found.order if key in found.resources and found.resources[key].parent == PARENT]
 
 
-def test_one_after_the_other(stack: Configuration) -> None:
+def test_objects_are_created_one_after_another(stack: Configuration) -> None:
     """After nodes, devices and classes; namespaces first, objects that create pods last."""
     found = run(stack)
     assert created(found) == CREATED
@@ -88,7 +88,7 @@ def test_one_after_the_other(stack: Configuration) -> None:
     assert found.outputs[PARENT] == {"files": ["demo.yaml"]}
 
 
-def test_objects_are_as_they_are_written(stack: Configuration) -> None:
+def test_objects_are_registered_as_written(stack: Configuration) -> None:
     """In their own versions, with an annotation where Pulumi must not wait."""
     found = run(stack)
     for key, written in OBJECTS.items():
@@ -100,7 +100,7 @@ def test_objects_are_as_they_are_written(stack: Configuration) -> None:
         assert waits == (UID if key.split()[0] in ("Deployment", "Job", "Pod", "Service") else None)
 
 
-def test_a_definition_is_there_before_its_objects(stack: Configuration, tmp_path: Path) -> None:
+def test_a_definition_is_established_before_its_objects(stack: Configuration, tmp_path: Path) -> None:
     objects = [
         {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}},
         {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things"}},
@@ -130,7 +130,7 @@ def test_life_cycle(stack: Configuration) -> None:
     }
 
 
-def test_pods_are_replaced_with_claims_that_come_from_elsewhere(stack: Configuration, tmp_path: Path) -> None:
+def test_pods_are_replaced_with_claims_of_the_stack_and_of_other_entries(stack: Configuration, tmp_path: Path) -> None:
     """The claims of the stack, and those of earlier entries."""
     stack["kwok-dra:claims"] = [{"name": "ours", "requests": [{"name": "gpu", "deviceClass": "gpu"}]}]
     stack["kwok-dra:manifests"].insert(0, {"name": "later", "files": ["later.yaml"], "after": ["demo"]})

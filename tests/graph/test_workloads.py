@@ -31,7 +31,7 @@ def shared(name: str = "one", **values: Any) -> Configuration:
     return {"name": name, "requests": [GPU]} | values
 
 
-def test_gpus_in_mig_mode_give_no_warning() -> None:
+def test_gpus_in_mig_mode_cause_no_warning() -> None:
     """The user sees all warnings of the program in the terminal."""
     pools = [{"name": "pool", "gpu": "h100", "gpusPerNode": 1, "mig": "dynamic"}]
     claims = [{"name": "own", "requests": [GPU | {"deviceClass": "gpu.nvidia.com"}]}]
@@ -102,8 +102,8 @@ def test_names_in_namespaces() -> None:
     ("kind", "keys"),
     [("Deployment", ["Deployment job"]), ("Job", ["Job job"]), ("Pod", ["Pod job-0", "Pod job-1", "Pod job-2"])],
 )
-def test_what_makes_pods(kind: str, keys: list[str]) -> None:
-    """Pulumi waits only until the object exists, whatever its kind; the status tells whether pods run."""
+def test_the_object_that_creates_the_pods(kind: str, keys: list[str]) -> None:
+    """Pulumi waits only until the object exists, whatever its kind; the status says whether pods run."""
     found = run(stack({"name": "job", "kind": kind, "replicas": 3}))
     parent = "ClaimWorkload job"
     children = {key: entry for key, entry in found.resources.items() if entry.parent == parent}
@@ -119,7 +119,7 @@ def test_what_makes_pods(kind: str, keys: list[str]) -> None:
 
 
 def test_workloads_that_come_after_others() -> None:
-    """A Command in between ends when the first workload is as expected."""
+    """A Command between them ends when the first workload is as expected."""
     first = {"name": "first", "replicas": 2, "expect": {"pending": 0}, "readyTimeoutSeconds": 7}
     found = run(stack({"name": "last", "after": ["middle", "first"]}, first, {"name": "middle", "after": ["first"]}))
     order = ["ResourceClaimTemplate first-own", "Deployment first", "Command first"]
@@ -180,7 +180,7 @@ def test_the_wait_is_repeated_when_the_fleet_changes(change: Configuration) -> N
     assert unfit.not_ready == (["pool-0"] if "notReady" in str(change) else [])
 
 
-def test_a_workload_of_no_pods_can_be_waited_for() -> None:
+def test_a_workload_can_come_after_one_without_pods() -> None:
     found = run(stack({"name": "a", "kind": "Pod", "replicas": 0}, {"name": "b", "after": ["a"]}))
     assert "ResourceClaimTemplate a-own" in found.resources
     assert "Command a" in found.resources["Deployment b"].dependencies
@@ -196,7 +196,7 @@ def test_extended_resources_need_no_template() -> None:
 GROUP: Configuration = {"name": "a", "replicas": 2, "podGroup": {"minCount": 2, "claims": ["own"]}}
 
 
-def test_a_group_comes_before_its_pods_and_is_replaced_with_what_its_claims_are_made_from() -> None:
+def test_a_group_comes_before_its_pods_and_is_replaced_with_its_claims() -> None:
     claims = [OWN, USE]
     found = run(stack(GROUP | {"claims": claims}, {"name": "b"}, claims=[shared()]))
     group = found.resources["PodGroup a"]
@@ -211,7 +211,7 @@ def test_a_group_comes_before_its_pods_and_is_replaced_with_what_its_claims_are_
     assert set(found.of_kind("PodGroup")) == {"a"}
 
 
-def test_pods_come_after_the_policy_that_puts_them_into_their_group() -> None:
+def test_pods_come_after_the_policy_that_adds_them_to_their_group() -> None:
     found = run(stack(GROUP))
     policies = {"MutatingAdmissionPolicy pod-groups", "MutatingAdmissionPolicyBinding pod-groups"}
     command = found.resources["Command pod-groups"]
@@ -224,7 +224,7 @@ def test_pods_come_after_the_policy_that_puts_them_into_their_group() -> None:
     assert not any("pod-groups" in key for key in run(stack({"name": "a"})).resources)
 
 
-def test_a_bare_pod_that_comes_into_a_group_is_replaced() -> None:
+def test_a_bare_pod_that_joins_a_group_is_replaced() -> None:
     found = run(stack(GROUP | {"kind": "Pod"}))
     assert found.resources["Pod a-0"].replace_on_changes == ["metadata.labels"]
 

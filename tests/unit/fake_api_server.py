@@ -1,28 +1,33 @@
-"""An API server in memory, which knows of nodes, slices and pods what the program relies on."""
+"""An API server in memory, with the behaviour that the program relies on."""
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cluster.api.api_server import Answer, ApiServer
+from cluster.api.api_server import MERGE, Answer, ApiServer
 
 Object = dict[str, Any]
 
 
 class FakeApiServer(ApiServer):
-    """Objects by path; it counts who writes, and keeps what was asked."""
+    """Objects by path; it records the requests.
+
+    `before` has functions that are called before the requests with a given beginning, such as `PATCH /api/v1/nodes`. An
+    Answer that such a function returns is the answer; an exception is raised.
+    """
 
     def __init__(self, objects: Mapping[str, Object] | None = None) -> None:
         super().__init__()
         self.objects: dict[str, Object] = dict(objects or {})
         self.asked: list[str] = []
+        self.before: dict[str, Callable[[], object]] = {}
         self.uids = 0
 
     @property
     def written(self) -> list[str]:
-        """What was asked, but for what only reads."""
+        """The requests that are not reads."""
         return [line for line in self.asked if not line.startswith("GET")]
 
     def names(self, kind: str) -> list[str]:
@@ -33,9 +38,17 @@ class FakeApiServer(ApiServer):
         self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
     ) -> Answer:
         """Answer as an API server does."""
+        assert (content_type == MERGE) == (method == "PATCH")
         url = urlsplit(path)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.asked.append(f"{method} {url.path}")
+        for beginning, function in self.before.items():
+            if f"{method} {path}".startswith(beginning):
+                match function():
+                    case Answer() as answer:
+                        return answer
+                    case Exception() as error:
+                        raise error
         match method:
             case "GET" if url.path in self.objects or url.path.rpartition("/")[2] not in COLLECTIONS:
                 return self._answer(url.path)
@@ -50,6 +63,11 @@ class FakeApiServer(ApiServer):
                 self.objects.pop(url.path, None)
                 return answer
         raise AssertionError(method)
+
+    def edit(self, path: str, **parts: Any) -> None:
+        """Merge `parts` into an object as another user, and forget the requests so far."""
+        self.send("PATCH", path, parts, MERGE).checked()
+        self.asked.clear()
 
     def _answer(self, path: str) -> Answer:
         if path in self.objects:
@@ -91,7 +109,7 @@ class FakeApiServer(ApiServer):
 
 
 def _managed(query: Mapping[str, str], entry: Mapping[str, Any]) -> Object:
-    """Return an entry of managed fields: the labels and annotations that somebody has set."""
+    """Return an entry of managed fields: the labels and annotations that the request sets."""
     metadata = entry.get("metadata", {})
     fields: Object = {
         f"f:{field}": {f"f:{key}": {} for key in metadata.get(field) or {}} for field in ("labels", "annotations")
@@ -130,5 +148,5 @@ def _merged(old: Any, patch: Any) -> Any:
 
 
 def managed_by(manager: str, entry: Object) -> Object:
-    """Return the object as that field manager has made it."""
+    """Return the object with `manager` as its only field manager."""
     return entry | {"metadata": entry["metadata"] | {"managedFields": [{"manager": manager, "fieldsV1": {}}]}}

@@ -17,6 +17,7 @@ from unittest import mock
 
 import pytest
 import trustme
+import urllib3
 import yaml
 
 from cluster.api import api_server
@@ -239,15 +240,15 @@ echo "{{\\"status\\": {{\\"token\\": \\"$token\\"}}}}"
 def test_all_threads_share_one_client_and_one_run_of_the_plugin(
     tmp_path: Path, certificates: Path, port: int, monkeypatch: pytest.MonkeyPatch, first: str, runs: int
 ) -> None:
-    make = mock.Mock(side_effect=api_server._server)
-    monkeypatch.setattr(api_server, "_server", make)
+    connect = mock.Mock(side_effect=urllib3.HTTPSConnectionPool)
+    monkeypatch.setattr(urllib3, "HTTPSConnectionPool", connect)
     script = EXPIRES.format(runs=tmp_path / "runs", first=first)
     api = ApiServer(kubeconfig(tmp_path, certificates, port, user=plugin(tmp_path, script)))
     found = {answer.object["token"] for answer in at_once(api.get, ["/together"] * CONNECTIONS)}
     api.close()
     assert found == {"Bearer good" if first == "good" else "Bearer new"}
     assert (tmp_path / "runs").read_text() == "run\n" * runs
-    assert make.call_count == runs
+    assert connect.call_count == runs
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""What somebody has done to nodes, slices and pods in bulk: what of it is told, in which order, and put right."""
+"""The drift of nodes, slices and pods with `provisioning: bulk`: how it is found, listed and repaired."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from cluster.api.api_server import MERGE, Answer, RefusedError
+from cluster.api.api_server import Answer, RefusedError
 from cluster.fleet import drift
 from cluster.fleet.drift import Drifts
 from cluster.fleet.provisioning import NodeProvisioner, PodProvisioner, Provisioner
@@ -18,7 +18,7 @@ DRIVER = "gpu.example.com"
 
 
 def topology(**more: Any) -> Topology:
-    """Return a stack of two pools and of pods, all in bulk."""
+    """Return a stack of two pools and a workload of pods, all with `provisioning: bulk`."""
     pools = [{"name": name, "nodes": 2, "gpu": "example-gpu", "provisioning": "bulk"} | more for name in ("b", "a")]
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": DRIVER}]}]
     job = {"name": "job", "kind": "Pod", "replicas": 2, "provisioning": "bulk", "claims": claims}
@@ -26,14 +26,14 @@ def topology(**more: Any) -> Topology:
 
 
 def provisioners(**more: Any) -> list[Provisioner]:
-    """Return what makes the objects of that stack."""
+    """Return the provisioners of that stack."""
     found = topology(**more)
     fleets = [NodeProvisioner(pool, {DRIVER: 1}, minor=37) for pool in found.node_pools]
     return [*fleets, *(PodProvisioner(workload) for workload in found.workloads)]
 
 
 def made(wanted: Iterable[Provisioner]) -> FakeApiServer:
-    """Return an API server with all that there is to be; nothing has been asked yet."""
+    """Return an API server with all objects of the provisioners, and no requests recorded."""
     api = FakeApiServer()
     for provisioner in wanted:
         for name in (
@@ -47,7 +47,7 @@ def made(wanted: Iterable[Provisioner]) -> FakeApiServer:
 
 
 def found(api: FakeApiServer, **more: Any) -> Drifts:
-    """Return what is not as it was made, of objects as `snapshot` reads them."""
+    """Return the drift of the objects, in the form in which `snapshot` reads them."""
     live = [
         entry | {"metadata": {key: value for key, value in entry["metadata"].items() if key != "managedFields"}}
         for entry in api.objects.values()
@@ -61,27 +61,21 @@ def slice_of(api: FakeApiServer, node: str) -> str:
     return str(name)
 
 
-def edit(api: FakeApiServer, path: str, **parts: Any) -> None:
-    """Merge into an object what somebody else says."""
-    api.send("PATCH", path, parts, MERGE).checked()
-    api.asked.clear()
-
-
 def entry(kind: str, name: str, was: str) -> dict[str, str]:
     """Return an entry of the stack's output."""
     return {"kind": kind, "name": name, "was": was}
 
 
-def test_all_that_was_deleted_or_edited_by_node_and_pod() -> None:
+def test_deleted_and_edited_objects_are_listed_by_node_and_pod() -> None:
     api = made(provisioners())
     first, second = slice_of(api, "a-0"), slice_of(api, "b-1")
     del api.objects[f"{NODES}/a-1"], api.objects[f"{SLICES}/{second}"], api.objects[f"{PODS}/job-1"]
-    edit(api, f"{NODES}/b-1", metadata={"labels": {"type": "real"}})
-    edit(api, f"{SLICES}/{first}", spec={"devices": []})
+    api.edit(f"{NODES}/b-1", metadata={"labels": {"type": "real"}})
+    api.edit(f"{SLICES}/{first}", spec={"devices": []})
     assert drift.listed(found(api)) == [
         entry("ResourceSlice", first, "edited"),
         entry("Node", "a-1", "deleted"),
-        entry("ResourceSlice", slice_of(api, "a-1"), "edited"),  # whose owner is gone
+        entry("ResourceSlice", slice_of(api, "a-1"), "edited"),  # its owner no longer exists
         entry("Node", "b-1", "edited"),
         entry("ResourceSlice", second, "deleted"),
         entry("Pod", "default/job-1", "deleted"),
@@ -98,7 +92,7 @@ def test_all_that_was_deleted_or_edited_by_node_and_pod() -> None:
 )
 def test_an_edited_node(parts: dict[str, Any]) -> None:
     api = made(provisioners())
-    edit(api, f"{NODES}/a-0", **parts)
+    api.edit(f"{NODES}/a-0", **parts)
     assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
 
 
@@ -112,30 +106,30 @@ def test_an_edited_node(parts: dict[str, Any]) -> None:
         {"declaredFeatures": ["Mine"]},
     ],
 )
-def test_a_node_with_another_status(status: dict[str, Any]) -> None:
+def test_an_edited_node_status(status: dict[str, Any]) -> None:
     api = made(provisioners())
-    edit(api, f"{NODES}/a-0/status", status=status)
+    api.edit(f"{NODES}/a-0/status", status=status)
     assert drift.listed(found(api)) == [entry("Node", "a-0", "edited")]
 
 
-def test_a_slice_with_another_owner() -> None:
+def test_an_edited_owner_of_a_slice() -> None:
     api = made(provisioners())
     name = slice_of(api, "a-0")
-    edit(api, f"{SLICES}/{name}", metadata={"ownerReferences": None})
+    api.edit(f"{SLICES}/{name}", metadata={"ownerReferences": None})
     assert drift.listed(found(api)) == [entry("ResourceSlice", name, "edited")]
 
 
-def test_what_kubernetes_kwok_and_users_add_is_no_drift() -> None:
+def test_additions_by_kubernetes_kwok_and_users_are_no_drift() -> None:
     taints = [{"key": "team", "effect": "PreferNoSchedule"}]
     api = made(provisioners(taints=taints))
     at = "2026-01-01T00:00:00Z"
     lifecycle = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": at}
     ours = taints[0] | {"timeAdded": at}
     metadata = {"labels": {"mine": "yes"}, "annotations": {"mine": "yes"}, "resourceVersion": "9"}
-    edit(api, f"{NODES}/a-0", metadata=metadata, spec={"taints": [lifecycle, ours], "podCIDR": "10.0.0.0/24"})
+    api.edit(f"{NODES}/a-0", metadata=metadata, spec={"taints": [lifecycle, ours], "podCIDR": "10.0.0.0/24"})
     status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"machineID": "1"}}
-    edit(api, f"{NODES}/a-0/status", status=status | {"declaredFeatures": None})
-    edit(api, f"{SLICES}/{slice_of(api, 'a-0')}", metadata={"labels": {"mine": "yes"}, "generation": 2})
+    api.edit(f"{NODES}/a-0/status", status=status | {"declaredFeatures": None})
+    api.edit(f"{SLICES}/{slice_of(api, 'a-0')}", metadata={"labels": {"mine": "yes"}, "generation": 2})
     assert drift.listed(found(api, taints=taints)) == []
 
 
@@ -153,11 +147,11 @@ def test_objects_of_others_are_no_drift() -> None:
     assert drift.listed(found(api)) == [entry("Pod", "default/job-0", "deleted")]
 
 
-def test_each_node_is_put_right_once_and_the_others_are_left_alone() -> None:
+def test_each_node_is_repaired_once_and_other_nodes_are_not_touched() -> None:
     api = made(provisioners())
     del api.objects[f"{NODES}/a-0"], api.objects[f"{SLICES}/{slice_of(api, 'a-0')}"], api.objects[f"{PODS}/job-1"]
     name = slice_of(api, "b-1")
-    edit(api, f"{SLICES}/{name}", spec={"devices": []})
+    api.edit(f"{SLICES}/{name}", spec={"devices": []})
     assert drift.heal(api, found(api))
     reads = [f"GET {NODES}/a-0", f"GET {NODES}/b-1"]
     assert sorted(line for line in api.asked if line.startswith(f"GET {NODES}")) == reads
@@ -166,15 +160,15 @@ def test_each_node_is_put_right_once_and_the_others_are_left_alone() -> None:
     assert drift.listed(found(api)) == []
 
 
-def test_where_nothing_has_drifted_nothing_is_asked() -> None:
+def test_without_drift_there_are_no_requests() -> None:
     api = made(provisioners())
     assert not drift.heal(api, found(api))
     assert api.asked == []
 
 
-def test_what_cannot_be_put_right_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_repair_is_an_error() -> None:
     api = made(provisioners())
-    edit(api, f"{NODES}/a-0", metadata={"labels": {"type": "real"}})
-    monkeypatch.setattr(api, "_patch", lambda *_: Answer(403, b'{"message": "you may not"}'))
+    api.edit(f"{NODES}/a-0", metadata={"labels": {"type": "real"}})
+    api.before["PATCH"] = lambda: Answer(403, b'{"message": "you may not"}')
     with pytest.raises(RefusedError, match="you may not"):
         drift.heal(api, found(api))

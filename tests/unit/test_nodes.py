@@ -37,7 +37,7 @@ def bigger(dev: Configuration) -> Topology:
     return load(dev)
 
 
-def test_each_node_has_its_names(bigger: Topology) -> None:
+def test_each_node_has_its_name_and_hostname(bigger: Topology) -> None:
     pool = bigger.node_pools[0]
     rendered = [nodes.node(pool, name)["metadata"] for name in pool.node_names()]
     assert [metadata["name"] for metadata in rendered] == ["big-0", "big-1"]
@@ -114,7 +114,7 @@ def test_a_node_has_the_settings_of_its_devices_host_and_pool(dev: Configuration
     labels = {"by": "nic", "gpus": "3", "on": "big-0", "host": "h-5", "kubernetes.io/arch": "arm64", "mine": ""}
     assert node["metadata"]["labels"] == page["metadata"]["labels"] | labels
     amounts = {"x.y/a": "1", "x.y/b": "2", "x.y/c": "3", "x.y/h": "7"}
-    assert node["status"]["capacity"] == nodes.NODE_CAPACITY | amounts
+    assert node["status"]["capacity"] == {"cpu": "96", "memory": "1T", "pods": "110"} | amounts
 
 
 TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}  # kwok-l4's

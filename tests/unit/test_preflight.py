@@ -647,8 +647,8 @@ SELECTORS: Cases = [
     ),
     (
         selecting(f"device.attributes['{DRIVER}'].architecture == 'Hopper'"),
-        f"{REQUEST}.selectors[0]: names gpu.example.com/architecture, which device gpu-0 of pool a does not have; "
-        "did you mean 'gpu.example.com/index'? The scheduler stops at such a device: check device.driver first, "
+        f"{REQUEST}.selectors[0]: names gpu.example.com/architecture, which device gpu-0 of pool a does not have. "
+        "The scheduler stops at such a device: check device.driver first, "
         "or use .?name.orValue(…). It has gpu.example.com/index, gpu.example.com/memory, gpu.example.com/model, "
         "gpu.example.com/uuid",
     ),
@@ -665,8 +665,8 @@ SELECTORS: Cases = [
             claims=[claim({})],
             deviceClasses=[{"name": "gpu", "selectors": [f"device.attributes['{DRIVER}'].model == 'Example'"]}],
         ),
-        "deviceClasses[0].selectors[0]: names gpu.example.com/model, which device nic-0 of pool a does not have; "
-        "did you mean 'nic.example.com/speed'? The scheduler stops at such a device: check device.driver first, "
+        "deviceClasses[0].selectors[0]: names gpu.example.com/model, which device nic-0 of pool a does not have. "
+        "The scheduler stops at such a device: check device.driver first, "
         "or use .?name.orValue(…). It has nic.example.com/speed",
     ),
     (

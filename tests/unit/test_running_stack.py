@@ -1,6 +1,7 @@
-"""The live objects of a stack that is up, as the views read them."""
+"""Reading the live objects of a running stack."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,21 @@ FORBIDDEN = 'nodes is forbidden: User "me" cannot list resource "nodes" in API g
 
 @pytest.fixture
 def stack(tmp_path: Path, dev: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the dev stack up in a project of its own."""
+    """Pretend that the dev stack is up, in a project of its own."""
     (tmp_path / "Pulumi.yaml").write_text((ROOT / "Pulumi.yaml").read_text())
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
     settings = {f"kwok-dra:{key}": {"value": json.dumps(value)} for key, value in dev.items()}
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running_stack, "_pulumi", lambda *_: settings)
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    (tmp_path / "pulumi").write_text("#!/bin/sh\ncat settings.json\n")
+    (tmp_path / "pulumi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(paths, "kubeconfig", lambda *_: kubeconfig)
 
 
 def answering(answer: Answer | Exception) -> Callable[..., Answer]:
-    """Return a `send` with this answer to everything."""
+    """Return a `send` with this answer to every request."""
 
     def send(*_: object) -> Answer:
         if isinstance(answer, Exception):
@@ -49,7 +53,7 @@ def answering(answer: Answer | Exception) -> Callable[..., Answer]:
         ),
     ],
 )
-def test_what_is_wrong_with_the_cluster(
+def test_errors_of_the_cluster(
     stack: None, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
 ) -> None:
     monkeypatch.setattr(ApiServer, "send", answering(answer))

@@ -1,6 +1,7 @@
-"""The dump of a running stack, from objects as its cluster has them."""
+"""The dump of a running stack, from the objects of its cluster."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from twin import parsing
 from twin.dump import read
 
 Object = dict[str, Any]
+VERSIONS = {"Node": "v1", "Pod": "v1", "DeviceTaintRule": "resource.k8s.io/v1"}  # of Kubernetes 1.37
 CONFIGURATION: Object = {
     "cluster": {"name": "x"},
     "nodePools": [{"name": "l4", "nodes": 2, "gpu": "l4", "gpusPerNode": 2}],
@@ -48,8 +50,7 @@ def with_random_names(objects: list[Object], seed: str) -> list[Object]:
 
 
 def dumped(seed: str = "x") -> list[Object]:
-    topology = load(CONFIGURATION)
-    return dumping.objects(with_random_names(live(topology), seed), dumping._api_versions(topology))
+    return dumping.objects(with_random_names(live(load(CONFIGURATION)), seed), VERSIONS)
 
 
 def test_random_names_are_numbered() -> None:
@@ -66,7 +67,7 @@ def test_a_replica_set_without_a_deployment_keeps_its_name() -> None:
     for entry in objects:
         if entry["kind"] == "ReplicaSet":
             del entry["metadata"]["ownerReferences"]
-    found = dumping.objects(objects, {"Node": "v1", "Pod": "v1"})
+    found = dumping.objects(objects, VERSIONS)
     pods = [entry["metadata"]["name"] for entry in found if entry["kind"] == "Pod"]
     assert pods == ["inference-5d4f-0", "inference-5d4f-1", "inference-5d4f-2"]
 
@@ -76,37 +77,45 @@ def test_pods_that_have_ended_are_left_out_with_their_templates() -> None:
     assert templates == ["inference-gpu"]
 
 
-def test_nothing_that_the_cluster_has_set() -> None:
+def test_fields_that_the_cluster_sets_are_left_out() -> None:
     text = json.dumps(dumped())
     for word in ('"uid"', "resourceVersion", "secret", "annotations", "pod-template-hash"):
         assert word not in text
 
 
-def test_rules_that_kwok_makes_are_left_out() -> None:
-    topology = load(CONFIGURATION)
+def test_rules_that_kwok_creates_are_left_out() -> None:
     rule: Object = {
         "kind": "DeviceTaintRule",
         "metadata": {"name": "x"},
         "spec": {"taint": {"key": "k", "effect": "None"}},
     }
     made = rule | {"metadata": {"name": "y", "labels": {ATTACH_FAILS: "pool"}}}
-    found = dumping.objects([rule, made], dumping._api_versions(topology))
+    found = dumping.objects([rule, made], VERSIONS)
     assert [entry["metadata"]["name"] for entry in found] == ["x"]
 
 
 @pytest.mark.parametrize("selector", [{}, {"deviceSelector": {}}, {"deviceSelector": {"pool": "l4-0"}}])
-def test_rules_keep_their_selector_as_it_is(selector: Object) -> None:
+def test_rules_keep_their_selector(selector: Object) -> None:
     """An empty selector selects all devices, a missing one selects none."""
     spec = {"taint": {"key": "k", "effect": "None"}} | selector
     rule = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule", "metadata": {"name": "x"}, "spec": spec}
-    assert dumping.objects([rule], {"DeviceTaintRule": "resource.k8s.io/v1"}) == [rule]
+    assert dumping.objects([rule], VERSIONS) == [rule]
 
 
-def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    topology = load(CONFIGURATION)
-    found = RunningStack(topology, with_random_names(live(topology), "x"))
-    monkeypatch.setattr(dumping, "read", lambda stack, also: found)
-    file = Path(dumping.write("any", tmp_path / "new" / "dump.yaml"))
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Object]], Path]:
+    """Return a function that writes the dump of a stack with these objects."""
+
+    def write(objects: list[Object]) -> Path:
+        found = RunningStack(load(CONFIGURATION), objects)
+        monkeypatch.setattr(dumping, "read", lambda stack, also: found)
+        return Path(dumping.write("any", tmp_path / "new" / "dump.yaml"))
+
+    return write
+
+
+def test_the_file_is_a_dump(written: Callable[[list[Object]], Path]) -> None:
+    file = written(with_random_names(live(load(CONFIGURATION)), "x"))
     assert yaml.safe_load(file.read_text())["items"] == dumped()
     assert parsing.documents(file.read_bytes())[0]["items"] == dumped()
     assert [node.name for node in read([file]).nodes] == ["l4-0", "l4-1"]
@@ -115,7 +124,8 @@ def test_the_file_is_a_dump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "text", ["09", "1e3", "1.10", "true", "null", "~", "", "-1", "0x10", "on", "2026-01-01", "a: b"]
 )
-def test_texts_that_could_be_anything_else(text: str) -> None:
-    written = yaml.dump({"key": text}, Dumper=dumping._Dumper)
-    assert parsing.documents(written.encode()) == [{"key": text}]
-    assert yaml.safe_load(written) == {"key": text}
+def test_strings_stay_strings(written: Callable[[list[Object]], Path], text: str) -> None:
+    node = {"kind": "Node", "metadata": {"name": "x", "labels": {"key": text}}, "spec": {}, "status": {}}
+    content = written([node]).read_bytes()
+    for found in (parsing.documents(content)[0], yaml.safe_load(content)):
+        assert [entry["metadata"]["labels"] for entry in found["items"]] == [{"key": text}]

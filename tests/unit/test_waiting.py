@@ -1,5 +1,6 @@
-"""Waiting for workloads, in a cluster that says what it is told to."""
+"""Waiting for workloads, in a cluster with prepared answers."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from cluster.api import snapshot
 from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
 from cluster.fleet import waiting
 from commands import wait
-from topology.status.evictions import Unfit
+from topology.status.evictions import FIT, Unfit
 from topology.status.workload_progress import Expected
 
 Object = dict[str, Any]
@@ -34,17 +35,23 @@ def pods(*phases: str) -> str:
     return json.dumps({"items": items})
 
 
-def expected(count: int = 1, seconds: float = 600, workload: str = "job") -> list[Any]:
-    """Return what is expected of so many bare pods, as the environment has it."""
-    return ["workloads", workload, [["Pod", "", str(place)] for place in range(count)], count, 0, seconds, count]
+def expected(count: int = 1, seconds: int = 600, workload: str = "job") -> Expected:
+    """Return what is expected of `count` bare pods."""
+    makers = tuple(("Pod", "", str(place)) for place in range(count))
+    return Expected("workloads", workload, makers, count, 0, seconds, count)
+
+
+def expected_of(kind: str, allocated: int | None = None, pending: int = 0) -> Expected:
+    """Return what is expected of a controller of two pods."""
+    return Expected("workloads", "job", ((kind, "", "job"),), allocated, pending, 600, 2)
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]]]:
-    """Return a function that waits in a cluster with answers to its readings, the last one again and again.
+    """Return a function that waits in a cluster with these answers to reads; the last answer is repeated.
 
-    As a program it waits for what is `expected`; given the kinds that are `wanted`, as what reads the status. It
-    returns which kinds were read. Time passes only while it reads and sleeps.
+    It runs the program or, if `wanted` kinds are given, the function that the status calls; both wait for `expected`.
+    It returns the kinds of each read. Time passes only during reads and sleeps.
     """
     now = 0.0
 
@@ -57,11 +64,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
 
     def run(
         answers: list[str],
-        *expected: list[Any],
+        *expected: Expected,
         status: int = 0,
         wanted: Sequence[str] = (),
         not_ready: Sequence[str] = (),
-        unfit: Sequence[Any] = (),
+        unfit: Unfit = FIT,
     ) -> list[Sequence[str]]:
         asked: list[Sequence[str]] = []
         left = list(answers)
@@ -77,15 +84,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
 
         monkeypatch.setattr(snapshot, "must_read", must_read)
         if wanted:
-            awaited = [Expected.from_json(entry) for entry in expected]
             api = ApiServer()
             first = snapshot.read(api, wanted)
-            fit = Unfit(*unfit)
-            found = waiting.settled_objects(api, wanted, first, awaited, fit, not_ready, lambda text: print(text))
+            found = waiting.settled_objects(api, wanted, first, expected, unfit, not_ready, print)
             print(DOWN if found is None else json.dumps({"items": found}), file=sys.stderr)
         else:
-            monkeypatch.setenv("KWOK_DRA_EXPECTED", json.dumps(expected))
-            monkeypatch.setenv("KWOK_DRA_UNFIT", json.dumps(unfit))
+            values = {"KWOK_DRA_EXPECTED": expected, "KWOK_DRA_UNFIT": unfit}
+            monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(values)))
             assert wait.main() == status
         return asked
 
@@ -98,25 +103,25 @@ DOWN, FORBIDDEN = "down", "forbidden"
 ERRORS: dict[str, Exception] = {DOWN: UnreachableError("refused"), FORBIDDEN: RefusedError("you may not list pods")}
 
 
-def read_in_the_end(capsys: pytest.CaptureFixture[str]) -> str:
+def last_read(capsys: pytest.CaptureFixture[str]) -> str:
     """Return the objects that were read last."""
     return capsys.readouterr().err.strip()
 
 
-def test_it_waits_until_all_is_as_expected(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_waits_until_the_workload_is_as_expected(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [pods(), pods("Pending"), pods("Pending"), pods("Running"), pods()]
     assert cluster(answers, expected()) == [READ] * 4
     assert capsys.readouterr() == ("", "")
 
 
-def test_it_tells_of_a_few_workloads_what_they_wait_for(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_message_names_at_most_three_workloads(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", "c", "d", "e"]
-    cluster([pods("Pending")], *(expected(seconds=0.2, workload=name) for name in names), wanted=["Pod"])
+    cluster([pods("Pending")], *(expected(seconds=1, workload=name) for name in names), wanted=["Pod"])
     awaited = ", ".join(f"{name} (1 claims are allocated and 0 pending, expected: 1 and 0)" for name in names[:3])
     assert capsys.readouterr().out == f"waiting for {awaited} and 2 more\n"
 
 
-def test_it_tells_what_it_waits_for_whenever_that_changes(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_message_for_each_change_of_what_is_awaited(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [pods(), pods(), pods("Pending"), pods("Pending"), pods("Running")]
     cluster(answers, expected(), wanted=["Pod"])
     assert capsys.readouterr().out == (
@@ -125,44 +130,44 @@ def test_it_tells_what_it_waits_for_whenever_that_changes(cluster: Run, capsys: 
     )
 
 
-def test_it_waits_for_every_workload(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    found = cluster([pods("Running")], expected(), expected(2, seconds=0.2, workload="other"), status=1)
+def test_the_program_waits_for_every_workload(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    found = cluster([pods("Running")], expected(), expected(2, seconds=1, workload="other"), status=1)
     assert len(found) > 1
     assert capsys.readouterr().err == (
-        "workload other: 1 of 2 pods run after 0.2 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "workload other: 1 of 2 pods run after 1 s (kwok-dra:workloads readyTimeoutSeconds)\n"
         "workloads that come after it are not created\n"
     )
 
 
-def test_with_nothing_to_wait_for_it_only_reads(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_workloads_the_status_is_read_once(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert cluster([pods("Running")], wanted=["Node", "Pod"]) == [("Node", "Pod")]
-    assert read_in_the_end(capsys) == pods("Running")
+    assert last_read(capsys) == pods("Running")
 
 
-def test_it_reads_what_there_is_after_it_has_waited(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_objects_are_read_again_after_the_wait(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [pods("Pending"), pods("Pending"), pods("Running"), pods("Running", "Failed")]
     assert cluster(answers, expected(), wanted=["Pod"]) == [("Pod",), READ, READ, ("Pod",)]
-    assert read_in_the_end(capsys) == answers[-1]
+    assert last_read(capsys) == answers[-1]
 
 
-def test_it_waits_again_if_what_it_has_read_is_not_as_expected(
+def test_the_wait_is_repeated_if_the_last_read_is_not_as_expected(
     cluster: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = [pods(phase) for phase in ("Pending", "Running", "Pending", "Pending", "Running", "Running")]
     assert cluster(answers, expected(), wanted=["Pod"]) == [("Pod",), READ, ("Pod",), READ, READ, ("Pod",)]
-    assert read_in_the_end(capsys) == pods("Running")
+    assert last_read(capsys) == pods("Running")
 
 
-def test_it_reads_once_if_all_is_as_expected(cluster: Run) -> None:
+def test_one_read_if_everything_is_as_expected(cluster: Run) -> None:
     assert cluster([pods("Running"), "never read"], expected(), wanted=["Pod"]) == [("Pod",)]
 
 
-def test_it_gives_up_in_time_and_leaves_it_to_the_reader(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(cluster([pods("Pending")], expected(seconds=0.2), wanted=["Pod"])) > 2
-    assert read_in_the_end(capsys) == pods("Pending")
+def test_the_objects_are_returned_when_the_time_is_up(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(cluster([pods("Pending")], expected(seconds=1), wanted=["Pod"])) > 2
+    assert last_read(capsys) == pods("Pending")
 
 
-def test_each_workload_has_its_own_time(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_workload_has_its_own_timeout(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [*[pods("Pending")] * 3, pods("Running", "Running")]
     assert cluster(answers, expected(3, seconds=0), expected(2, seconds=60), status=1) == [READ] * 4
     assert capsys.readouterr().err == (
@@ -171,7 +176,7 @@ def test_each_workload_has_its_own_time(cluster: Run, capsys: pytest.CaptureFixt
     )
 
 
-def test_it_says_why_pods_are_refused(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_message_says_why_pods_are_refused(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(pods("Running", *["Pending"] * 7))
     for pod in found["items"][2:]:
         message = f"no place {int(pod['metadata']['name']) // 7}. preemption: 0/1 nodes are available"
@@ -187,42 +192,41 @@ def test_it_says_why_pods_are_refused(cluster: Run, capsys: pytest.CaptureFixtur
 
 def test_a_cluster_that_does_not_answer_is_not_waited_for(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(cluster([DOWN], expected(seconds=600), wanted=["Pod"])) == 1
-    assert read_in_the_end(capsys) == DOWN
+    assert last_read(capsys) == DOWN
     assert len(cluster([pods("Pending"), DOWN], expected(seconds=600), wanted=["Pod"])) == 3
-    assert read_in_the_end(capsys) == DOWN
+    assert last_read(capsys) == DOWN
 
 
 @pytest.mark.parametrize(
     ("answer", "why"), [(DOWN, "the cluster does not answer: refused"), (FORBIDDEN, "you may not list pods")]
 )
-@pytest.mark.parametrize("awaited", [expected(), ["workloads", "job", [], None, 0, 600, 0]])
-def test_what_is_not_known_is_not_as_expected(
-    cluster: Run, capsys: pytest.CaptureFixture[str], answer: str, why: str, awaited: list[Any]
+@pytest.mark.parametrize("awaited", [expected(), Expected("workloads", "job", (), None, 0, 600, 0)])
+def test_an_unreadable_workload_is_not_as_expected(
+    cluster: Run, capsys: pytest.CaptureFixture[str], answer: str, why: str, awaited: Expected
 ) -> None:
     """Not even where no pods are expected."""
     assert len(cluster([answer], awaited, status=1)) == 1
     assert capsys.readouterr().err == f"workload job: {why}\nworkloads that come after it are not created\n"
 
 
-def test_who_may_not_read_the_controllers_is_told_so(
+def test_a_forbidden_read_of_controllers(
     cluster: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
-    wanted = ["workloads", "job", [["Deployment", "", "job"]], None, 0, 600, 2]
-    assert len(cluster([pods("Pending"), FORBIDDEN], wanted, status=1)) == 2
+    assert len(cluster([pods("Pending"), FORBIDDEN], expected_of("Deployment"), status=1)) == 2
     assert capsys.readouterr().err.startswith("workload job: you may not list pods\n")
 
 
-def test_who_may_not_read_the_objects_is_told_so(cluster: Run) -> None:
+def test_a_forbidden_read_of_objects(cluster: Run) -> None:
     for answers in ([FORBIDDEN], [pods("Pending"), FORBIDDEN]):
         with pytest.raises(RefusedError, match=r"^you may not list pods$"):
             cluster(answers, expected(), wanted=["Pod"])
 
 
-def test_pods_that_will_be_evicted_are_waited_for(cluster: Run) -> None:
+def test_the_wait_ends_after_the_eviction_of_pods(cluster: Run) -> None:
     on_node = json.loads(pods("Running"))
     on_node["items"][1]["spec"]["nodeName"] = "gone"
-    assert cluster([json.dumps(on_node), pods("Running")], expected(), unfit=[["gone"], []]) == [READ] * 2
+    assert cluster([json.dumps(on_node), pods("Running")], expected(), unfit=Unfit(nodes=["gone"])) == [READ] * 2
 
 
 def controllers(kind: str, **status: int) -> str:
@@ -240,48 +244,42 @@ def controllers(kind: str, **status: int) -> str:
         ("Job", {"succeeded": 1}, {"succeeded": 2}),
     ],
 )
-def test_pods_that_take_long_to_read_are_left_alone_while_more_are_to_come(
+def test_while_controllers_create_pods_only_controllers_are_read(
     cluster: Run, monkeypatch: pytest.MonkeyPatch, kind: str, early: dict[str, int], late: dict[str, int]
 ) -> None:
-    """What makes them is looked at instead."""
+    """A read of many pods takes long."""
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
     monkeypatch.setattr(waiting, "SECONDS_BETWEEN_LOOKS", 0)
-    wanted = ["workloads", "job", [[kind, "", "job"]], None, 0, 600, 2]
     answers = [pods("Pending"), controllers(kind, **early), controllers(kind, **early), controllers(kind, **late), DOWN]
     every = ("Pod", "ResourceClaim", kind, *(["ReplicaSet"] if kind == "Deployment" else []))
-    assert cluster(answers, wanted, status=1) == [every, *[(kind,)] * 3, every]
+    assert cluster(answers, expected_of(kind), status=1) == [every, *[(kind,)] * 3, every]
 
 
-def test_where_claims_are_to_be_pending_pods_are_read_themselves(cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pods_are_read_if_pending_claims_are_expected(cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
-    wanted = ["workloads", "job", [["Deployment", "", "job"]], 1, 1, 600, 2]
     answers = [pods("Pending"), controllers("Deployment"), DOWN]
     every = ("Pod", "ResourceClaim", "Deployment", "ReplicaSet")
+    wanted = expected_of("Deployment", allocated=1, pending=1)
     assert cluster(answers, wanted, status=1) == [every, ("Deployment",), every]
 
 
-def test_what_makes_no_pods_but_is_one_is_not_looked_at_by_itself(
-    cluster: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bare_pods_have_no_controller_to_read(cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
     assert cluster([pods("Pending"), pods("Pending"), pods("Running")], expected()) == [READ] * 3
 
 
-def test_a_job_that_does_not_say_how_many_pods_it_wants_is_read_with_them(
-    cluster: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pods_of_a_job_without_completions_are_read(cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "LONG_READ_SECONDS", 0)
     job = json.loads(controllers("Job"))
     job["items"][0]["spec"] = {"parallelism": 2}
     every = ("Pod", "ResourceClaim", "Job")
-    wanted = ["workloads", "job", [["Job", "", "job"]], None, 0, 600, 2]
-    assert cluster([pods("Pending"), json.dumps(job), DOWN], wanted, status=1) == [every, ("Job",), every]
+    assert cluster([pods("Pending"), json.dumps(job), DOWN], expected_of("Job"), status=1) == [every, ("Job",), every]
 
 
-def test_when_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two workloads one has made its pods and is late after 5 s; the other one still makes them after 20 s.
+def test_the_times_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One workload has created its pods and is late after 5 s; the other still creates them after 20 s.
 
-    To read all pods takes a second.
+    A read of all pods takes a second.
     """
     now = 0.0
     asked: list[tuple[float, int]] = []
@@ -338,22 +336,22 @@ READY, NOT_READY = ("Ready", "True"), ("Ready", "False")
         ([], [[node("a", NOT_READY)], [node("a", READY)]]),
         (["a"], [[node("a", READY)], [node("a", ("Disk", "False"), NOT_READY)]]),
         (["a"], [[node("a", NOT_READY), node("b", ("Ready", "Unknown"))], [node("a", NOT_READY), node("b", READY)]]),
-        # A new one says nothing yet, and who is to be not ready has to say it.
+        # A new node has no condition yet; a node that must be NotReady needs one.
         (["a"], [[node("a")], [node("a", NOT_READY), node("b")]]),
     ],
 )
-def test_it_reads_nodes_as_they_are_to_be(
+def test_the_wait_for_the_readiness_of_nodes(
     cluster: Run, capsys: pytest.CaptureFixture[str], not_ready: list[str], answers: list[list[Object]]
 ) -> None:
     texts = [json.dumps({"items": items}) for items in answers]
     assert len(cluster([*texts, "never read"], wanted=["Node"], not_ready=not_ready)) == len(texts)
-    assert read_in_the_end(capsys) == texts[-1]
+    assert last_read(capsys) == texts[-1]
 
 
-def test_it_reads_nodes_that_do_not_become_so(
+def test_the_wait_for_the_readiness_of_nodes_ends(
     cluster: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "NODES_SECONDS", 0.2)
     text = json.dumps({"items": [node("a", READY)]})
     assert len(cluster([text], wanted=["Node"], not_ready=["a"])) > 1
-    assert read_in_the_end(capsys) == text
+    assert last_read(capsys) == text

@@ -6,7 +6,8 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from topology.kubernetes.reading import entries, part, pod_spec
+from topology.checks.node_selection import selects
+from topology.kubernetes.reading import entries, pod_spec
 from topology.objects.isolation import KWOK_TAINT
 
 MAKERS = {
@@ -29,7 +30,7 @@ def attracted(objects: Iterable[Object], nodes: Iterable[Mapping[str, str]]) -> 
     tolerant = [(entry, spec) for entry, spec in specs if _tolerates_everything(spec)]
     all_labels = list(nodes) if tolerant else []
     for entry, spec in tolerant:
-        if any(_selects(spec, labels) for labels in all_labels):
+        if any(selects(spec, labels) for labels in all_labels):
             yield entry
 
 
@@ -38,41 +39,3 @@ def _tolerates_everything(spec: Object) -> bool:
         not toleration.get("key") and toleration.get("effect") in (None, "", KWOK_TAINT.effect)
         for toleration in entries(spec, "tolerations")
     )
-
-
-def _selects(spec: Object, labels: Mapping[str, str]) -> bool:
-    required = part(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
-    terms = entries(required, "nodeSelectorTerms")
-    return (spec.get("nodeSelector") or {}).items() <= labels.items() and (
-        required is None or any(_fits(term, labels) for term in terms)
-    )
-
-
-def _fits(term: Object, labels: Mapping[str, str]) -> bool:
-    fields = {"metadata.name": labels["kubernetes.io/hostname"]}
-    expressions = [(entry, labels) for entry in entries(term, "matchExpressions")]
-    expressions += [(entry, fields) for entry in entries(term, "matchFields")]
-    return bool(expressions) and all(_holds(entry, values) for entry, values in expressions)
-
-
-def _holds(expression: Object, values: Mapping[str, str]) -> bool:
-    value = values.get(expression["key"])
-    wanted = expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return value in wanted
-        case "NotIn":
-            return value not in wanted
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-    return _is_number(value) and _compared(expression["operator"], int(str(value)), int(wanted[0]))
-
-
-def _is_number(value: str | None) -> bool:
-    return value is not None and value.lstrip("-").isdigit()
-
-
-def _compared(operator: str, value: int, wanted: int) -> bool:
-    return value > wanted if operator == "Gt" else value < wanted

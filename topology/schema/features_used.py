@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from topology.kubernetes.feature_gates import FEATURES, gates_for, runtime_config_for
-from topology.kubernetes.objects import RESOURCE_API_VERSION, Manifest
+from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, RESOURCE_API_VERSION, Manifest
 from topology.kubernetes.reading import entries, is_of_resource_api, part, pod_spec
 from topology.schema.claims import ClaimSpec
 from topology.schema.stack import Cluster, Devices, Topology
@@ -36,7 +36,6 @@ _KEYS: Mapping[str, Mapping[str, str]] = {
     "ResourcePoolStatusRequest": {"kind": "resource pool status"},
     "ResourceSlice": _SLICE_KEYS,
 }
-_IMPLICIT_EXTENDED_RESOURCE = "deviceclass.resource.kubernetes.io/"
 
 
 def features_used(topology: Topology) -> dict[str, str]:
@@ -184,7 +183,7 @@ def _of_manifest(manifest: Manifest) -> Iterator[str]:
         yield from (features[key] for key in _keys(manifest) if key in features)
     for container in entries(pod_spec(manifest) or {}, "containers"):
         limits = part(container, "resources", "limits")
-        if isinstance(limits, dict) and any(str(name).startswith(_IMPLICIT_EXTENDED_RESOURCE) for name in limits):
+        if isinstance(limits, dict) and any(str(name).startswith(f"{IMPLICIT_EXTENDED_RESOURCE}/") for name in limits):
             yield "extended resources"
 
 

@@ -203,7 +203,7 @@ class NodePool(WrittenModel):
     def faults_on(self, node: str) -> list[Fault]:
         """Return the faults of a node, given by its name, and of its devices."""
         index = node.removeprefix(f"{self.name}-")
-        return [fault for fault in self.faults if index.isdigit() and fault.is_on(int(index))]
+        return [fault for fault in self.faults if index.isdecimal() and fault.is_on(int(index))]
 
     def all_devices(self) -> list[Devices]:
         """Return the devices of each node, in order."""

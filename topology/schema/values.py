@@ -33,9 +33,13 @@ def problem(message: str) -> PydanticCustomError:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence about an unknown `name`: the closest known name, if one is close."""
-    nearest = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {nearest[0]!r}?" if nearest else "."
+    """Return the end of a sentence about an unknown `name`: the closest known name, if one is close.
+
+    Domains are not compared: names of the same domain have most of their letters in common.
+    """
+    by_last_part = {other.rpartition("/")[2]: other for other in known}
+    nearest = get_close_matches(name.rpartition("/")[2], by_last_part, n=1)
+    return f"; did you mean {by_last_part[nearest[0]]!r}?" if nearest else "."
 
 
 def unknown(kind: str, name: str, owner: str, known: Collection[str]) -> str:

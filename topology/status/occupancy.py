@@ -33,6 +33,8 @@ class Occupancy(NamedTuple):
     fits: Mapping[str, int]
     taints: Mapping[str, list[str]]
     """The taints of each device, in the form of kubectl: `key=value:effect`."""
+    allocatable: frozenset[str] = frozenset()
+    """The devices that would be available without their taints."""
     lost: bool = False
     """Whether the pool's node is not ready, and so gets no pods."""
 
@@ -66,7 +68,7 @@ def occupancy(
         selecting = [rule for rule in rules if rule.selects(*name, rule.device or "")]
         found[name] = _occupancy(newest(of_pool), allocated.get(name, set()), selecting)
         if of_pool[0].get("nodeName") in lost:
-            found[name] = found[name]._replace(available=frozenset(), fits={}, lost=True)
+            found[name] = found[name]._replace(available=frozenset(), allocatable=frozenset(), fits={}, lost=True)
     return found
 
 
@@ -83,12 +85,13 @@ def _occupancy(specs: list[Object], allocated: set[str], rules: Sequence[DeviceT
     for device in held:
         _consume(device, left)
     taints = {device["name"]: _taints(device, rules) for device in devices}
+    allocatable = [
+        device for device in devices if device["name"] not in allocated and _is_allocatable(device, left, held)
+    ]
     free = [
         device
-        for device in devices
-        if device["name"] not in allocated
-        and not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in taints[device["name"]])
-        and _is_allocatable(device, left, held)
+        for device in allocatable
+        if not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in taints[device["name"]])
     ]
     return Occupancy(
         len(devices),
@@ -96,6 +99,7 @@ def _occupancy(specs: list[Object], allocated: set[str], rules: Sequence[DeviceT
         frozenset(device["name"] for device in free),
         _fits(free, left, held) if left else {},
         taints,
+        frozenset(device["name"] for device in allocatable),
     )
 
 

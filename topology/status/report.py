@@ -78,7 +78,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     lost = {name for name, node in live.nodes.items() if live_objects.is_not_ready(node)}
     rules = list(_taint_rules(topology, objects))
     pools = occupancy(of_kind(objects, "ResourceSlice"), _allocated_by_pool(live), rules, lost)
-    shortage = Shortage(objects, pools)
+    shortage = Shortage(objects, live, pools)
     claims = [
         entry
         for applied in topology.applied
@@ -127,7 +127,7 @@ def _claims_of(
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
     node = pod["spec"].get("nodeName", "")
-    for name in claim_names(pod).values():
+    for name_in_pod, name in claim_names(pod).items():
         if live_objects.needs_no_claim(pod, name):
             continue
         claim = live.claims.get((namespace, name), {})
@@ -144,8 +144,8 @@ def _claims_of(
             "state": "released" if released else _state(claim),
             "devices": [device | _health(device, pools) for device in devices],
         }
-        if not (devices or released):
-            entry["reason"] = _reason(pod, shortage.of(claim))
+        if not released and (not devices or (live_objects.is_refused(pod) and not node)):
+            entry["reason"] = _reason(pod, [] if devices else shortage.of(pod, name_in_pod))
         if node in live.nodes and live_objects.is_not_ready(live.nodes[node]):
             entry["nodeNotReady"] = True
         yield entry
@@ -242,7 +242,7 @@ def _pool(pool: NodePool, live: LiveObjects, pools: Mapping[PoolName, Occupancy]
 
 
 def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
-    satisfied = sum(1 for claim in claims if "reason" not in claim)
+    satisfied = sum(1 for claim in claims if claim["devices"] or claim["state"] == "released")
     phases = {(claim["namespace"], claim["pod"]): claim["podPhase"] for claim in claims}
     running = sum(phase in READY_PHASES for phase in phases.values())
     devices = sum(pool["devices"] for pool in pools)

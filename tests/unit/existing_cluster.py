@@ -1,4 +1,4 @@
-"""A cluster that is there already, in memory, and a kubeconfig that names it."""
+"""An existing cluster in memory, and a kubeconfig for it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ UID = "8d8a9bf0-4b2f-4c5e-9a37-2f0d7b1e5c11"
 
 
 class Cluster(FakeApiServer):
-    """Kubernetes with its own namespaces; it says which gates are on, if anybody may know."""
+    """A cluster with the namespace kube-system; without `metrics` it refuses to show its feature gates."""
 
     def __init__(self, version: str = "v1.37.2", metrics: str | None = "", served: tuple[str, ...] = SERVED) -> None:
         groups: dict[str, list[dict[str, str]]] = {}
@@ -33,7 +33,7 @@ class Cluster(FakeApiServer):
     def send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
     ) -> Answer:
-        """Answer as it does, and `/metrics` in its own format."""
+        """Answer as an API server does; `/metrics` is not JSON."""
         if path != "/metrics":
             return super().send(method, path, body, content_type)
         if self.metrics is None:
@@ -41,7 +41,7 @@ class Cluster(FakeApiServer):
         return Answer(200, self.metrics.encode())
 
     def has(self, path: str, spec: Object | None = None, labels: Mapping[str, str] | None = None) -> None:
-        """Put something there that has been made by somebody."""
+        """Add an object that somebody created."""
         namespace = path.split("/")[-3] if "/namespaces/" in path and "/namespaces/" in path.rpartition("/")[0] else ""
         metadata = {"name": path.rpartition("/")[2], "labels": dict(labels or {})}
         metadata |= {"namespace": namespace} if namespace else {}
@@ -49,7 +49,7 @@ class Cluster(FakeApiServer):
 
 
 def kubeconfig(folder: Path) -> Path:
-    """Write the user's kubeconfig, whose context `lab` is the cluster."""
+    """Write the user's kubeconfig; its context `lab` is the cluster."""
     names = ("lab", "prod")
     content = {
         "current-context": "prod",
@@ -63,5 +63,5 @@ def kubeconfig(folder: Path) -> Path:
 
 
 def metrics(**gates: int) -> str:
-    """Return what an API server says of its gates."""
+    """Return the metrics of an API server with these feature gates."""
     return "".join(f'kubernetes_feature_enabled{{name="{name}",stage="ALPHA"}} {on}\n' for name, on in gates.items())

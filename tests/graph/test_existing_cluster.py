@@ -8,7 +8,7 @@ import pytest
 from cluster.fleet import existing_cluster
 from components.command import PYTHON
 from tests.graph.recording import Configuration, Recording, Secret, run, stack_configuration
-from tests.unit.existing import UID, Cluster, kubeconfig
+from tests.unit.existing_cluster import UID, Cluster, kubeconfig
 
 CLUSTER = "ExistingCluster kwok-dra-dev"
 COMMAND = "Command kwok-dra-dev"
@@ -17,7 +17,7 @@ CLASS = "/apis/resource.k8s.io/v1/deviceclasses/kwok.x-k8s.io"
 
 
 @pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
+def existing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
     cluster = Cluster()
     monkeypatch.setattr(existing_cluster, "ApiServer", lambda **_: cluster)
     monkeypatch.setenv("KWOK_WORKDIR", str(tmp_path / "kwok"))
@@ -32,7 +32,7 @@ def configuration(tmp_path: Path) -> Configuration:
 
 
 @pytest.fixture
-def recording(there: Cluster, configuration: Configuration) -> Recording:
+def recording(existing: Cluster, configuration: Configuration) -> Recording:
     return run(configuration)
 
 
@@ -40,7 +40,7 @@ def kept(folder: Path) -> Path:
     return folder / "kwok" / "existing" / f"kwok-dra-dev-{UID[:8]}.yaml"
 
 
-def test_nothing_of_a_cluster_is_created(recording: Recording) -> None:
+def test_no_cluster_is_created(recording: Recording) -> None:
     assert recording.of_kind("KwokCluster") == {}
     command = recording.resources[COMMAND]
     assert command.parent == CLUSTER
@@ -51,13 +51,13 @@ def test_nothing_of_a_cluster_is_created(recording: Recording) -> None:
     assert command.inputs["environment"]["KWOK_DRA_SERVER"] == "https://lab.example.com"
 
 
-def test_every_object_is_deleted_by_itself(recording: Recording) -> None:
-    """No other deletion includes it."""
+def test_every_object_is_deleted_individually(recording: Recording) -> None:
+    """The deletion of another resource does not include it."""
     assert {found.deleted_with for found in recording.resources.values()} == {""}
     assert all(COMMAND in found.dependencies for found in recording.objects().values())
 
 
-def test_every_object_says_whose_it_is(recording: Recording) -> None:
+def test_every_object_has_the_label_of_the_fleet(recording: Recording) -> None:
     objects = recording.objects()
     assert len(objects) == 5
     for found in objects.values():
@@ -93,12 +93,12 @@ def test_the_kubeconfig_of_one_context_is_a_secret(recording: Recording, tmp_pat
     assert isinstance(outputs["kubeconfig"], Secret)
 
 
-def test_a_class_that_is_there_is_not_made(there: Cluster, configuration: Configuration) -> None:
-    there.has(CLASS, {"selectors": [{"cel": {"expression": "device.driver == 'gpu.kwok.x-k8s'"}}]})
+def test_an_existing_class_is_not_created(existing: Cluster, configuration: Configuration) -> None:
+    existing.has(CLASS, {"selectors": [{"cel": {"expression": "device.driver == 'gpu.kwok.x-k8s'"}}]})
     assert run(configuration).of_kind("DeviceClass") == {}
 
 
-def test_batches_know_whose_they_are(there: Cluster, configuration: Configuration) -> None:
+def test_batches_get_the_label_of_the_fleet(existing: Cluster, configuration: Configuration) -> None:
     configuration["kwok-dra:nodePools"][0]["provisioning"] = "bulk"
     batch = run(configuration).resources["Command kwok-node-batch-0"]
     assert batch.deleted_with == ""
@@ -106,20 +106,20 @@ def test_batches_know_whose_they_are(there: Cluster, configuration: Configuratio
     assert FLEET.items() <= written["labels"].items()
 
 
-def test_a_cluster_that_stops_answering(there: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_a_cluster_that_stops_answering(existing: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"the cluster of context lab in .*user\.yaml no longer answers"):
         run(configuration, objects=None)
 
 
-def test_kubectl_is_needed(there: Cluster, configuration: Configuration, programs: Path) -> None:
+def test_kubectl_is_needed(existing: Cluster, configuration: Configuration, programs: Path) -> None:
     (programs / "kubectl").unlink()
     (programs / "kwokctl").unlink()
     with pytest.raises(Exception, match="kubectl not found on PATH"):
         run(configuration)
 
 
-def test_a_stack_with_a_cluster_of_its_own_does_not_move(
-    there: Cluster, configuration: Configuration, tmp_path: Path
+def test_a_stack_does_not_move_from_its_own_to_an_existing_cluster(
+    existing: Cluster, configuration: Configuration, tmp_path: Path
 ) -> None:
     own = tmp_path / "kwok" / "clusters" / "kwok-dra-dev" / "kubeconfig.yaml"
     own.parent.mkdir(parents=True)
@@ -130,7 +130,7 @@ def test_a_stack_with_a_cluster_of_its_own_does_not_move(
     assert recording.objects() == {}
 
 
-def test_nor_back(recording: Recording, there: Cluster) -> None:
+def test_a_stack_does_not_move_from_an_existing_to_its_own_cluster(recording: Recording, existing: Cluster) -> None:
     again = Recording()
     with pytest.raises(Exception, match="this stack's objects are still in an existing cluster"):
         run(stack_configuration("dev"), recording=again)

@@ -1,4 +1,4 @@
-"""The program of a batch: which objects it creates, changes and removes, and what it remembers."""
+"""The program of a batch: which objects it creates, changes and deletes, and what it passes to its next run."""
 
 import json
 import sys
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -28,7 +27,7 @@ def api() -> FakeApiServer:
 
 @pytest.fixture
 def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return a function that runs the program for a batch of nodes, and returns what it prints; it remembers that."""
+    """Return a function that runs the program for a batch of nodes and returns its output, which the next run gets."""
     monkeypatch.setattr(batch, "ApiServer", lambda: api)
     previous = ""
 
@@ -46,7 +45,7 @@ def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         }
         for name, value in (environment | variables).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["applying.py", verb])
+        monkeypatch.setattr(sys, "argv", ["batch", verb])
         api.asked.clear()
         assert batch.main() == 0
         previous = capsys.readouterr().out.strip() or previous
@@ -55,7 +54,7 @@ def run(api: FakeApiServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return program
 
 
-def test_a_new_cluster_is_left_alone_until_it_is_healthy(
+def test_nothing_is_created_before_a_new_cluster_is_healthy(
     api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [Answer(500, b"[-]poststarthook/rbac/bootstrap-roles failed"), Answer(200, b"ok")]
@@ -87,7 +86,7 @@ def test_creation(api: FakeApiServer, run: Run) -> None:
     assert len(api.names("resourceslices")) == 3
 
 
-def test_growth_leaves_the_others_alone(api: FakeApiServer, run: Run) -> None:
+def test_growth_does_not_touch_other_nodes(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("update", "0-4")
     assert api.names("nodes") == [f"gpu-{index}" for index in range(5)]
@@ -95,21 +94,21 @@ def test_growth_leaves_the_others_alone(api: FakeApiServer, run: Run) -> None:
     assert len(api.asked) == 4
 
 
-def test_shrinking_leaves_the_others_alone(api: FakeApiServer, run: Run) -> None:
+def test_shrinking_does_not_touch_other_nodes(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("update", "0-0")
     assert api.names("nodes") == ["gpu-0"]
     assert nodes_asked(api, "GET", "DELETE") == {"gpu-1", "gpu-2"}
 
 
-def test_a_batch_that_does_not_begin_at_zero(api: FakeApiServer, run: Run) -> None:
+def test_a_batch_that_does_not_start_at_zero(api: FakeApiServer, run: Run) -> None:
     run("create", "1000-1001")
     assert api.names("nodes") == ["gpu-1000", "gpu-1001"]
     run("update", "1000-1000")
     assert api.names("nodes") == ["gpu-1000"]
 
 
-def test_nodes_that_are_gone_and_come_back(api: FakeApiServer, run: Run) -> None:
+def test_nodes_that_leave_and_return(api: FakeApiServer, run: Run) -> None:
     run("create")
     gone = json.dumps(POOL | {"faults": [{"nodes": [1], "gone": True}]})
     run("update", KWOK_DRA_POOL=gone)
@@ -119,7 +118,7 @@ def test_nodes_that_are_gone_and_come_back(api: FakeApiServer, run: Run) -> None
     assert api.names("nodes") == ["gpu-0", "gpu-1", "gpu-2"]
 
 
-def test_another_generation_or_content_looks_at_all(api: FakeApiServer, run: Run) -> None:
+def test_a_new_generation_or_content_reconciles_all_nodes(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("update", generation=2)
     assert nodes_asked(api, "GET") == {"gpu-0", "gpu-1", "gpu-2"}
@@ -131,7 +130,7 @@ def test_another_generation_or_content_looks_at_all(api: FakeApiServer, run: Run
     assert api.asked == []
 
 
-def test_new_nodes_are_not_looked_at_twice(api: FakeApiServer, run: Run) -> None:
+def test_new_nodes_are_not_reconciled(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("update", "0-3", KWOK_DRA_CONTENT="other")
     assert nodes_asked(api, "GET") == {"gpu-0", "gpu-1", "gpu-2"}
@@ -144,13 +143,13 @@ def test_the_last_node_of_a_batch_is_gone(api: FakeApiServer, run: Run) -> None:
     assert api.names("nodes") == ["gpu-1000"]
 
 
-def test_what_is_deleted_is_what_there_was(api: FakeApiServer, run: Run) -> None:
+def test_a_deletion_deletes_the_previous_nodes(api: FakeApiServer, run: Run) -> None:
     run("create")
     run("delete", "0-0")
     assert api.objects == {}
 
 
-def test_slices_of_the_cluster_s_kubernetes(api: FakeApiServer, run: Run) -> None:
+def test_slices_for_the_kubernetes_version_of_the_cluster(api: FakeApiServer, run: Run) -> None:
     """Up to 1.34 counters are in the slices of the devices."""
     pool = json.dumps({"name": "gpu", "gpu": "a100-40gb", "mig": "dynamic"})
     generations = json.dumps({"gpu.nvidia.com": 1})
@@ -163,7 +162,7 @@ def test_slices_of_the_cluster_s_kubernetes(api: FakeApiServer, run: Run) -> Non
     assert api.asked[-1] == "POST /apis/resource.k8s.io/v1beta2/resourceslices"
 
 
-def test_models_of_the_stack_s_own_files(
+def test_models_of_the_stack_s_catalogue_files(
     api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(batch, "PROJECT", tmp_path)
@@ -179,7 +178,7 @@ def test_deletion(api: FakeApiServer, run: Run) -> None:
     run("delete")
     assert api.objects == {}
     run("delete")
-    assert not nodes_asked(api, "GET", "DELETE")  # of a cluster that has nothing, nothing has to be deleted
+    assert not nodes_asked(api, "GET", "DELETE")  # an empty cluster needs no deletions
 
 
 def test_deletion_when_the_file_of_the_catalogue_is_gone(
@@ -209,7 +208,7 @@ def test_pods(api: FakeApiServer, run: Run) -> None:
     assert api.objects == {}
 
 
-def test_it_tells_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "SECONDS_BETWEEN_REPORTS", -1)
     told: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", told.append)
@@ -218,10 +217,10 @@ def test_it_tells_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert lines == ["1 of 3 nodes created", "2 of 3 nodes created", "3 of 3 nodes created"]
 
 
-def test_it_tells_that_now_and_then(
+def test_progress_is_reported_at_intervals(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A clock that goes on by a second whenever somebody looks at it."""
+    """Each reading of the clock is a second later."""
     monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=count().__next__))
     told: list[str] = []
     monkeypatch.setattr(sys.stderr, "write", told.append)
@@ -236,15 +235,10 @@ def test_it_tells_that_now_and_then(
         (Answer(422, b'{"message": "spec.devices: too many"}'), "spec.devices: too many"),
     ],
 )
-def test_what_the_api_server_says_is_one_message(
-    api: FakeApiServer, run: Run, monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+def test_an_error_of_the_api_server_is_one_message(
+    api: FakeApiServer, run: Run, answer: Answer | Exception, message: str
 ) -> None:
-    def send(*_: Any) -> Answer:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(api, "send", send)
+    api.before[""] = lambda: answer
     with pytest.raises(SystemExit) as raised:
         run("create")
     assert raised.value.code == message

@@ -1,4 +1,4 @@
-"""What is known of a cluster that is there already before a fleet goes there, and what is refused."""
+"""The checks of an existing cluster before a stack creates a fleet in it."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 
 from cluster.api.api_server import ApiServer, UnreachableError
 from cluster.fleet import existing_cluster
-from tests.unit.existing import SERVED, UID, Cluster, kubeconfig, metrics
+from tests.unit.existing_cluster import SERVED, UID, Cluster, kubeconfig, metrics
 from topology.checks.validation import ConfigurationError, Look, load
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Reached, Topology
@@ -26,7 +26,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """Have the program reach this cluster, whatever kubeconfig it has."""
+    """Connect the program to this cluster, whatever the kubeconfig says."""
     monkeypatch.setattr(existing_cluster, "ApiServer", lambda **_: cluster)
     return cluster
 
@@ -58,7 +58,7 @@ def loaded(configuration: Configuration, folder: Path) -> Topology:
 # The cluster.
 
 
-def test_what_is_found(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_the_cluster_is_read_and_not_changed(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     topology = loaded(configuration, tmp_path)
     found = topology.cluster.existing
     assert isinstance(found, Reached)
@@ -69,16 +69,14 @@ def test_what_is_found(cluster: Cluster, configuration: Configuration, tmp_path:
 
 
 @pytest.mark.parametrize("version", ["v1.34.1-eks-113cf36", "v1.35.2-gke.1485000", "v1.36.0+k3s1"])
-def test_versions_of_those_who_sell_it(
+def test_versions_of_distributions(
     monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path, version: str
 ) -> None:
     use(Cluster(version), monkeypatch)
     assert loaded(configuration, tmp_path).cluster.minor == int(version[3:5])
 
 
-def test_a_version_that_is_not_known(
-    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
-) -> None:
+def test_an_unsupported_version(monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path) -> None:
     use(Cluster("v1.33.4"), monkeypatch)
     assert problem(configuration, tmp_path) == (
         "cluster.existing: the cluster runs Kubernetes v1.33.4; this program supports 1.34 to 1.38"
@@ -86,7 +84,7 @@ def test_a_version_that_is_not_known(
 
 
 @pytest.mark.parametrize("allow", [False, None])
-def test_it_has_to_be_allowed(
+def test_the_cluster_must_be_allowed(
     cluster: Cluster, configuration: Configuration, tmp_path: Path, allow: bool | None
 ) -> None:
     configuration["cluster"]["existing"].pop("allow")
@@ -101,7 +99,7 @@ def test_it_has_to_be_allowed(
     assert cluster.asked == []
 
 
-def test_the_context_has_to_be_there(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_the_context_must_exist(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     configuration["cluster"]["existing"]["context"] = "lba"
     found = problem(configuration, tmp_path)
     assert found.startswith(f"cluster.existing.context: there is no context 'lba' in {tmp_path}/user.yaml")
@@ -109,12 +107,12 @@ def test_the_context_has_to_be_there(cluster: Cluster, configuration: Configurat
     assert cluster.asked == []
 
 
-def test_the_kubeconfig_has_to_be_there(configuration: Configuration, tmp_path: Path) -> None:
+def test_the_kubeconfig_must_exist(configuration: Configuration, tmp_path: Path) -> None:
     configuration["cluster"]["existing"]["kubeconfig"] = "gone"
     assert problem(configuration, tmp_path).startswith(f"cluster.existing.kubeconfig: {tmp_path}/gone cannot be read")
 
 
-def test_a_kubeconfig_at_home(
+def test_a_kubeconfig_in_the_home_directory(
     cluster: Cluster, configuration: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -122,20 +120,14 @@ def test_a_kubeconfig_at_home(
     assert loaded(configuration, Path("/"))
 
 
-def test_a_cluster_that_does_not_answer(
-    monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path
-) -> None:
-    class Silent(Cluster):
-        def send(self, *_: object, **__: object) -> Any:
-            raise UnreachableError("connection refused")
-
-    use(Silent(), monkeypatch)
+def test_a_cluster_that_does_not_answer(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+    cluster.before[""] = lambda: UnreachableError("connection refused")
     assert problem(configuration, tmp_path) == (
         "cluster.existing: the cluster of context lab, https://lab.example.com, does not answer: connection refused"
     )
 
 
-def test_who_may_not_is_told_so(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_a_refused_request(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.objects.pop("/api/v1/namespaces/kube-system")
     assert problem(configuration, tmp_path) == (
         "cluster.existing: the cluster of context lab, https://lab.example.com, refuses a request: "
@@ -153,14 +145,16 @@ def test_who_may_not_is_told_so(cluster: Cluster, configuration: Configuration, 
         ("kubeApiserverPort", 6443),
     ],
 )
-def test_what_a_cluster_is_made_of(configuration: Configuration, tmp_path: Path, key: str, value: object) -> None:
+def test_keys_that_configure_a_cluster_are_refused(
+    configuration: Configuration, tmp_path: Path, key: str, value: object
+) -> None:
     configuration["cluster"][key] = value
     assert problem(configuration, tmp_path) == (
         f"cluster: has {key} beside existing, but cannot configure an existing cluster: remove {key}"
     )
 
 
-# What it serves.
+# Served APIs and gates.
 
 
 def test_apis_that_are_not_served(
@@ -172,7 +166,7 @@ def test_apis_that_are_not_served(
     )
 
 
-def test_an_older_api_that_is_asked_for(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_an_older_configured_api(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     configuration["cluster"]["resourceApi"] = "v1beta1"
     assert "does not serve resource.k8s.io/v1beta1, which cluster.resourceApi needs" in problem(configuration, tmp_path)
 
@@ -181,7 +175,7 @@ def test_an_older_api_that_is_asked_for(cluster: Cluster, configuration: Configu
 def test_an_api_that_a_version_has_removed(
     monkeypatch: pytest.MonkeyPatch, configuration: Configuration, tmp_path: Path, served: bool
 ) -> None:
-    """The cluster knows: an API server can be told to serve it for one more release."""
+    """The cluster decides: an API server can serve it for one more release."""
     more = ("resource.k8s.io/v1beta1",) if served else ()
     use(Cluster("v1.38.0-beta.0", served=(*SERVED, *more)), monkeypatch)
     written = {"apiVersion": "resource.k8s.io/v1beta1", "kind": "DeviceClass", "metadata": {"name": "own"}}
@@ -207,7 +201,7 @@ def with_lists(configuration: Configuration) -> Configuration:
         (metrics(DRAListTypeAttributes=0), True),
         (metrics(DRAListTypeAttributes=1), False),
         (metrics(Another=1), True),
-        (None, False),  # who may not know, tries
+        (None, False),  # a user who may not read the gates tries
     ],
 )
 def test_gates_that_are_off(
@@ -234,7 +228,7 @@ def test_a_feature_that_a_version_does_not_have(
     ("fault", "model"),
     [({"notReady": True}, {}), (None, {"bindingConditions": ["a"], "bindingFailureConditions": ["b"]})],
 )
-def test_what_needs_stages_of_ours(
+def test_faults_that_need_the_stages_of_the_stack(
     cluster: Cluster, configuration: Configuration, tmp_path: Path, fault: Configuration | None, model: Configuration
 ) -> None:
     pool = configuration["nodePools"][0]
@@ -247,7 +241,7 @@ def test_what_needs_stages_of_ours(
     )
 
 
-# What is in it.
+# Existing objects.
 
 POOL = "nodePools[0]"
 
@@ -305,7 +299,7 @@ def test_a_namespace_that_is_taken(cluster: Cluster, configuration: Configuratio
     assert problem(configuration, tmp_path).startswith("workloads: Namespace team already exists in the cluster")
 
 
-def test_of_many_a_few_are_named(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_at_most_three_names_are_listed(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     configuration["nodePools"][0]["nodes"] = 20
     for number in range(20):
         cluster.has(f"/api/v1/nodes/kwok-node-{number}")
@@ -329,19 +323,17 @@ def test_objects_of_manifests(cluster: Cluster, configuration: Configuration, tm
     assert loaded(configuration, tmp_path)
 
 
-def test_a_class_that_a_real_driver_has_made_is_used_as_it_is(
-    cluster: Cluster, configuration: Configuration, tmp_path: Path
-) -> None:
+def test_the_class_of_a_real_driver_is_used(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.has(f"{CLASSES}/kwok.x-k8s.io", CLASS_SPEC)
     assert loaded(configuration, tmp_path).device_classes == []
 
 
-def test_a_class_of_ours_stays_ours(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_a_class_of_the_stack_stays(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.has(f"{CLASSES}/kwok.x-k8s.io", {"selectors": []}, labels=OURS)
     assert [entry.name for entry in loaded(configuration, tmp_path).device_classes] == ["kwok.x-k8s.io"]
 
 
-def test_another_class_of_that_name(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
+def test_a_different_class_with_the_same_name(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.has(f"{CLASSES}/kwok.x-k8s.io", {"extendedResourceName": "a/b"})
     found = problem(configuration, tmp_path)
     assert found.startswith(
@@ -450,6 +442,6 @@ def test_all_problems_at_once(cluster: Cluster, configuration: Configuration, tm
     ]
 
 
-def test_clusters_of_ones_own_are_not_looked_for(dev: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_the_stack_creates_is_not_contacted(dev: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ApiServer, "send", None)
     assert load(dev).cluster.existing is None

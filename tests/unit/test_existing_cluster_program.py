@@ -1,4 +1,4 @@
-"""The check that a stack may create its objects in an existing cluster."""
+"""The program that checks an existing cluster before a stack creates objects in it."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pytest
 
 from cluster.api.api_server import Answer, RefusedError
 from commands import existing_cluster
-from tests.unit.existing import Cluster
+from tests.unit.existing_cluster import Cluster
 
 UID = "first"
 
@@ -57,7 +57,7 @@ def use(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return cluster
 
 
-def test_a_node_tells_that_kwok_is_there_and_is_gone_again(
+def test_a_probe_node_shows_that_kwok_runs_and_is_deleted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = use(WithKwok(), monkeypatch)
@@ -70,14 +70,14 @@ def test_a_node_tells_that_kwok_is_there_and_is_gone_again(
     ]
 
 
-def test_without_kwok_the_node_is_gone_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kwok_the_probe_node_is_deleted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = use(WithKwok(kwok=False), monkeypatch)
     with pytest.raises(RefusedError, match="no KWOK makes fake nodes ready in the cluster"):
         existing_cluster.create()
     assert cluster.names("nodes") == []
 
 
-def test_a_node_that_was_left_by_an_interruption_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_node_of_an_interrupted_run_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = use(WithKwok(), monkeypatch)
     cluster.has("/api/v1/nodes/kwok-dra-probe-1", labels={"kwok-dra/probe": "dev"})
     cluster.has("/api/v1/nodes/kwok-dra-probe-2", labels={"kwok-dra/probe": "of-another"})
@@ -94,7 +94,7 @@ def test_a_node_that_was_left_by_an_interruption_goes(monkeypatch: pytest.Monkey
         "/apis/resource.k8s.io/v1/deviceclasses/a",
     ],
 )
-def test_a_name_that_somebody_has(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_a_fleet_name_that_is_taken(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     cluster = use(WithKwok(), monkeypatch)
     cluster.has(path, labels={"kwok-dra/fleet": "dev"})
     with pytest.raises(RefusedError, match=r"kwok-dra:cluster\.name: a fleet 'dev' already exists in the cluster"):
@@ -120,7 +120,7 @@ def test_another_cluster_under_the_same_name(monkeypatch: pytest.MonkeyPatch, en
     assert not environment.exists()
 
 
-def test_the_kubeconfig_goes_with_the_stack(environment: Path) -> None:
+def test_the_kubeconfig_is_deleted_with_the_stack(environment: Path) -> None:
     other = environment.with_name("other.yaml")
     other.touch()
     existing_cluster.delete()

@@ -1,6 +1,8 @@
 """The deletion of objects that are no longer part of a stack, in an API server in memory."""
 
+import io
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from cluster.api.api_server import MERGE, Answer, UnreachableError
 from commands import removals
 from commands.inputs import packed, unpacked
 from tests.unit.fake_api_server import FakeApiServer, Object
+from topology.objects.removable import folded, node_reference
 
 JOB = ["batch/v1", "Job", "default", "train"]
 NODE = ["v1", "Node", "", "gpu-0"]
@@ -74,13 +77,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         cluster: Cluster | None = None,
     ) -> Run:
         found = cluster or Cluster(pods)
-        variables = {
-            "KWOK_DRA_OBJECTS": json.dumps(wanted),
-            "KWOK_DRA_LOST": json.dumps([("v1", "Node", "", name) for name in lost]),
-            "PULUMI_COMMAND_STDOUT": "" if before is None else json.dumps(before),
-        }
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        values = {"KWOK_DRA_OBJECTS": wanted, "KWOK_DRA_LOST": folded([node_reference(name) for name in lost])}
+        monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(values)))
+        monkeypatch.setenv("PULUMI_COMMAND_STDOUT", "" if before is None else packed(before))
         monkeypatch.setattr(removals, "ApiServer", lambda: found)
         assert removals.main() == 0
         return Run(found.written, capsys.readouterr().out)
@@ -96,11 +95,11 @@ def fails(run: Callable[..., Run], *arguments: Any, **more: Any) -> str:
 
 
 @pytest.mark.parametrize("before", [None, [JOB], [JOB, NODE]])
-def test_nothing_is_deleted_that_is_wanted(run: Callable[..., Run], before: Sequence[Any] | None) -> None:
+def test_objects_of_the_stack_are_not_deleted(run: Callable[..., Run], before: Sequence[Any] | None) -> None:
     assert run(before, [JOB, NODE]) == ([], packed([JOB, NODE]))
 
 
-def test_what_is_not_wanted_any_more_is_deleted(run: Callable[..., Run]) -> None:
+def test_objects_that_left_the_stack_are_deleted(run: Callable[..., Run]) -> None:
     cluster = Cluster([pod("p", "gpu-0")])
     found = run([JOB, NODE], [], lost=["gpu-0"], cluster=cluster)
     assert found.written == [f"DELETE {JOB_PATH}", DELETE]
@@ -108,17 +107,17 @@ def test_what_is_not_wanted_any_more_is_deleted(run: Callable[..., Run]) -> None
     assert unpacked(found.printed) == []
 
 
-def test_a_node_that_is_switched_off_is_drained_before(run: Callable[..., Run]) -> None:
-    """No pod that it has gets lost, and those of other nodes stay."""
+def test_a_node_is_drained_before_its_deletion(run: Callable[..., Run]) -> None:
+    """Its pods are deleted first; pods on other nodes stay."""
     found = run([NODE], [], pods=[pod("p", "gpu-0"), pod("q", "gpu-1")])
     assert found.written == [CORDON, "DELETE /api/v1/namespaces/a/pods/p", DELETE]
 
 
 @pytest.mark.parametrize(("reads", "seconds", "there"), [(4, 60, False), (10, 0, True)])
-def test_pods_that_take_their_time_are_waited_for(
+def test_the_drain_waits_for_pods(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: int, seconds: float, there: bool
 ) -> None:
-    """When the node goes, they are gone: after so many readings, or not within that time."""
+    """The node is deleted when its pods are gone, after a number of reads, or when DRAIN_SECONDS are over."""
     monkeypatch.setattr(removals, "SECONDS_BETWEEN_LOOKS", 0)
     monkeypatch.setattr(removals, "DRAIN_SECONDS", seconds)
     send = Cluster.send
@@ -138,7 +137,7 @@ def test_pods_that_take_their_time_are_waited_for(
     assert any(left) == there
 
 
-def test_a_node_and_its_pods_may_be_gone_before_they_are_drained(
+def test_a_node_and_its_pods_may_vanish_during_the_drain(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send = Cluster.send
@@ -156,11 +155,11 @@ def test_a_node_and_its_pods_may_be_gone_before_they_are_drained(
     assert len(found.written) == 4
 
 
-def test_where_there_are_no_pods_there_is_nothing_to_drain(run: Callable[..., Run]) -> None:
+def test_no_drain_without_pods(run: Callable[..., Run]) -> None:
     assert run([NODE], []).written == [DELETE]
 
 
-def test_a_node_that_is_gone_already(run: Callable[..., Run]) -> None:
+def test_a_node_that_no_longer_exists(run: Callable[..., Run]) -> None:
     assert run([["v1", "Node", "", "gpu-9"]], []).written == ["DELETE /api/v1/nodes/gpu-9"]
 
 
@@ -177,25 +176,12 @@ def test_many_nodes(run: Callable[..., Run]) -> None:
     ],
 )
 @pytest.mark.parametrize("gone", [JOB, NODE])
-def test_what_the_api_server_says_is_one_message(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str, gone: list[str]
+def test_an_error_of_the_api_server_is_one_message(
+    run: Callable[..., Run], answer: Answer | Exception, message: str, gone: list[str]
 ) -> None:
-    monkeypatch.setattr(Cluster, "send", saying(answer, ""))
-    assert fails(run, [gone], [], lost=["gpu-0"]) == message
-
-
-def saying(answer: Answer | Exception, beginning: str) -> Callable[..., Answer]:
-    """Return a `send` with this answer to requests that begin so."""
-    send = Cluster.send
-
-    def said(api: Cluster, method: str, path: str, *more: Any) -> Answer:
-        if not f"{method} {path}".startswith(beginning):
-            return send(api, method, path, *more)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    return said
+    cluster = Cluster([])
+    cluster.before[""] = lambda: answer
+    assert fails(run, [gone], [], lost=["gpu-0"], cluster=cluster) == message
 
 
 @pytest.mark.parametrize(
@@ -206,30 +192,22 @@ def saying(answer: Answer | Exception, beginning: str) -> Callable[..., Answer]:
         (Answer(403, b'{"message": "you may not list pods"}'), "you may not list pods"),
     ],
 )
-def test_no_node_is_deleted_whose_pods_are_not_known(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, answer: Answer | Exception, message: str
+def test_no_node_is_deleted_if_its_pods_cannot_be_listed(
+    run: Callable[..., Run], answer: Answer | Exception, message: str
 ) -> None:
-    monkeypatch.setattr(Cluster, "send", saying(answer, "GET /api/v1/pods"))
     cluster = Cluster([pod("p", "gpu-0")])
+    cluster.before["GET /api/v1/pods"] = lambda: answer
     assert fails(run, [NODE], [], cluster=cluster) == message
     assert cluster.written == []
 
 
 @pytest.mark.parametrize("reads", [2, 3])
-def test_no_node_is_deleted_whose_pods_are_not_known_any_more(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, reads: int
+def test_no_node_is_deleted_if_the_cluster_stops_answering_during_the_drain(
+    run: Callable[..., Run], reads: int
 ) -> None:
-    """The cluster stops to answer while the node is drained."""
-    send = Cluster.send
     left = count(1)
-
-    def stops(api: Cluster, method: str, path: str, *more: Any) -> Answer:
-        if path.startswith("/api/v1/pods") and next(left) == reads:
-            raise UnreachableError("refused")
-        return send(api, method, path, *more)
-
-    monkeypatch.setattr(Cluster, "send", stops)
     cluster = Cluster([pod("p", "gpu-0")])
+    cluster.before["GET /api/v1/pods"] = lambda: UnreachableError("refused") if next(left) == reads else None
     assert fails(run, [NODE], [], cluster=cluster) == "the cluster does not answer: refused"
     assert "gpu-0" in cluster.names("nodes")
 
@@ -237,18 +215,16 @@ def test_no_node_is_deleted_whose_pods_are_not_known_any_more(
 @pytest.mark.parametrize(
     "gone", [["example.com/v1", "Own", "", "x"], ["batch/v1", "Own", "", "x"], ["batch/v1", "Job", "b", "train"]]
 )
-def test_an_object_that_is_gone_already(run: Callable[..., Run], gone: list[str]) -> None:
-    """Its API version or its kind may be gone with it."""
+def test_an_object_that_no_longer_exists(run: Callable[..., Run], gone: list[str]) -> None:
+    """Its API version or its kind may no longer be served."""
     cluster = Cluster([])
     assert unpacked(run([gone], [], cluster=cluster).printed) == []
     assert JOB_PATH in cluster.objects
 
 
-def test_an_object_whose_kind_goes_before_it_is_deleted(
-    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Cluster, "send", saying(Answer(404, b"404 page not found"), "DELETE"))
+def test_an_object_whose_kind_vanishes_before_the_deletion(run: Callable[..., Run]) -> None:
     cluster = Cluster([])
+    cluster.before["DELETE"] = lambda: Answer(404, b"404 page not found")
     del cluster.objects[JOB_PATH]
     assert unpacked(run([JOB], [], cluster=cluster).printed) == []
 
@@ -266,7 +242,7 @@ def test_the_path_of_an_object(run: Callable[..., Run], reference: list[str], pa
 
 
 def waiting(monkeypatch: pytest.MonkeyPatch, answers: Sequence[Object | None]) -> list[float]:
-    """Have the API server return the Job so after its deletion, the last one again and again; return the pauses."""
+    """Answer reads of the deleted Job with `answers`, and repeat the last one; return the pauses."""
     send = Cluster.send
     left = list(answers)
     clock = SimpleNamespace(now=0.0)
@@ -291,10 +267,10 @@ FIRST: Object = {"metadata": {"uid": "first"}}
 
 
 @pytest.mark.parametrize("last", [None, {"metadata": {"uid": "second"}}])
-def test_objects_are_waited_for_until_they_are_gone(
+def test_the_program_waits_until_objects_are_gone(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, last: Object | None
 ) -> None:
-    """Somebody may have created another object of that name by then."""
+    """Another user may have created an object with the same name since."""
     pauses = waiting(monkeypatch, [FIRST, FIRST, last])
     run([JOB], [])
     assert len(pauses) == 2
@@ -302,13 +278,14 @@ def test_objects_are_waited_for_until_they_are_gone(
 
 def test_a_deletion_that_returns_a_status(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     status = Answer(200, json.dumps({"kind": "Status", "metadata": {}, "details": {"uid": "first"}}).encode())
-    monkeypatch.setattr(Cluster, "send", saying(status, "DELETE"))
+    cluster = Cluster([])
+    cluster.before["DELETE"] = lambda: status
     pauses = waiting(monkeypatch, [FIRST, None])
-    run([JOB], [])
+    run([JOB], [], cluster=cluster)
     assert len(pauses) == 1
 
 
-def test_an_object_that_does_not_go(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_is_not_deleted(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = waiting(monkeypatch, [FIRST])
     assert fails(run, [JOB], []) == (
         "Job default/train still exists 300 s after its deletion. Find out which of its metadata.finalizers is left, "

@@ -382,6 +382,98 @@ def test_the_reason_names_each_such_request(topology: Topology) -> None:
     )
 
 
+def blocked(*devices: Object, node_name: str = "n-0", taints: list[Object] | None = None) -> list[Object]:
+    """Return a node with a slice of these devices."""
+    spec = {"driver": DRIVER, "nodeName": node_name, "pool": {"name": node_name}, "devices": list(devices)}
+    return [live("Node", node_name, {"taints": taints or []}), live("ResourceSlice", node_name, spec)]
+
+
+TAINT = {"key": "worn", "value": "yes", "effect": "NoSchedule"}
+TOLERATION: Any = {"tolerations": [{"key": "worn", "operator": "Exists"}]}
+ALL: Any = {"allocationMode": "All"}
+WORN: list[Object] = [{"name": "gpu-0"}, {"name": "gpu-1", "taints": [TAINT]}]
+SHARED: list[Object] = [
+    {"name": "gpu-0", "allowMultipleAllocations": True, "capacity": {"memory": {"value": "20475Mi"}}}
+]
+FOUR: Any = {"capacity": {"requests": {"memory": "4Gi"}}}
+
+
+def sharing(node_name: str, memory: str) -> Object:
+    held = claim("held", (node_name, "gpu-0"), namespace="else")
+    held["status"]["allocation"]["devices"]["results"][0]["consumedCapacity"] = {"memory": memory}
+    return held
+
+
+@pytest.mark.parametrize(
+    ("objects", "request_", "shortage"),
+    [
+        (blocked(*WORN), exactly(**ALL), "all 2 of any on n-0, but gpu-1 has taint worn=yes:NoSchedule"),
+        (blocked(*WORN), exactly(**ALL, **TOLERATION), None),
+        (blocked(*WORN), exactly(), None),
+        (
+            blocked(*WORN),
+            exactly(count=2),
+            "2 of any, but no node has more than 1 free of 2 that match: on n-0, gpu-1 has taint worn=yes:NoSchedule",
+        ),
+        (blocked(*WORN), exactly(count=2, **TOLERATION), None),
+        ([*blocked(*WORN[:1]), sharing("n-0", "0")], exactly(**ALL), "all 1 of any on n-0, but gpu-0 is in use"),
+        ([*blocked(*WORN[:1]), sharing("n-0", "0")], exactly(adminAccess=True), None),
+        ([*blocked(*SHARED), sharing("n-0", "12Gi")], exactly(**FOUR), None),
+        (
+            [*blocked(*SHARED), sharing("n-0", "16Gi")],
+            exactly(**FOUR),
+            "1 of any with memory 4Gi, but no node has more than 0 free of 1 that match: on n-0, gpu-0 has 4091Mi of "
+            "memory left",
+        ),
+        (
+            [*blocked(*SHARED), sharing("n-0", "20475Mi")],
+            exactly(**ALL),
+            "all 1 of any on n-0, but gpu-0 has 0 of memory left",
+        ),
+        (
+            blocked(*SHARED),
+            exactly(capacity={"requests": {"memory": "30Gi"}}),
+            "1 of any with memory 30Gi, but no device matches",
+        ),
+    ],
+)
+def test_the_reason_says_what_blocks_devices(
+    topology: Topology, objects: list[Object], request_: Object, shortage: str | None
+) -> None:
+    (found,) = listed(topology, [*objects, *CLASSES, *wanting(request_)])
+    assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
+
+
+def test_the_reason_is_about_nodes_that_the_pod_may_run_on(topology: Topology) -> None:
+    tainted = blocked({"name": "gpu-0"}, node_name="n-1", taints=[{"key": "k", "effect": "NoSchedule"}])
+    objects = [*blocked({"name": "gpu-0"}), *tainted, *CLASSES, claim("held", ("n-0", "gpu-0"), namespace="else")]
+    (found,) = listed(topology, [*objects, *wanting(exactly())])
+    wanted = "request r wants 1 of any, but no node that the pod may run on has more than 0 free of 1 that match"
+    assert found["reason"] == f"{SHORT}; {wanted}"
+
+
+def test_the_reason_is_about_the_node_of_a_claim_that_is_allocated(topology: Topology) -> None:
+    """The scheduler allocates the pod's other claims on the same node, or none."""
+    on_n_0 = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n-0"]}]}
+    other: Any = claim("other", ("n-0", "gpu-0"))
+    other["status"]["allocation"]["nodeSelector"] = {"nodeSelectorTerms": [on_n_0]}
+    waiting, short = wanting(exactly())
+    waiting["spec"]["resourceClaims"].append({"name": "other", "resourceClaimName": "other"})
+    objects = [*blocked({"name": "gpu-0"}), *blocked({"name": "gpu-0"}, node_name="n-1"), *CLASSES, other]
+    reasons = {entry["name"]: entry["reason"] for entry in listed(topology, [*objects, waiting, short])}
+    wanted = "request r wants 1 of any, but no node that the pod may run on has more than 0 free of 1 that match"
+    assert reasons == {"c": f"{SHORT}; {wanted}", "other": UNSCHEDULABLE}
+
+
+def test_the_reason_resolves_an_extended_resource(topology: Topology) -> None:
+    waiting = pod("fake-pod-1")
+    waiting["spec"] |= {"resourceClaims": [], "containers": [{"resources": {"limits": {"example.com/gpu": "3"}}}]}
+    classes = [live("DeviceClass", "any", {"extendedResourceName": "example.com/gpu"})]
+    (found,) = listed(topology, [*node("n-0", devices=2), *classes, waiting])
+    wanted = "request example.com/gpu wants 3 of any, but no node has more than 2 free of 2 that match"
+    assert found["reason"] == f"{SHORT}; {wanted}"
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -1,4 +1,4 @@
-"""From the settings that Pulumi holds to the raw configuration."""
+"""Reading the raw configuration from Pulumi's settings."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_the_cluster_has_a_name_unless_it_is_no_mapping(cluster: str | None, exp
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return the path of the file of stack `s` in a project; there is none yet."""
+    """Return the path of the file of stack `s` in a project; the file does not exist yet."""
     (tmp_path / STACKS).mkdir()
     return tmp_path / stack_file("s")
 

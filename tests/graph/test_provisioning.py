@@ -19,7 +19,7 @@ def stack(workloads: list[dict[str, Any]] | None = None, **pool: Any) -> Configu
 
 
 def requested(stack: Configuration) -> Recording:
-    """Preview the stack without a cluster; otherwise the drift would list a thousand nodes."""
+    """Preview the stack without a cluster: with one, the drift would list a thousand nodes."""
     return run(stack, preview=True, objects=None)
 
 
@@ -47,8 +47,8 @@ def test_a_batch_for_each_thousand_nodes() -> None:
         assert environment(found, key)["KWOK_DRA_NODES"] == numbers
 
 
-def test_the_inputs_of_a_batch_are_what_is_configured() -> None:
-    """Neither names nor objects, and nothing of other batches, so that the inputs are small and rarely change."""
+def test_the_inputs_of_a_batch_are_its_configuration() -> None:
+    """They contain no names, no objects and nothing of other batches, so they are small and rarely change."""
     found = environment(requested(stack()), BATCHES[0])
     assert len(found.pop("KWOK_DRA_CONTENT")) == 64
     assert found == {
@@ -63,7 +63,7 @@ def test_the_inputs_of_a_batch_are_what_is_configured() -> None:
     assert requested(stack()).resources["NodeBatches big"].inputs["nodes"] == 1200
 
 
-def test_growth_changes_the_last_batch_alone() -> None:
+def test_growth_changes_only_the_last_batch() -> None:
     before, after = requested(stack()), requested(stack(nodes=1300))
     assert environment(before, BATCHES[0]) == environment(after, BATCHES[0])
     assert environment(after, BATCHES[1]) == environment(before, BATCHES[1]) | {"KWOK_DRA_NODES": "1000-1299"}
@@ -74,7 +74,7 @@ def test_workloads_come_after_all_batches() -> None:
     assert set(BATCHES) <= found.resources["Deployment job"].dependencies
 
 
-def test_a_preview_tells_what_is_to_be_put_right() -> None:
+def test_a_preview_lists_the_drift() -> None:
     outputs = run(stack(nodes=2), objects=[], preview=True).outputs["Stack kwok-dra-dev"]
     assert [(entry["kind"], entry["was"]) for entry in outputs["drift"]] == [
         ("Node", "deleted"),
@@ -108,7 +108,7 @@ def test_bare_pods_in_batches() -> None:
 
 
 @pytest.mark.parametrize(("more", "warned"), [({"provisioning": "objects"}, 1), ({}, 0)])
-def test_a_large_pool_of_single_objects_is_warned_of(more: dict[str, Any], warned: int) -> None:
+def test_a_warning_about_a_large_pool_of_single_objects(more: dict[str, Any], warned: int) -> None:
     found = run(stack(nodes=101, **more))
     assert len(found.warnings) == warned
     for text in found.warnings:

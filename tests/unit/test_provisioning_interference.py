@@ -1,12 +1,12 @@
-"""Nodes, slices and pods in bulk: what happens between two requests, and what the API server refuses."""
+"""Provisioners while others change the same objects, and when the API server refuses requests."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cluster.api.api_server import MERGE, Answer, RefusedError
+from cluster.api.api_server import Answer, RefusedError
 from cluster.fleet import provisioning
 from cluster.fleet.provisioning import NodeProvisioner, PodProvisioner, is_empty, provisioners, remove_node, remove_pod
 from tests.unit.fake_api_server import FakeApiServer, Object, managed_by
@@ -18,26 +18,8 @@ DRIVER = "gpu.example.com"
 REFUSED = Answer(422, b'{"message": "it is invalid"}')
 
 
-class BusyApiServer(FakeApiServer):
-    """One where something happens before requests that begin so; if that is an answer, it is theirs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before: dict[str, Callable[[], object]] = {}
-
-    def send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
-    ) -> Answer:
-        assert (content_type == MERGE) == (method == "PATCH")
-        for beginning, happen in self.before.items():
-            if f"{method} {path}".startswith(beginning) and isinstance(answer := happen(), Answer):
-                self.asked.append(f"{method} {path.partition('?')[0]}")
-                return answer
-        return super().send(method, path, body, content_type)
-
-
 def topology(**more: Any) -> Topology:
-    """Return a stack of a pool and of pods, both in bulk."""
+    """Return a stack of a pool and a workload of pods, both with `provisioning: bulk`."""
     pool = {"name": "gpu", "nodes": 1, "gpu": "example-gpu", "provisioning": "bulk"} | more
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": DRIVER}]}]
     job = {"name": "job", "kind": "Pod", "namespace": "a", "provisioning": "bulk", "claims": claims}
@@ -45,20 +27,20 @@ def topology(**more: Any) -> Topology:
 
 
 def fleet(**more: Any) -> NodeProvisioner:
-    """Return what makes the pool."""
+    """Return the provisioner of the pool."""
     return NodeProvisioner(topology(**more).node_pools[0], {DRIVER: 1}, minor=37)
 
 
 @pytest.fixture
 def pods() -> PodProvisioner:
-    """Return what makes the pods."""
+    """Return the provisioner of the pods."""
     return PodProvisioner(topology().workloads[0])
 
 
 @pytest.fixture
-def api() -> BusyApiServer:
+def api() -> FakeApiServer:
     """Return an API server with the node."""
-    found = BusyApiServer()
+    found = FakeApiServer()
     fleet().create(found, "gpu-0")
     found.asked.clear()
     return found
@@ -79,7 +61,7 @@ def another(api: FakeApiServer, manager: str = "kwok-dra") -> str:
 # Between two requests.
 
 
-def test_a_slice_that_goes_before_it_is_changed_is_made(api: BusyApiServer) -> None:
+def test_a_slice_that_is_deleted_before_its_patch_is_created(api: FakeApiServer) -> None:
     path = slice_of(api)
     api.objects[path]["spec"]["devices"] = []
     api.before[f"PATCH {path}"] = lambda: api.objects.pop(path)
@@ -88,7 +70,7 @@ def test_a_slice_that_goes_before_it_is_changed_is_made(api: BusyApiServer) -> N
     assert api.objects[path]["spec"]["devices"]
 
 
-def test_a_slice_that_comes_before_it_is_made_is_changed(api: BusyApiServer) -> None:
+def test_a_slice_that_is_created_before_its_creation_is_patched(api: FakeApiServer) -> None:
     path = slice_of(api)
     theirs = api.objects.pop(path) | {"spec": {"nodeName": "gpu-0"}}
     api.before[f"POST {SLICES}"] = lambda: api.objects.update({path: theirs})
@@ -97,7 +79,7 @@ def test_a_slice_that_comes_before_it_is_made_is_changed(api: BusyApiServer) -> 
     assert api.objects[path]["spec"]["devices"]
 
 
-def test_a_slice_that_comes_and_goes_all_the_time_is_given_up(api: BusyApiServer) -> None:
+def test_a_slice_that_appears_and_vanishes_is_given_up(api: FakeApiServer) -> None:
     path = slice_of(api)
     del api.objects[path]
     api.before[f"POST {SLICES}"] = lambda: Answer(409, b'{"message": "it is there already"}')
@@ -106,7 +88,7 @@ def test_a_slice_that_comes_and_goes_all_the_time_is_given_up(api: BusyApiServer
     assert api.written == [f"POST {SLICES}"] * provisioning.TRIES
 
 
-def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
+def test_objects_may_vanish_before_their_deletion(api: FakeApiServer) -> None:
     surplus = another(api)
     api.before["DELETE"] = api.objects.clear
     fleet().reconcile(api, "gpu-0")
@@ -118,8 +100,8 @@ def test_what_is_to_go_may_be_gone(api: BusyApiServer) -> None:
     assert api.written == [f"DELETE {path}", f"DELETE {NODE}"]
 
 
-def test_a_pod_that_takes_its_time_to_go_is_waited_for(
-    api: BusyApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch
+def test_a_pod_is_replaced_when_its_deletion_is_complete(
+    api: FakeApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provisioning, "SECONDS_BETWEEN_LOOKS", 0)
     pods.create(api, "job-0")
@@ -131,7 +113,7 @@ def test_a_pod_that_takes_its_time_to_go_is_waited_for(
     assert api.objects[POD]["metadata"]["uid"] != uid
 
 
-def test_a_pod_that_does_not_go(api: BusyApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_that_is_not_deleted(api: FakeApiServer, pods: PodProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provisioning, "POD_SECONDS", 0)
     pods.create(api, "job-0")
     api.before["DELETE"] = lambda: Answer(200, b"{}")
@@ -157,7 +139,7 @@ def test_a_pod_that_does_not_go(api: BusyApiServer, pods: PodProvisioner, monkey
         (f"DELETE {NODE}", lambda api: remove_node(api, "gpu-0", {})),
     ],
 )
-def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Callable[[FakeApiServer], None]) -> None:
+def test_a_refused_request_is_an_error(api: FakeApiServer, request_: str, act: Callable[[FakeApiServer], None]) -> None:
     if request_.startswith("POST"):
         del api.objects[slice_of(api)]
     else:
@@ -168,44 +150,69 @@ def test_what_is_refused_is_an_error(api: BusyApiServer, request_: str, act: Cal
 
 
 @pytest.mark.parametrize("request_", ["GET", "POST", "DELETE"])
-def test_what_is_refused_of_pods_is_an_error(api: BusyApiServer, pods: PodProvisioner, request_: str) -> None:
+def test_a_refused_request_for_a_pod_is_an_error(api: FakeApiServer, pods: PodProvisioner, request_: str) -> None:
     pods.create(api, "job-0")
     api.before[request_] = lambda: REFUSED
     with pytest.raises(RefusedError, match="it is invalid"):
         pods.reconcile(api, "job-0")
 
 
-# What others have written.
+@pytest.fixture
+def forbidden(api: FakeApiServer) -> list[str]:
+    """Have the API server forbid the creation of the slice, with one of these messages each time."""
+    del api.objects[slice_of(api)]
+    messages: list[str] = []
+    api.before[f"POST {SLICES}"] = lambda: (
+        Answer(403, json.dumps({"message": messages.pop(0)}).encode()) if messages else None
+    )
+    return messages
 
 
-def test_nothing_stays_of_what_somebody_has_put_into_a_slice(api: BusyApiServer) -> None:
+def test_a_new_node_that_admission_does_not_know_yet(api: FakeApiServer, forbidden: list[str]) -> None:
+    forbidden += ['resourceslices "x" is forbidden: node "gpu-0" not found for device "gpu-0"'] * 2
+    fleet().reconcile(api, "gpu-0")
+    assert api.written == [f"POST {SLICES}"] * 3
+    assert api.objects[slice_of(api)]["spec"]["nodeName"] == "gpu-0"
+
+
+def test_a_slice_that_is_forbidden(api: FakeApiServer, forbidden: list[str]) -> None:
+    forbidden += ["resourceslices is forbidden: not allowed", "not asked again"]
+    with pytest.raises(RefusedError, match="not allowed"):
+        fleet().reconcile(api, "gpu-0")
+    assert forbidden == ["not asked again"]
+
+
+# Edits of others.
+
+
+def test_edits_of_a_slice_are_reverted(api: FakeApiServer) -> None:
     path = slice_of(api)
     before = api.objects[path]["spec"]
-    api.send("PATCH", path, {"spec": {"allNodes": True, "pool": {"generation": 7}}}, MERGE)
+    api.edit(path, spec={"allNodes": True, "pool": {"generation": 7}})
     fleet().reconcile(api, "gpu-0")
     assert api.objects[path]["spec"] == before
 
 
-def test_what_the_api_server_does_not_store_is_not_written_again(api: BusyApiServer) -> None:
+def test_fields_that_the_api_server_drops_are_not_written_again(api: FakeApiServer) -> None:
     del api.objects[NODE]["status"]["declaredFeatures"]
     api.objects[NODE]["status"]["nodeInfo"]["machineID"] = "KWOK says"
     fleet().reconcile(api, "gpu-0")
     assert api.written == []
 
 
-def test_an_annotation_that_is_not_wanted_any_more_goes(api: BusyApiServer) -> None:
+def test_an_annotation_that_left_the_stack_is_removed(api: FakeApiServer) -> None:
     before = dict(api.objects[NODE]["metadata"]["annotations"])
     fleet(faults=[{"nodes": [0], "notReady": True}]).reconcile(api, "gpu-0")
     assert api.objects[NODE]["metadata"]["annotations"] != before
-    api.send("PATCH", NODE, {"metadata": {"annotations": {"mine": "yes"}}}, MERGE)
+    api.edit(NODE, metadata={"annotations": {"mine": "yes"}})
     fleet().reconcile(api, "gpu-0")
     assert api.objects[NODE]["metadata"]["annotations"] == before | {"mine": "yes"}
 
 
-# What there is.
+# Provisioners and empty clusters.
 
 
-def test_pods_are_made_in_bulk_after_the_nodes() -> None:
+def test_pods_are_provisioned_after_nodes() -> None:
     assert [type(entry) for entry in provisioners(topology(), {"gpu": {DRIVER: 1}})] == [
         NodeProvisioner,
         PodProvisioner,
@@ -213,21 +220,21 @@ def test_pods_are_made_in_bulk_after_the_nodes() -> None:
 
 
 @pytest.mark.parametrize("path", [NODE, f"{SLICES}/s", POD])
-def test_whatever_is_there_is_something(path: str) -> None:
+def test_a_cluster_with_any_object_is_not_empty(path: str) -> None:
     entry: Object = {"metadata": {}, "spec": {}}
     assert not is_empty(FakeApiServer({path: entry}))
 
 
-# Several fleets in one cluster that is none of theirs.
+# Several fleets in one existing cluster.
 
 
 def of_fleet(name: str) -> NodeProvisioner:
-    """Return what makes the pool for a fleet of that name."""
+    """Return the provisioner of the pool in the fleet `name`."""
     return fleet(labels={"kwok-dra/fleet": name})
 
 
 def pods_of_fleet(name: str) -> PodProvisioner:
-    """Return what makes the pods for a fleet of that name."""
+    """Return the provisioner of the pods in the fleet `name`."""
     return PodProvisioner(topology().workloads[0].amended(node_selector={"kwok-dra/fleet": name}))
 
 
@@ -235,7 +242,7 @@ def mark(name: str) -> dict[str, str]:
     return {"kwok-dra/fleet": name}
 
 
-def test_all_that_is_made_says_whose_it_is() -> None:
+def test_every_object_has_the_label_of_its_fleet() -> None:
     api = FakeApiServer()
     of_fleet("mine").create(api, "gpu-0")
     pods_of_fleet("mine").create(api, "job-0")
@@ -245,7 +252,7 @@ def test_all_that_is_made_says_whose_it_is() -> None:
 
 
 @pytest.mark.parametrize("theirs", ["nodes", "resourceslices"])
-def test_what_another_fleet_has_made_is_not_touched(theirs: str) -> None:
+def test_nodes_and_slices_of_another_fleet_are_not_touched(theirs: str) -> None:
     api = FakeApiServer()
     of_fleet("theirs").create(api, "gpu-0")
     api.objects = {path: entry for path, entry in api.objects.items() if f"/{theirs}/" in path}
@@ -259,7 +266,7 @@ def test_what_another_fleet_has_made_is_not_touched(theirs: str) -> None:
     assert not json.loads(before).keys() & api.objects.keys()
 
 
-def test_the_pods_of_another_fleet_are_not_touched() -> None:
+def test_pods_of_another_fleet_are_not_touched() -> None:
     api = FakeApiServer()
     pods_of_fleet("theirs").create(api, "job-0")
     before = json.dumps(api.objects)

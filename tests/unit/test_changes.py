@@ -1,4 +1,4 @@
-"""What has changed since the last `make status`."""
+"""The changes since the last `make status`."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ COUNTS = {"counts": {"a": {"allocated,reserved": 2, "pending": 1}, "b": {"pendin
 
 
 @pytest.mark.parametrize("claims", [CLAIMS, COUNTS], ids=["claims", "counts of many claims"])
-def test_what_is_counted(claims: Any) -> None:
+def test_numbers(claims: Any) -> None:
     assert changes.numbers(report(claims, POOL)) == {
         "pool h100": {"nodes": 2, "devices": 16, "allocated": 6, "free": 10},
         "claims of a": {"allocated,reserved": 2, "pending": 1},
@@ -34,7 +34,7 @@ def test_what_is_counted(claims: Any) -> None:
     }
 
 
-def test_what_has_changed() -> None:
+def test_changes() -> None:
     before = changes.numbers(report(CLAIMS, POOL))
     later = POOL | {"nodes": 3, "devices": 24, "free": 18}
     now = changes.numbers(report([*CLAIMS[:2], claim("c", "pending")], later))
@@ -46,12 +46,12 @@ def test_what_has_changed() -> None:
     ]
 
 
-def test_nothing_has_changed() -> None:
+def test_no_changes() -> None:
     counted = changes.numbers(report(CLAIMS, POOL))
     assert list(changes.changes(counted, counted)) == []
 
 
-def test_what_is_remembered(tmp_path: Path) -> None:
+def test_numbers_are_remembered(tmp_path: Path) -> None:
     file = tmp_path / "state" / "dev.status.json"
     assert changes.remembered(file) == {}
     changes.remember(file, changes.numbers(report(CLAIMS, POOL)))

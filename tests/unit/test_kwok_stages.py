@@ -1,4 +1,4 @@
-"""The Stages that KWOK plays in addition to its own."""
+"""The Stages that KWOK plays in addition to those of kwokctl."""
 
 from typing import Any
 
@@ -23,21 +23,22 @@ def test_a_node_is_not_ready_while_it_has_the_annotation() -> None:
     assert "{{" not in spec["next"]["statusTemplate"]
 
 
-def test_both_sides_mean_the_same_file() -> None:
+def test_the_cluster_reads_the_file_that_is_rendered() -> None:
     assert kwok_cluster.STAGES_FILE == STAGES_FILE
 
 
 @pytest.mark.parametrize(("minor", "version"), [(36, "v1beta2"), (37, "v1")])
 def test_stages_that_attach_the_devices_of_a_stack(minor: int, version: str) -> None:
-    def names(model: str) -> list[str]:
+    def played(model: str) -> dict[str, Any]:
         cluster = {"name": "c", "kubeVersion": f"1.{minor}.0"}
         topology = load({"cluster": cluster, "nodePools": [{"name": "p", "gpu": model}]})
-        played = list(yaml.safe_load_all(stages_for(topology)))
-        assert played == list(yaml.safe_load_all(stages(f"resource.k8s.io/{version}" if "attached" in model else None)))
-        return [stage["metadata"]["name"] for stage in played]
+        return {stage["metadata"]["name"]: stage["spec"] for stage in yaml.safe_load_all(stages_for(topology))}
 
-    assert names("example-gpu") == ["node-not-ready"]
-    assert names("example-gpu-attached") == ["node-not-ready", "claim-attached", "claim-attach-fails"]
+    assert list(played("example-gpu")) == ["node-not-ready"]
+    attached = played("example-gpu-attached")
+    assert list(attached) == ["node-not-ready", "claim-attached", "claim-attach-fails"]
+    rule = attached["claim-attach-fails"]["steps"][0]["apply"]["template"]
+    assert f"apiVersion: resource.k8s.io/{version}\nkind: DeviceTaintRule\n" in rule
 
 
 def attaching() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -46,7 +47,7 @@ def attaching() -> tuple[dict[str, Any], dict[str, Any]]:
     return attached["spec"], fails["spec"]
 
 
-def test_a_claim_is_attached_or_it_fails_and_only_once() -> None:
+def test_a_claim_is_attached_or_fails_once() -> None:
     for spec, operator in zip(attaching(), ("NotIn", "In"), strict=True):
         assert spec["resourceRef"] == {"apiGroup": "resource.k8s.io/v1", "kind": "ResourceClaim"}
         binding, failure, told = spec["selector"]["matchExpressions"]

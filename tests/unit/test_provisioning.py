@@ -1,12 +1,10 @@
-"""Nodes with their slices, and bare pods, many at a time: in an API server in memory."""
+"""The provisioners of nodes with their slices, and of bare pods, with an API server in memory."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from cluster.api.api_server import Answer, RefusedError
+from cluster.api.api_server import RefusedError
 from cluster.fleet import drift
 from cluster.fleet.provisioning import (
     Drift,
@@ -30,7 +28,7 @@ SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 
 
 def topology(workloads: list[Object] | None = None, **more: Any) -> Topology:
-    """Return a stack of one pool in bulk."""
+    """Return a stack of one pool with `provisioning: bulk`."""
     pool = {"name": "gpu", "nodes": 2, "gpu": "example-gpu", "provisioning": "bulk"} | more
     return load({"cluster": {"name": "x"}, "nodePools": [pool], "workloads": workloads or []})
 
@@ -41,12 +39,12 @@ def pool(**more: Any) -> NodePool:
 
 
 def fleet(generation: int = 1, **more: Any) -> NodeProvisioner:
-    """Return what makes the pool."""
+    """Return the provisioner of the pool."""
     return NodeProvisioner(pool(**more), {"gpu.example.com": generation}, minor=37)
 
 
 def made(*fleets: NodeProvisioner) -> FakeApiServer:
-    """Return an API server with all nodes of these; nothing has been asked yet."""
+    """Return an API server with all nodes of these provisioners, and no requests recorded."""
     api = FakeApiServer()
     for one in fleets:
         for name in one.pool.node_names():
@@ -62,15 +60,9 @@ def slice_of(api: FakeApiServer, node: str = "gpu-0") -> str:
 
 
 def found(api: FakeApiServer, *wanted: Provisioner) -> list[Drift]:
-    """Return what is not as these have made it."""
+    """Return the drift from what these provisioners created."""
     drifts = drift.find(wanted, api.objects.values())
     return [entry for entries in drifts.values() for entry in entries]
-
-
-def edit(api: FakeApiServer, path: str, **parts: Any) -> None:
-    """Merge into an object what somebody else says."""
-    api.send("PATCH", path, parts)
-    api.asked.clear()
 
 
 # Creation.
@@ -87,7 +79,7 @@ def test_a_node_and_then_its_slice() -> None:
     assert {entry["metadata"]["managedFields"][0]["manager"] for entry in api.objects.values()} == {"kwok-dra"}
 
 
-def test_slices_go_out_in_the_version_of_the_cluster() -> None:
+def test_slices_are_created_in_the_version_of_the_cluster() -> None:
     api = FakeApiServer()
     NodeProvisioner(pool(), {"gpu.example.com": 1}, minor=37, resource_api="v1beta1").create(api, "gpu-0")
     assert api.asked[-1] == "POST /apis/resource.k8s.io/v1beta1/resourceslices"
@@ -106,7 +98,7 @@ def test_features_that_kubelets_declare() -> None:
     assert api.objects[NODE]["status"]["declaredFeatures"] == ["A", "B"]
 
 
-def test_creation_goes_on_where_it_was_interrupted() -> None:
+def test_an_interrupted_creation_is_resumed() -> None:
     api = made(fleet())
     del api.objects[slice_of(api)]
     fleet().create(api, "gpu-0")
@@ -114,39 +106,10 @@ def test_creation_goes_on_where_it_was_interrupted() -> None:
     assert found(api, fleet()) == []
 
 
-class Forbidding(FakeApiServer):
-    """An API server that refuses slices a few times."""
-
-    def __init__(self, *messages: str) -> None:
-        super().__init__()
-        self.messages = list(messages)
-
-    def send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, content_type: str = "application/json"
-    ) -> Answer:
-        if method == "POST" and "resourceslices" in path and self.messages:
-            return Answer(403, json.dumps({"message": self.messages.pop(0)}).encode())
-        return super().send(method, path, body, content_type)
-
-
-def test_a_new_node_of_which_admission_does_not_know_yet() -> None:
-    api = Forbidding(*['resourceslices "x" is forbidden: node "gpu-0" not found for device "gpu-0"'] * 2)
-    fleet().create(api, "gpu-0")
-    assert api.objects[slice_of(api)]["spec"]["nodeName"] == "gpu-0"
-    assert api.messages == []
-
-
-def test_a_slice_that_is_forbidden() -> None:
-    api = Forbidding("resourceslices is forbidden: not allowed", "not asked again")
-    with pytest.raises(RefusedError, match="not allowed"):
-        fleet().create(api, "gpu-0")
-    assert api.messages == ["not asked again"]
-
-
 # Reconciliation.
 
 
-def test_nothing_is_written_where_nothing_differs() -> None:
+def test_nothing_is_written_without_differences() -> None:
     api = made(fleet(labels={"a": "b"}))
     fleet(labels={"a": "b"}).reconcile(api, "gpu-0")
     assert api.written == []
@@ -165,8 +128,8 @@ def test_nothing_is_written_where_nothing_differs() -> None:
         {"faults": [{"devices": ["gpu-0"], "taint": {"key": "broken"}}]},
     ],
 )
-def test_what_changes_is_changed_and_changed_back(more: dict[str, Any]) -> None:
-    """Nothing stays of what is not wanted any more, and there is nothing to do a second time."""
+def test_changes_are_applied_and_reverted(more: dict[str, Any]) -> None:
+    """A revert leaves nothing of the change, and a second reconciliation writes nothing."""
     api = made(fleet())
     before = api.objects[NODE]
     changed = fleet(2, **more)
@@ -185,10 +148,10 @@ def test_what_changes_is_changed_and_changed_back(more: dict[str, Any]) -> None:
     assert node["spec"].get("taints", []) == before["spec"].get("taints", [])
 
 
-def test_what_others_have_added_stays() -> None:
+def test_additions_of_others_stay() -> None:
     api = made(fleet())
     taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute", "timeAdded": "now"}
-    edit(api, NODE, metadata={"labels": {"mine": "yes"}}, spec={"taints": [taint]})
+    api.edit(NODE, metadata={"labels": {"mine": "yes"}}, spec={"taints": [taint]})
     fleet().reconcile(api, "gpu-0")
     assert api.written == []
     fleet(taints=[{"key": "team"}]).reconcile(api, "gpu-0")
@@ -196,20 +159,20 @@ def test_what_others_have_added_stays() -> None:
     assert [entry["key"] for entry in api.objects[NODE]["spec"]["taints"]] == ["team", taint["key"]]
 
 
-def test_taints_of_the_pool_may_have_keys_of_kubernetes_own() -> None:
+def test_taints_of_the_pool_may_have_keys_of_kubernetes() -> None:
     wanted = fleet(taints=[{"key": "node.kubernetes.io/out-of-service"}])
     api = made(wanted)
     wanted.reconcile(api, "gpu-0")
     assert api.written == []
 
 
-def test_what_a_controller_writes_to_the_annotation_of_the_page_is_no_drift() -> None:
+def test_a_ttl_annotation_that_a_controller_edits_is_no_drift() -> None:
     api = made(fleet())
-    edit(api, NODE, metadata={"annotations": {"node.alpha.kubernetes.io/ttl": "60"}})
+    api.edit(NODE, metadata={"annotations": {"node.alpha.kubernetes.io/ttl": "60"}})
     assert found(api, fleet()) == []
 
 
-def test_a_node_that_is_gone_is_made_again() -> None:
+def test_a_deleted_node_is_created_again() -> None:
     api = made(fleet())
     del api.objects[NODE]
     fleet().reconcile(api, "gpu-0")
@@ -217,7 +180,7 @@ def test_a_node_that_is_gone_is_made_again() -> None:
     assert found(api, fleet()) == []
 
 
-def test_slices_that_are_not_wanted_any_more_go_if_they_are_ours() -> None:
+def test_only_surplus_slices_of_the_stack_are_deleted() -> None:
     api = made(NodeProvisioner(pool(gpu="kwok-l4"), {"gpu.kwok.x-k8s": 0}, minor=37))
     theirs = managed_by(
         "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
@@ -233,7 +196,7 @@ def test_slices_that_are_not_wanted_any_more_go_if_they_are_ours() -> None:
 # Removal.
 
 
-def test_a_node_goes_with_its_own_slices() -> None:
+def test_a_node_is_deleted_with_the_slices_of_the_stack() -> None:
     api = made(fleet())
     theirs = managed_by(
         "kubectl", {"kind": "ResourceSlice", "metadata": {"name": "own"}, "spec": {"nodeName": "gpu-0"}}
@@ -247,14 +210,14 @@ def test_a_node_goes_with_its_own_slices() -> None:
     ]
 
 
-def test_a_node_that_is_gone_already() -> None:
+def test_the_deletion_of_a_node_that_no_longer_exists() -> None:
     remove_node(FakeApiServer(), "gpu-0", {})
 
 
-# What belongs to Pulumi as a resource of its own.
+# Objects that are Pulumi resources.
 
 
-def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
+def test_a_node_that_is_a_pulumi_resource_is_refused() -> None:
     api = made(fleet())
     api.objects[NODE] = managed_by("pulumi-kubernetes-1a2b", api.objects[NODE])
     before = dict(api.objects)
@@ -270,7 +233,7 @@ def test_a_node_of_pulumis_is_refused_and_left_alone() -> None:
     assert api.objects == before
 
 
-def test_what_somebody_else_made_is_refused_and_left_alone() -> None:
+def test_objects_of_others_are_refused() -> None:
     api = made(fleet())
     pods().create(api, "job-0")
     api.objects = {
@@ -294,12 +257,12 @@ def test_what_somebody_else_made_is_refused_and_left_alone() -> None:
 # Drift.
 
 
-def test_what_is_as_it_was_made_has_not_drifted() -> None:
+def test_unchanged_objects_have_not_drifted() -> None:
     wanted = fleet(taints=[{"key": "team"}], declaredFeatures=["A"], faults=[{"nodes": [1], "gone": True}])
     assert found(made(wanted), wanted) == []
 
 
-def test_when_devices_were_tainted_the_api_server_adds() -> None:
+def test_the_time_of_a_device_taint_is_no_drift() -> None:
     wanted = fleet(faults=[{"devices": ["gpu-0"], "taint": {"key": "broken"}}])
     api = made(wanted)
     for entry in api.objects.values():
@@ -310,46 +273,22 @@ def test_when_devices_were_tainted_the_api_server_adds() -> None:
     assert [entry.was for entry in found(api, wanted)] == ["edited"]
 
 
-def test_what_somebody_has_deleted_or_edited() -> None:
-    api = made(fleet())
-    first, second = slice_of(api).rpartition("/")[2], slice_of(api, "gpu-1")
-    edit(api, NODE, metadata={"labels": {"type": None}})
-    edit(api, f"{SLICES}/{first}", spec={"devices": []})
-    del api.objects[second]
-    assert found(api, fleet()) == [
-        Drift("gpu-0", "Node", "gpu-0", "edited"),
-        Drift("gpu-0", "ResourceSlice", first, "edited"),
-        Drift("gpu-1", "ResourceSlice", second.rpartition("/")[2], "deleted"),
-    ]
-
-
-def test_drift_is_put_right_and_listed() -> None:
-    api = made(fleet())
-    del api.objects[NODE]
-    drifts = drift.find([fleet()], api.objects.values())
-    listed = drift.listed(drifts)
-    assert [(entry["kind"], entry["was"]) for entry in listed] == [("Node", "deleted"), ("ResourceSlice", "edited")]
-    assert drift.heal(api, drifts)
-    assert found(api, fleet()) == []
-    assert not drift.heal(api, drift.find([fleet()], api.objects.values()))
-
-
 # Bare pods.
 
 
 def pods(**more: Any) -> PodProvisioner:
-    """Return what makes two bare pods."""
+    """Return the provisioner of two bare pods."""
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
     job = {"name": "job", "kind": "Pod", "replicas": 2, "namespace": "a", "provisioning": "bulk", "claims": claims}
     return PodProvisioner(topology([job | more]).workloads[0])
 
 
-def test_pods_are_made_and_made_anew() -> None:
+def test_pods_are_created_and_replaced() -> None:
     api = FakeApiServer()
     pods().create(api, "job-0")
     path = "/api/v1/namespaces/a/pods/job-0"
     uid = api.objects[path]["metadata"]["uid"]
-    pods().create(api, "job-0")  # the state does not know what an update that was interrupted made it of
+    pods().create(api, "job-0")  # an interrupted update may have created it from another spec
     second = api.objects[path]["metadata"]["uid"]
     assert second != uid
     pods().reconcile(api, "job-0")
@@ -359,7 +298,7 @@ def test_pods_are_made_and_made_anew() -> None:
     assert api.objects == {}
 
 
-def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
+def test_a_pod_that_is_a_pulumi_resource_is_refused() -> None:
     api = FakeApiServer()
     pods().create(api, "job-0")
     path = "/api/v1/namespaces/a/pods/job-0"
@@ -370,10 +309,10 @@ def test_a_pod_of_pulumis_is_refused_and_left_alone() -> None:
     assert path in api.objects
 
 
-# What there is.
+# Provisioners, batches and digests.
 
 
-def test_what_has_provisioning_in_bulk() -> None:
+def test_provisioners_of_pools() -> None:
     assert [type(entry) for entry in provisioners(topology(), {"gpu": {"gpu.example.com": 1}})] == [NodeProvisioner]
     assert provisioners(topology(provisioning="objects"), {}) == []
 
@@ -392,7 +331,7 @@ def test_batches(count: int, numbers: list[str]) -> None:
     assert batches(count) == numbers
 
 
-def test_the_digest_of_nodes_tells_what_is_about_nodes() -> None:
+def test_the_digest_of_nodes_changes_with_the_nodes() -> None:
     digest = node_digest(pool())
     for same in ({"nodes": 7}, {"gpusPerNode": 1}, {"faults": [{"nodes": [0], "devices": ["gpu-0"], "gone": True}]}):
         assert node_digest(pool(**same)) == digest
@@ -406,6 +345,6 @@ def test_the_digest_of_nodes_tells_what_is_about_nodes() -> None:
     assert node_digest(pool(nodesPerClique=2)) != node_digest(pool(nodesPerClique=1))
 
 
-def test_whether_anything_is_there() -> None:
+def test_an_empty_cluster() -> None:
     assert is_empty(FakeApiServer())
     assert not is_empty(made(fleet()))
