@@ -16,6 +16,8 @@ ACTIVATE := . toolchain/activate
 # The flags of toolchain/compiler.py, so that what the build compiled is not compiled again.
 GO := cd toolchain/pulumi && CGO_ENABLED=0 GOFLAGS='-buildvcs=false -trimpath -gcflags=all=-dwarf=false' GOTOOLCHAIN=local GOWORK=off go
 PYTEST := .venv/bin/python -m pytest --numprocesses auto
+# An end-to-end test often waits for its cluster: one more of them than cores keeps the cores busy.
+PYTEST_E2E := .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1))
 
 .PHONY: help up down preview status picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
 
@@ -61,7 +63,7 @@ else
 	@echo "Part 2 of 3: unit and graph tests"
 	@$(PYTEST) tests/unit tests/graph
 	@echo "Part 3 of 3: end-to-end tests"
-	@$(PYTEST) tests/e2e
+	@$(PYTEST_E2E) tests/e2e
 endif
 
 soak: tools venv-dev ## kill stacks for hours, and go on where it was stopped: KILLS=1000 SEED=1 CYCLES=100 TWINS=all JOBS=2 PHASES= MINUTES=

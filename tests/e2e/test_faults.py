@@ -165,7 +165,7 @@ def test_pods_are_evicted_from_a_node_that_is_not_ready(fleet: Project) -> None:
     assert {node for node, _ in held(fleet)} == {"node-1"}
     (pending,) = (claim for claim in fleet.outputs()["claims"] if not claim["devices"])
     assert "1 node(s) had untolerated taint(s)" in pending["reason"]
-    assert "no node has more than 0 free of 2 that match" in pending["reason"]
+    assert "no node that the pod may run on has more than 0 free of 2 that match" in pending["reason"]
     assert fleet.outputs()["pools"][0] | {"notReady": 1, "free": 0, "allocated": 2} == fleet.outputs()["pools"][0]
     fleet.up("--expect-no-changes")
     set_faults(fleet)

@@ -134,7 +134,7 @@ class Shortage:
         if any(not offer.blocked if wants_all else offer.usable >= count for offer in matching):
             return None
         name, amounts = selection.get("deviceClassName", ""), _amounts(selection)
-        what = "".join([f" of {name}", *(f" with {key} {amount}" for key, amount in amounts.items())])
+        what = f" of {name}" + (f" with {' and '.join(map(' '.join, amounts.items()))}" if amounts else "")
         where = "no node" if len(nodes) == len(self.devices) else "no node that the pod may run on"
         if not matching:
             unmatched = "no device matches" if where == "no node" else f"{where} has a device that matches"
