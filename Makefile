@@ -26,7 +26,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s %s\n' "  $$name" "$$text"; done
 
 up: stack tools ## create or update the stack, from a fresh checkout to running claims
-	@$(ACTIVATE) && pulumi stack select --create --stack "$$STACK" >/dev/null && pulumi up --yes --skip-preview --stack "$$STACK"
+	@$(ACTIVATE) && pulumi stack select --create --stack "$$STACK" >/dev/null && pulumi up --yes --skip-preview --show-full-output --stack "$$STACK"
 
 down: venv ## destroy everything that the stack created
 	@$(ACTIVATE) && if said=$$(pulumi stack select --stack "$$STACK" 2>&1); then pulumi destroy --yes --skip-preview --stack "$$STACK"; else \

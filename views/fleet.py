@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Literal
 
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Key, Object, key
 from topology.kubernetes.quantities import number
 from topology.objects import mig
@@ -166,9 +167,11 @@ def shown_fleet(topology: Topology, objects: Sequence[Object]) -> ShownFleet:
         told,
         [
             ShownPool(rows[pool.name], [_node(pool, index, live.nodes, devices) for index in range(pool.nodes)])
-            for pool in sorted(topology.node_pools, key=lambda pool: pool.name)
+            for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))
         ],
-        sorted({entry["workload"] for entry in claims} | held.keys(), key=lambda name: (name == OTHERS, name)),
+        sorted(
+            {entry["workload"] for entry in claims} | held.keys(), key=lambda name: (name == OTHERS, natural_key(name))
+        ),
         held,
     )
 
@@ -182,7 +185,7 @@ def _shares(
         users[entry["namespace"], entry["name"]].append(entry)
     shares: dict[Place, list[Share]] = defaultdict(list)
     for name in sorted(live.keys() - leftovers):
-        pods = tuple(sorted(entry["pod"] for entry in users[name]))
+        pods = tuple(sorted((entry["pod"] for entry in users[name]), key=natural_key))
         workload = min((entry["workload"] for entry in users[name]), default=OTHERS)
         for result in allocated_devices(live[name]):
             share = Share(name, workload, pods, bool(result.get("adminAccess")), result.get("consumedCapacity") or {})

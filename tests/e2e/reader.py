@@ -28,7 +28,7 @@ class Reader:
         """Return an entry for each claim of each pod that is to stay: whose it is, and its devices."""
         pods = [pod for pod in self.by_kind.get("Pod", []) if not _is_going(pod) and pod["status"]["phase"] != "Failed"]
         entries = [self._claim(pod, name) for pod in pods for name in _claim_names(pod)]
-        return sorted(entries, key=lambda entry: (entry["workload"], entry["pod"], entry["name"]))
+        return sorted(entries, key=lambda entry: [natural(entry[name]) for name in ("workload", "pod", "name")])
 
     def _claim(self, pod: Object, name: str) -> Object:
         metadata = pod["metadata"]
@@ -76,7 +76,7 @@ class Reader:
                 "devices": len(devices.get(group, [])),
                 "allocated": len(held.intersection(devices.get(group, []))),
             }
-            for group in sorted(set(groups))
+            for group in sorted(set(groups), key=natural)
         ]
 
     def refusals(self) -> dict[str, str]:
@@ -126,8 +126,14 @@ def _device(result: Object, claim: Object) -> Object:
     return found | ({"conditions": conditions} if conditions else {})
 
 
-def _place(device: Object) -> tuple[str, ...]:
-    return device["request"], device["driver"], device["pool"], device["device"], device.get("shareID", "")
+def _place(device: Object) -> list[list[str | int]]:
+    names = (device["request"], device["driver"], device["pool"], device["device"], device.get("shareID", ""))
+    return list(map(natural, names))
+
+
+def natural(name: str) -> list[str | int]:
+    """Return the name as a person sorts it: `gpu-2` before `gpu-10`."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _state(claim: Object) -> str:

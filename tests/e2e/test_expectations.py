@@ -176,4 +176,21 @@ def test_pods_for_which_nodes_have_no_cpu(project: Project) -> None:
     configure(project, workload("one", 3, containers=containers, expect=expected))
     settles(project, {("one", "allocated,reserved"): 2, ("one", "pending"): 1})
     assert "Insufficient cpu" in project.run("pulumi", "stack", "output", "claims").stdout
+
+
+def test_a_pod_that_waits_although_its_claim_is_allocated(project: Project) -> None:
+    """The shared claim binds both pods to one node, which has cpu for one. The remedy of the message works."""
+    containers = [{"name": "main", "claims": [{"name": "gpu"}], "resources": {"cpu": 60}}]
+    both = {"name": "both", "replicas": 2, "claims": [{"name": "gpu", "claim": "shared"}], "containers": containers}
+    with project.configuration(STACK) as config:
+        config["claims"] = [{"name": "shared", "requests": [{"name": "gpu", "deviceClass": "gpu.example.com"}]}]
+        config["workloads"] = [both]
+    assert "declare that the rest stay pending with expect: {running: 1}" in project.fails()
+    configure(project, both | {"expect": {"running": 1}})
+    settles(project, {("both", "allocated,reserved"): 2})
+    outputs = project.outputs()
+    assert sorted(claim["podPhase"] for claim in outputs["claims"]) == ["Pending", "Running"]
+    assert [claim["reason"] for claim in outputs["claims"] if "reason" in claim] == [
+        "0/2 nodes are available: 1 Insufficient cpu, 1 cannot allocate all claims."
+    ]
     project.destroy()

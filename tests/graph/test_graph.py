@@ -313,3 +313,14 @@ def test_one_line_names_what_a_kubernetes_version_has_removed(preview: bool) -> 
         "kwok-dra:cluster: Kubernetes 1.38.0 no longer has DynamicResourceAllocation, resource.k8s.io/v1beta1; the "
         "cluster is created without"
     ]
+
+
+def test_an_extended_resource_of_two_classes_is_warned_of() -> None:
+    name = {"extendedResourceName": "example.com/gpu"}
+    configuration = bigger().configuration | {
+        "kwok-dra:deviceClasses": [{"name": "second"} | name, {"name": "first"} | name, {"name": "third"}]
+    }
+    assert run(configuration).warnings == [
+        "device classes first and second have one extendedResourceName, example.com/gpu: the scheduler uses only the "
+        "newest of them, or the first by name if they were created in the same second"
+    ]

@@ -103,7 +103,8 @@ def test_objects_are_registered_as_written(stack: Configuration) -> None:
 def test_a_definition_is_established_before_its_objects(stack: Configuration, tmp_path: Path) -> None:
     objects = [
         {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "t"}},
-        {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things"}},
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "things"}}
+        | {"spec": {"group": "example.org"}},
     ]
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump_all(objects))
     found = run(stack)

@@ -20,6 +20,11 @@ def named(kind: str, name: str, version: str = "v1", **content: Any) -> Object:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name} | namespace} | content
 
 
+def claims(devices: Object, **more: Any) -> Object:
+    """Return a ResourceClaim."""
+    return named("ResourceClaim", "c", "resource.k8s.io/v1", spec={"devices": devices} | more)
+
+
 def pod(name: str = "p", template: str = "", claim: str = "", **content: Any) -> Object:
     """Return a bare pod with a claim."""
     source = {"resourceClaimTemplateName": template} if template else {"resourceClaimName": claim}
@@ -84,7 +89,9 @@ def test_documents(tmp_path: Path) -> None:
 def test_order(write: Any) -> None:
     """Namespaces and definitions first, objects that create pods last; otherwise as in the files."""
     own = named("Job", "own", "batch.example.org/v1")
-    definition = named("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1")
+    definition = named(
+        "CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1", spec={"group": "batch.example.org"}
+    )
     folder = write("a.yaml", pod("p", template="t"), own, template(), definition, named("Namespace", "n"))
     folder = write("b.yaml", deployment(), named("Service", "s"), pod("q", namespace="n"))
     (entry,) = load(stack({"files": ["a.yaml", "b.yaml"]}), folder).manifests
@@ -154,7 +161,7 @@ def slices(**spec: Any) -> Object:
             ["DRAExtendedResource"],
             [],
         ),
-        (named("Taints", "t", "example.org/v1", spec={"taints": ["x"], "tolerations": ["x"]}), [], []),
+        (named("Taints", "t", "apps/v1", spec={"taints": ["x"], "tolerations": ["x"]}), [], []),
     ],
 )
 def test_gates_and_apis(manifest: Object, gates: list[str], apis: list[str], write: Any) -> None:
@@ -222,6 +229,8 @@ def test_files_outside_the_project(write: Any, tmp_path: Path) -> None:
 
 
 WORKLOAD = {"name": "w", "claims": [{"name": "c", "requests": [{"name": "r", "deviceClass": "gpu"}]}]}
+DEFINITION = named("CustomResourceDefinition", "c", "apiextensions.k8s.io/v1", spec={"group": "example.org"})
+SLIP = {"name": "r", "exactly": {"deviceClassName": "gpu", "selectors": [{"expression": "true"}]}}
 TAKEN = "document 1: the stack already creates"
 OUT = "remove it from the file, or from there"
 KEPT_OFF = (
@@ -239,6 +248,48 @@ KEPT_OFF = (
             "document 2: Pod p is already in manifests[0].files[0], document 1: remove one of them",
         ),
         ([pod(), pod(namespace="default")], {}, "document 2: Pod p is already in manifests[0].files[0], document 1"),
+        (
+            [named("Workload", "w", "kueue.x-k8s.io/v1beta2")],
+            {},
+            "document 1: Workload w is of the API group kueue.x-k8s.io, which is not part of Kubernetes: add the "
+            "CustomResourceDefinition of its kind to the files",
+        ),
+        (
+            [named("Pod", "p", spec={"schedulerName": "volcano"})],
+            {},
+            "document 1: pods of Pod p have schedulerName volcano, but the only scheduler of the cluster is "
+            "default-scheduler: remove schedulerName",
+        ),
+        (
+            [claims({"requests": [{"name": "r", "deviceClassName": "gpu"}]})],
+            {},
+            "document 1: ResourceClaim c: spec.devices.requests[0] has no field 'deviceClassName' in "
+            "resource.k8s.io/v1. Its fields are name, exactly, firstAvailable",
+        ),
+        (
+            [claims({"requests": [SLIP]})],
+            {},
+            "document 1: ResourceClaim c: spec.devices.requests[0].exactly.selectors[0] has no field 'expression' in "
+            "resource.k8s.io/v1. Its fields are cel",
+        ),
+        (
+            [claims({}, tolerations=[])],
+            {},
+            "document 1: ResourceClaim c: spec has no field 'tolerations' in resource.k8s.io/v1. Its fields are "
+            "devices",
+        ),
+        (
+            [named("ResourceClaimTemplate", "t", "resource.k8s.io/v1", spec={"devices": {}})],
+            {},
+            "document 1: ResourceClaimTemplate t: spec has no field 'devices' in resource.k8s.io/v1. Its fields are "
+            "metadata, spec",
+        ),
+        (
+            [named("Pod", "p", spec={"resourceClaims": [{"name": "c", "source": {"resourceClaimName": "c"}}]})],
+            {},
+            "document 1: Pod p: the pod's spec.resourceClaims[0] has no field 'source' in v1. Its fields are name, "
+            "resourceClaimName, resourceClaimTemplateName",
+        ),
         ([named("Node", "pool-1")], {}, f"{TAKEN} Node pool-1 for nodePools[0]: {OUT}"),
         (
             [named("DeviceClass", "gpu", "resource.k8s.io/v1")],
@@ -360,7 +411,7 @@ TAINTED_POOL = {"nodePools": [{"name": "pool", "gpu": {"driver": "d"}, "taints":
         ([pod()], {"nodePools": [TAINTED_POOL["nodePools"][0] | {"taints": []}]}),
         ([pod(template="w-c")], {"workloads": [WORKLOAD]}),
         ([template(device_class="own"), named("DeviceClass", "own", "resource.k8s.io/v1beta1")], {}),
-        ([named("Pod", "p"), named("Pod", "p", "example.org/v1"), named("Job", "p", "batch/v1")], {}),
+        ([named("Pod", "p"), named("Pod", "p", "example.org/v1"), DEFINITION, named("Job", "p", "batch/v1")], {}),
         ([named("Namespace", "n"), pod(), pod(namespace="n")], {}),
         (
             [

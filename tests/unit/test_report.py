@@ -465,6 +465,21 @@ def test_the_reason_is_about_the_node_of_a_claim_that_is_allocated(topology: Top
     assert reasons == {"c": f"{SHORT}; {wanted}", "other": UNSCHEDULABLE}
 
 
+@pytest.mark.parametrize(("times", "used"), [(("1", "1"), "any"), (("1", "2"), "none"), (("2", "1"), "any")])
+def test_of_several_classes_the_newest_provides_an_extended_resource(
+    topology: Topology, times: tuple[str, str], used: str
+) -> None:
+    waiting = pod("fake-pod-1")
+    waiting["spec"] |= {"resourceClaims": [], "containers": [{"resources": {"limits": {"example.com/gpu": "3"}}}]}
+    name = {"extendedResourceName": "example.com/gpu"}
+    classes = [
+        live("DeviceClass", "any", name, creationTimestamp=times[0]),
+        live("DeviceClass", "none", selecting("false") | name, creationTimestamp=times[1]),
+    ]
+    (found,) = listed(topology, [*node("n-0", devices=2), *classes, waiting])
+    assert f"request example.com/gpu wants 3 of {used}, but no" in found["reason"]
+
+
 def test_the_reason_resolves_an_extended_resource(topology: Topology) -> None:
     waiting = pod("fake-pod-1")
     waiting["spec"] |= {"resourceClaims": [], "containers": [{"resources": {"limits": {"example.com/gpu": "3"}}}]}

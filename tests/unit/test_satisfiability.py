@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from topology.checks.validation import ConfigurationError, load
 from topology.kubernetes import cel
@@ -265,6 +266,8 @@ def test_how_many_pods_fit(configuration: Configuration, most: int) -> None:
     (problem,) = problems(configuration | {"workloads": [workload | {"replicas": most + 1}]})
     assert problem.startswith(f"workloads[0].replicas: is {most + 1}, but ")
     assert f" can hold at most {most} such pod" in problem
+    remedy = yaml.safe_load(problem.rpartition("expect: ")[2])
+    load(configuration | {"workloads": [workload | {"replicas": most + 1, "expect": remedy}]})
 
 
 @pytest.mark.parametrize(

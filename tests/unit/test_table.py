@@ -78,7 +78,7 @@ def test_past_a_hundred_claims_there_are_counts(topology: Topology, objects: lis
         ["training", "reserved", "1"],
         ["pending", "99"],
     ]
-    assert "training (99 pods: training-0, training-1, training-10 …)" in lines
+    assert "training (99 pods: training-0, training-1, training-2 …)" in lines
 
 
 def test_leftovers_and_what_still_fits() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from topology.status.evictions import FIT, Unfit
 from topology.status.live_objects import LiveObjects, claim_names
-from topology.status.workload_progress import Expected, Progress, progress
+from topology.status.workload_progress import Expected, Progress, progress, unmet
 
 Object = dict[str, Any]
 
@@ -110,24 +110,37 @@ FREE = claim("c")
 )
 def test_pods_and_their_claims(objects: list[Object], allocated: int, pending: int, settled: bool) -> None:
     found = progress(expected("Pod", "a"), LiveObjects(objects))
-    assert found._replace(pods=0) == Progress(0, allocated, pending, settled)
+    assert found._replace(pods=0, running=0) == Progress(0, allocated, pending, settled, 0)
     assert found.pods == len(LiveObjects(objects).pods_of([("Pod", "n", "a")]))
 
 
 @pytest.mark.parametrize(
     ("found", "allocated", "meets"),
     [
-        (Progress(2, 1, 1, True), 1, True),
-        (Progress(2, 1, 1, False), 1, False),
-        (Progress(2, 2, 0, True), 1, False),
-        (Progress(2, 2, 1, True), 1, False),
-        (Progress(2, 1, 2, True), 1, False),
-        (Progress(3, 2, 1, True), None, True),
-        (Progress(3, 2, 0, True), None, False),
+        (Progress(2, 1, 1, True, 1), 1, True),
+        (Progress(2, 1, 1, False, 1), 1, False),
+        (Progress(2, 2, 0, True, 2), 1, False),
+        (Progress(2, 2, 1, True, 2), 1, False),
+        (Progress(2, 1, 2, True, 1), 1, False),
+        (Progress(3, 2, 1, True, 2), None, True),
+        (Progress(3, 2, 0, True, 2), None, False),
     ],
 )
 def test_what_meets_an_expectation(found: Progress, allocated: int | None, meets: bool) -> None:
     assert found.meets(expected(allocated=allocated, pending=1)) == meets
+
+
+def test_a_pod_that_is_expected_to_wait_may_have_its_claims() -> None:
+    waiting = LiveObjects([refused("a", "c"), HELD, pod("b", "Running", "c")])
+    both = expected(allocated=2)._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
+    for running, meets in ((None, False), (1, True), (2, False)):
+        wanted = both._replace(running=running)
+        found = progress(wanted, waiting)
+        assert (found.allocated, found.pending, found.running) == (2, 0, 1)
+        assert found.meets(wanted) == meets
+    assert list(unmet(wanted, found)) == [
+        "workload job: 1 of 2 pods run after 5 s, but it expects 2 (kwok-dra:workloads expect, readyTimeoutSeconds)"
+    ]
 
 
 def of(kind: str, status: Object, observed: int = 1, **spec: Any) -> Object:
@@ -273,7 +286,7 @@ def test_claims_that_the_pod_refers_to_by_name() -> None:
     assert claim_names(shared) == {"x": "c"}
     other = shared | {"metadata": shared["metadata"] | {"name": "b"}}
     both = expected()._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
-    assert progress(both, LiveObjects([shared, other, HELD])) == Progress(2, 2, 0, True)
+    assert progress(both, LiveObjects([shared, other, HELD])) == Progress(2, 2, 0, True, 2)
 
 
 def tolerating(seconds: int | None, **values: Any) -> Object:

@@ -332,6 +332,10 @@ EXPECTATIONS: Cases = [
         stack({"replicas": 2, "expect": {"allocated": 1}}),
         "workloads[0]: expects 1 allocated and 0 pending claims, but its 2 pods have 2 claims in total",
     ),
+    (
+        stack({"replicas": 2, "expect": {"running": 3}}),
+        "workloads[0]: expects 3 running pods, but has only 2 (replicas)",
+    ),
     (stack({"expect": {"pending": -1}}), "workloads[0].expect.pending: must be at least 0, but is -1"),
     (
         stack({"kind": "DaemonSet"}),

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology.kubernetes import cel
-from topology.kubernetes.api_versions import RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
+from topology.kubernetes.api_versions import BUILT_IN_GROUPS, RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
+from topology.kubernetes.fields import FIELDS_OF_POD, fields_of_spec, unknown_fields
 from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
 from topology.kubernetes.reading import (
     claims_named,
@@ -27,6 +28,7 @@ from topology.schema.values import suggestion
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
+DEFAULT_SCHEDULER = "default-scheduler"
 RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
 
 
@@ -77,10 +79,14 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     known = {entry.name for entry in objects} | created.keys()
     classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
     taints = _taints_of_nodes(topology, objects)
+    served = _served_groups(objects)
     for entry in objects:
+        yield from _group(entry, topology.cluster, served)
         yield from _resource_api(entry, topology.cluster)
+        yield from _fields(entry)
         yield from _claims(entry, classes)
         if (spec := pod_spec(entry.content)) is not None:
+            yield from _scheduler(entry, spec, topology.cluster)
             yield from _claims_of_pods(entry, spec, known)
             yield from _taints(entry, spec, taints)
 
@@ -101,6 +107,54 @@ def _shape(entry: _Object) -> Iterator[Problem]:
             )
         else:
             yield entry.problem(f"{found['kind']} has no metadata.name: set it to a string")
+
+
+# Kinds.
+
+
+def _served_groups(objects: Sequence[_Object]) -> set[str]:
+    """Return the API groups of Kubernetes, and those that definitions and API services in the files add."""
+    definitions = ("CustomResourceDefinition", "APIService")
+    added = {part(entry.content, "spec", "group") for entry in objects if entry.content["kind"] in definitions}
+    return {*BUILT_IN_GROUPS, *filter(None, added)}
+
+
+def _group(entry: _Object, cluster: Cluster, served: set[str]) -> Iterator[Problem]:
+    """Yield a kind that the stack's own cluster does not have; an existing cluster may have definitions of its own."""
+    if not cluster.existing and group_of(entry.content) not in served:
+        yield entry.problem(
+            f"{entry} is of the API group {group_of(entry.content)}, which is not part of Kubernetes: add the "
+            "CustomResourceDefinition of its kind to the files"
+        )
+
+
+def _fields(entry: _Object) -> Iterator[Problem]:
+    """Yield fields that the API server would refuse or drop: without a misplaced selector, a claim gets any device."""
+    content = entry.content
+    if entry.name[0] == RESOURCE_API_GROUP and (fields := fields_of_spec(content["kind"], _version(content))):
+        found = unknown_fields(content.get("spec"), fields, "spec")
+    else:
+        claims = {"resourceClaims": (pod_spec(content) or {}).get("resourceClaims")}
+        found = unknown_fields(claims, FIELDS_OF_POD, "the pod's spec")
+    for field in found:
+        yield entry.problem(
+            f"{entry}: {field.path} has no field {field.name!r} in {content['apiVersion']}"
+            f"{suggestion(field.name, field.known)} Its fields are {', '.join(field.known)}"
+        )
+
+
+def _version(content: Manifest) -> str:
+    return str(content["apiVersion"]).rpartition("/")[2]
+
+
+def _scheduler(entry: _Object, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
+    """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
+    name = spec.get("schedulerName") or DEFAULT_SCHEDULER
+    if not cluster.existing and name != DEFAULT_SCHEDULER:
+        yield entry.problem(
+            f"pods of {entry} have schedulerName {name}, but the only scheduler of the cluster is {DEFAULT_SCHEDULER}: "
+            "remove schedulerName"
+        )
 
 
 # Names and namespaces.
@@ -217,7 +271,7 @@ def _taints_of_nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str
 
 
 def _taints(entry: _Object, spec: Mapping[str, Any], nodes_taints: Mapping[str, Sequence[Taint]]) -> Iterator[Problem]:
-    if spec.get("nodeName") or entry.entry.expect.pending:
+    if spec.get("nodeName") or entry.entry.expect.pending or entry.entry.expect.running is not None:
         return
     if not nodes_taints:
         yield entry.problem(f"there are no nodes for the pods of {entry}: add a pool to kwok-dra:nodePools")

@@ -62,7 +62,8 @@ class Declarations:
         }
         self.extended_resources = {
             name: device_class.name
-            for device_class in topology.device_classes
+            # Of classes that are created in one second, the scheduler uses the first by name.
+            for device_class in sorted(topology.device_classes, key=lambda entry: entry.name, reverse=True)
             for name in (device_class.extended_resource_name, f"{IMPLICIT_EXTENDED_RESOURCE}/{device_class.name}")
             if name
         }

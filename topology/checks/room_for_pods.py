@@ -28,14 +28,19 @@ def too_many_pods(
             "devices, or declare that all stay pending with "
             f"expect: {{allocated: 0, pending: {wanted * workload.claims_per_pod}}}",
         )
-    elif workload.kind != "Job" and wanted - workload.expected_pending > most:  # Pods of a Job take turns.
+    elif workload.kind != "Job" and _expected_to_run(workload) > most:  # Pods of a Job take turns.
         own_claims = sum(not claim.claim and claim not in workload.group_claims for claim in workload.claims)
         pending = (wanted - most) * (own_claims + bool(workload.extended_resources))
         yield Problem(
             f"{path}.replicas",
             f"is {wanted}, {holds}: ask for fewer, give the pools more nodes or devices, or declare that the rest stay "
-            f"pending with expect: {{pending: {pending}}}",
+            f"pending with expect: {{{f'pending: {pending}' if pending else f'running: {most}'}}}",
         )
+
+
+def _expected_to_run(workload: Workload) -> int:
+    running = workload.expect.running
+    return workload.replicas - workload.expected_pending if running is None else running
 
 
 def _most_pods(workload: Workload, requests: Sequence[Request], kinds: Sequence[NodeKind]) -> int:

@@ -29,7 +29,7 @@ def unsatisfiable_claims(topology: Topology) -> Iterator[Problem]:
         return
     kinds = node_kinds(topology)
     for index, workload in enumerate(topology.workloads):
-        if workload.expected_allocated:
+        if workload.expected_allocated and workload.expect.running != 0:
             yield from _Pod(workload, f"workloads[{index}]", declarations, kinds).problems()
 
 

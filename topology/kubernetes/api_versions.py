@@ -15,6 +15,33 @@ RESOURCE_API_GROUP = "resource.k8s.io"
 RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
 """Newest first."""
 
+BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "policy"}) | {
+    f"{group}.k8s.io"
+    for group in [
+        "admissionregistration",
+        "apiextensions",
+        "apiregistration",
+        "authentication",
+        "authorization",
+        "certificates",
+        "coordination",
+        "discovery",
+        "events",
+        "flowcontrol.apiserver",
+        "internal.apiserver",
+        "networking",
+        "node",
+        "rbac.authorization",
+        "resource",
+        "scheduling",
+        "storage",
+        "storagemigration",
+    ]
+}
+"""The API groups of Kubernetes itself: https://github.com/kubernetes/api/tree/v0.38.0-beta.0, and those of
+https://github.com/kubernetes/apiextensions-apiserver and https://github.com/kubernetes/kube-aggregator.
+"""
+
 # `APILifecycleRemoved` of resource.k8s.io: https://github.com/kubernetes/api/tree/v0.38.0-beta.0/resource
 # The alpha versions of scheduling.k8s.io have no such mark. The next release replaces each of them:
 # https://github.com/kubernetes/api/tree/v0.36.3/scheduling, https://github.com/kubernetes/api/tree/v0.37.2/scheduling

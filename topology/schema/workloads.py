@@ -76,10 +76,14 @@ class Container(Model):
 
 
 class Expectation(Model):
-    """The expected final state of a workload's claims: how many are allocated, and how many are pending."""
+    """The expected final state of a workload: how many claims are allocated and pending, and how many pods run.
+
+    Without `running`, every pod whose claims are allocated runs.
+    """
 
     allocated: Annotated[int, Field(ge=0)] | None = None
     pending: Annotated[int, Field(ge=0)] = 0
+    running: Annotated[int, Field(ge=0)] | None = None
 
 
 ReadyTimeout = Annotated[int, Field(ge=1, le=86_400)]
@@ -223,6 +227,12 @@ class Workload(WrittenModel):
                 requests = known[used.name]
                 if used.request and requests and used.request not in requests:
                     raise problem(f"{uses} {unknown('request', used.request, f'claim {used.name}', requests)}")
+        return self
+
+    @model_validator(mode="after")
+    def _expects_at_most_its_pods(self) -> Self:
+        if (self.expect.running or 0) > self.replicas:
+            raise problem(f"expects {self.expect.running} running pods, but has only {self.replicas} (replicas)")
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ def expectation(applied: Workload | Manifests) -> Expected:
         applied.expected_pending,
         applied.ready_timeout_seconds,
         applied.replicas if isinstance(applied, Workload) else None,
+        applied.expect.running,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Container
 
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Maker, Object
 from topology.schema.stack import Topology
 from topology.status.live_objects import (
@@ -20,7 +21,7 @@ def leftovers(topology: Topology, live: LiveObjects) -> list[Object]:
     used = {(pod["metadata"].get("namespace", ""), name) for pod in live.pods for name in claim_names(pod).values()}
     found = [
         claim
-        for name, claim in sorted(live.claims.items())
+        for name, claim in sorted(live.claims.items(), key=lambda item: list(map(natural_key, item[0])))
         if owning_uids(claim)
         and name not in used
         and not any(_is_kept_for(pod, claim) for pod in live.owning_pods(claim))

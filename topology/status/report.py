@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import LISTS, Object, given, key
 from topology.objects.device_taints import FIRST_KUBERNETES_WITH_RULES_FOR_NONE, rule_version
 from topology.objects.isolation import mark
@@ -85,7 +86,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
         for pod in live.pods_of(applied.makers())
         for entry in _claims_of(applied.name, pod, live, pools, shortage)
     ]
-    claims.sort(key=lambda entry: (entry["workload"], entry["pod"], entry["name"]))
+    claims.sort(key=lambda entry: [natural_key(entry[name]) for name in ("workload", "pod", "name")])
     return Details(claims, pools, live)
 
 
@@ -111,7 +112,7 @@ def _allocated_by_pool(live: LiveObjects) -> dict[PoolName, set[str]]:
 def report(topology: Topology, objects: Sequence[Object]) -> Report:
     """Return the report of a stack, from the live `objects` of all `kinds`."""
     claims, pools, live = details(topology, objects)
-    listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: pool.name)]
+    listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))]
     evicting = unfit(topology)
     return Report(
         _listed(claims),
@@ -174,7 +175,7 @@ def _devices(claim: Object) -> list[dict[str, Any]]:
         | given(conditions=_conditions(claim, result))
         for result in live_objects.allocated_devices(claim)
     ]
-    return sorted(devices, key=lambda device: [str(device.get(name)) for name in (*keys, "shareID")])
+    return sorted(devices, key=lambda device: [natural_key(str(device.get(name))) for name in (*keys, "shareID")])
 
 
 def _conditions(claim: Object, result: Object) -> dict[str, str]:
@@ -256,7 +257,7 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
 def _unexpected(expected: Expected, live: LiveObjects, evicting: Unfit, claims: list[dict[str, Any]]) -> Iterator[str]:
     found = progress(expected, live, evicting)
     if not found.meets(expected):
-        yield from unmet(expected, found, live)
+        yield from unmet(expected, found)
         yield from reasons(_pending(expected, live, claims))
 
 

@@ -58,7 +58,13 @@ class Shortage:
         self.live = live
         self.pools = pools
         self.devices = dict(_devices_by_node(objects))
-        self.classes = {entry["metadata"]["name"]: entry["spec"] for entry in of_kind(objects, "DeviceClass")}
+        classes = sorted(
+            of_kind(objects, "DeviceClass"), key=lambda entry: str(entry["metadata"]["name"]), reverse=True
+        )
+        # The newest class provides an extended resource, the first by name of those of one second:
+        # https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/deviceclass/extendedresourcecache
+        classes.sort(key=lambda entry: str(entry["metadata"].get("creationTimestamp")))
+        self.classes = {entry["metadata"]["name"]: entry["spec"] for entry in classes}
         self.consumed = _consumed(live)
         self._nodes: dict[str, list[str]] = {}
         self._known: dict[tuple[str, str], str | None] = {}

@@ -26,10 +26,10 @@ REASONS_TOLD_MAX = 5
 
 
 class Expected(NamedTuple):
-    """What a workload must reach within `seconds`: how many claims are allocated and how many are pending.
+    """What a workload must reach within `seconds`: how many claims are allocated and pending, how many pods run.
 
-    Without `allocated`, all claims that are not pending; without `pods`, as many pods as the `makers` create. `key` is
-    where the workload is configured.
+    Without `allocated`, all claims that are not pending; without `pods`, as many pods as the `makers` create; without
+    `running`, all pods whose claims are allocated. `key` is where the workload is configured.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Expected(NamedTuple):
     pending: int
     seconds: int
     pods: int | None = None
+    running: int | None = None
 
     @classmethod
     def from_json(cls, entry: Sequence[Any]) -> "Expected":
@@ -48,7 +49,7 @@ class Expected(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How many pods a workload has, how many of their claims are allocated and pending, and whether it is settled.
+    """How many pods a workload has and how many run, how their claims stand, and whether the workload is settled.
 
     It is settled when every pod runs (a job's pod: has succeeded and released its claims) or was refused by the
     scheduler, and when each controller has observed its newest generation and created all of its pods from it.
@@ -58,11 +59,15 @@ class Progress(NamedTuple):
     allocated: int
     pending: int
     settled: bool
+    running: int
 
     def meets(self, expected: Expected) -> bool:
         """Tell whether the workload has reached what is expected, and will stay there."""
-        allocated = expected.allocated in (None, self.allocated)
-        return self.settled and allocated and self.pending == expected.pending
+        return self.settled and self.has_claims(expected) and expected.running in (None, self.running)
+
+    def has_claims(self, expected: Expected) -> bool:
+        """Tell whether as many claims as expected are allocated and pending."""
+        return expected.allocated in (None, self.allocated) and self.pending == expected.pending
 
 
 def progress(expected: Expected, live: LiveObjects, unfit: Unfit = FIT) -> Progress:
@@ -79,9 +84,14 @@ def progress(expected: Expected, live: LiveObjects, unfit: Unfit = FIT) -> Progr
         ]
         allocated += sum(satisfied)
         pending += len(satisfied) - sum(satisfied)
-        has_arrived = _has_arrived(pod, used) or (is_refused(pod) and not all(satisfied))
+        may_wait = expected.running is not None or not all(satisfied)
+        has_arrived = _has_arrived(pod, used) or (is_refused(pod) and may_wait)
         settled = settled and has_arrived and not unfit.evicts(pod, used, expected.seconds)
-    return Progress(len(pods), allocated, pending, settled)
+    return Progress(len(pods), allocated, pending, settled, _running(pods))
+
+
+def _running(pods: Iterable[Object]) -> int:
+    return sum(pod["status"].get("phase") in READY_PHASES for pod in pods)
 
 
 def _has_arrived(pod: Object, claims: Iterable[Object]) -> bool:
@@ -93,7 +103,8 @@ def _has_arrived(pod: Object, claims: Iterable[Object]) -> bool:
 
 def is_creating(expected: Expected, live: LiveObjects) -> bool:
     """Tell from `CONTROLLERS` alone that pods are missing that must run or, of a job, have succeeded."""
-    return not expected.pending and any(_is_creating(live.by_name.get(maker)) for maker in expected.makers)
+    waiting = expected.pending or expected.running is not None
+    return not waiting and any(_is_creating(live.by_name.get(maker)) for maker in expected.makers)
 
 
 def _is_creating(controller: Object | None) -> bool:
@@ -139,7 +150,7 @@ def _wanted(controller: Object, pods: Sequence[Object]) -> int:
     replicas = int(controller["spec"]["replicas"])
     if controller["kind"] == "StatefulSet" and controller["spec"].get("podManagementPolicy") != "Parallel":
         # It creates the next pod when those before it run.
-        return min(replicas, 1 + sum(pod["status"].get("phase") in READY_PHASES for pod in pods))
+        return min(replicas, 1 + _running(pods))
     return replicas
 
 
@@ -151,10 +162,10 @@ def _wanted_by_job(spec: Mapping[str, Any], pods: Sequence[Object]) -> int:
     return min(int(spec.get("completions", parallelism)), parallelism + sum(map(has_succeeded, pods)))
 
 
-def unmet(expected: Expected, found: Progress, live: LiveObjects) -> Iterator[str]:
+def unmet(expected: Expected, found: Progress) -> Iterator[str]:
     """Say, in one line or two, how a workload differs from what is expected when its time is up."""
     pods = found.pods if expected.pods is None else expected.pods
-    if expected.pending:
+    if expected.pending and (expected.running is None or not found.has_claims(expected)):
         claims = found.allocated + found.pending
         wanted = "all" if expected.allocated is None else expected.allocated
         yield (
@@ -163,10 +174,10 @@ def unmet(expected: Expected, found: Progress, live: LiveObjects) -> Iterator[st
             f"(kwok-dra:{expected.key} expect, readyTimeoutSeconds)"
         )
     else:
-        running = sum(pod["status"].get("phase") in READY_PHASES for pod in live.pods_of(expected.makers))
+        expects = "" if expected.running is None else f", but it expects {expected.running}"
         yield (
-            f"workload {expected.workload}: {running} of {pods} pods run after {expected.seconds} s "
-            f"(kwok-dra:{expected.key} readyTimeoutSeconds)"
+            f"workload {expected.workload}: {found.running} of {pods} pods run after {expected.seconds} s{expects} "
+            f"(kwok-dra:{expected.key} {'expect, ' if expects else ''}readyTimeoutSeconds)"
         )
     if found.pods > pods or found._replace(settled=True).meets(expected):
         yield "  but the rollout is unfinished: older pods remain, or some will be evicted from their node or device"
