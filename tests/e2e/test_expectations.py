@@ -191,6 +191,6 @@ def test_a_pod_that_waits_although_its_claim_is_allocated(project: Project) -> N
     outputs = project.outputs()
     assert sorted(claim["podPhase"] for claim in outputs["claims"]) == ["Pending", "Running"]
     assert [claim["reason"] for claim in outputs["claims"] if "reason" in claim] == [
-        "0/2 nodes are available: 1 Insufficient cpu, 1 cannot allocate all claims."
+        "0/2 nodes are available: 1 Insufficient cpu, 1 resourceclaim not available on the node."
     ]
     project.destroy()

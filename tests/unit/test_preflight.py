@@ -670,6 +670,22 @@ SELECTORS: Cases = [
         "or use .?name.orValue(…). It has nic.example.com/speed",
     ),
     (
+        stack(
+            {
+                "gpu": {
+                    "driver": "gpu.nvidia.com",
+                    "deviceName": "gpu-{index}",
+                    "attributes": {"uuid": {"string": "{uuid}"}},
+                }
+            },
+            claims=[claim({"deviceClass": "gpu.nvidia.com"})],
+        ),
+        f"{REQUEST}: class gpu.nvidia.com, which comes with driver gpu.nvidia.com, names gpu.nvidia.com/type, which "
+        "device gpu-0 of pool a does not have. The scheduler stops at such a device, even if another node could run "
+        "the pod: give the device this attribute, or replace the class with one of the same name, gpu.nvidia.com, "
+        "under kwok-dra:deviceClasses",
+    ),
+    (
         selecting(f"device.attributes['{DRIVER}'].model.matches('[')"),
         f"{REQUEST}.selectors[0]: matches('[') fails: invalid regular expression: missing ]: [",
     ),

@@ -10,15 +10,17 @@ from topology.checks.allocation import Candidate, has_capacity
 from topology.kubernetes import cel
 from topology.objects.inventory import DevicePool
 from topology.schema.base import Problem
+from topology.schema.devices import DeviceClass
 from topology.schema.stack import NodePool
 from topology.schema.values import suggestion
 
 
 class Selector(NamedTuple):
-    """A CEL expression and the key that holds it."""
+    """A CEL expression, the key that holds it, and the `device_class` that it belongs to, if any."""
 
     path: str
     expression: str
+    device_class: DeviceClass | None = None
 
 
 class Derived(NamedTuple):
@@ -80,15 +82,16 @@ class NodeDevices:
             self._known[wanted.criteria] = [
                 _with_derived(wanted.derived, candidate, pool)
                 for candidate in self._candidates
-                if all(_matches(one, candidate, pool) for one in (*wanted.class_selectors, *wanted.selectors))
+                if all(_matches(one, candidate, pool, wanted) for one in (*wanted.class_selectors, *wanted.selectors))
                 and has_capacity(candidate.device, wanted.amounts)
             ]
         return self._known[wanted.criteria]
 
 
-def _matches(selector: Selector, candidate: Candidate, pool: NodePool) -> bool:
+def _matches(selector: Selector, candidate: Candidate, pool: NodePool, wanted: Alternative) -> bool:
+    shipped = selector.device_class if selector.device_class and selector.device_class.driver else None
     try:
-        with _aborting(selector.path, candidate, pool):
+        with _aborting(wanted.path if shipped else selector.path, candidate, pool, shipped):
             return cel.compile_selector(selector.expression, list_attributes=True).matches(_as_cel_device(candidate))
     except cel.UncheckedError:
         return True
@@ -110,23 +113,36 @@ def _as_cel_device(candidate: Candidate) -> cel.CelDevice:
 
 
 @contextmanager
-def _aborting(path: str, candidate: Candidate, pool: NodePool) -> Iterator[None]:
-    """Turn a failed evaluation into an `AbortedError` that names the expression at `path` and the device."""
+def _aborting(path: str, candidate: Candidate, pool: NodePool, shipped: DeviceClass | None = None) -> Iterator[None]:
+    """Turn a failed evaluation into an `AbortedError` that names the expression at `path` and the device.
+
+    The expression of a `shipped` class is in no key: `path` is that of a request for the class.
+    """
     device = candidate.device
+    of_class = f"class {shipped.name}, which comes with driver {shipped.driver}, " if shipped else ""
     try:
         yield
     except cel.UncheckedError:
         raise
     except cel.CelError as error:
         if error.missing is None:
-            raise AbortedError(Problem(path, f"{error}, for device {device.name} of pool {pool.name}")) from None
+            raise AbortedError(
+                Problem(path, f"{of_class}{error}, for device {device.name} of pool {pool.name}")
+            ) from None
         raise AbortedError(
             Problem(
                 path,
-                f"names {error.missing}, which device {device.name} of pool {pool.name} does not have"
-                f"{_hint(error.missing, candidate)}",
+                f"{of_class}names {error.missing}, which device {device.name} of pool {pool.name} does not have"
+                f"{_hint_for_class(shipped) if shipped else _hint(error.missing, candidate)}",
             )
         ) from None
+
+
+def _hint_for_class(shipped: DeviceClass) -> str:
+    return (
+        ". The scheduler stops at such a device, even if another node could run the pod: give the device this "
+        f"attribute, or replace the class with one of the same name, {shipped.name}, under kwok-dra:deviceClasses"
+    )
 
 
 def _hint(missing: str, candidate: Candidate) -> str:

@@ -55,7 +55,7 @@ class Declarations:
         """Index the declarations of the topology."""
         self.classes = {
             device_class.name: [
-                Selector(f"deviceClasses[{index}].selectors[{place}]", expression)
+                Selector(f"deviceClasses[{index}].selectors[{place}]", expression, device_class)
                 for place, expression in enumerate(device_class.selectors)
             ]
             for index, device_class in enumerate(topology.device_classes)

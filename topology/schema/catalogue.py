@@ -37,8 +37,12 @@ class Catalogue(NamedTuple):
 
     def device_classes(self, drivers: Iterable[str]) -> dict[str, DeviceClass]:
         """Return the DeviceClasses that the charts of `drivers` ship, by name."""
-        known = [self.drivers[driver] for driver in sorted(set(drivers)) if driver in self.drivers]
-        return {device_class.name: device_class for driver in known for device_class in driver.device_classes}
+        return {
+            device_class.name: device_class.shipped_by(driver)
+            for driver in sorted(set(drivers))
+            if driver in self.drivers
+            for device_class in self.drivers[driver].device_classes
+        }
 
 
 ENTRIES: Mapping[str, type[Model]] = {"hosts": Host, "models": DeviceModel, "drivers": Driver}

@@ -4,7 +4,7 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, PrivateAttr, model_validator
 
 from topology.kubernetes import limits
 from topology.kubernetes.quantities import number
@@ -111,6 +111,19 @@ class DeviceClass(Model):
     name: DnsSubdomain
     selectors: Selectors = []
     extended_resource_name: ExtendedResourceName | None = None
+
+    _driver: str = PrivateAttr(default="")
+
+    @property
+    def driver(self) -> str:
+        """The driver with whose chart the class comes; empty if the stack's configuration has it."""
+        return self._driver
+
+    def shipped_by(self, driver: str) -> Self:
+        """Return the class as one that comes with the chart of `driver`."""
+        shipped = self.model_copy()
+        shipped._driver = driver
+        return shipped
 
 
 class Partition(Model):

@@ -128,7 +128,10 @@ def _claims_of(
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
     node = pod["spec"].get("nodeName", "")
-    for name_in_pod, name in claim_names(pod).items():
+    names = claim_names(pod)
+    waits = live_objects.is_refused(pod) and not node
+    reason = _reason(pod, [line for name in names for line in shortage.of(pod, name)] if waits else [])
+    for name in names.values():
         if live_objects.needs_no_claim(pod, name):
             continue
         claim = live.claims.get((namespace, name), {})
@@ -145,8 +148,8 @@ def _claims_of(
             "state": "released" if released else _state(claim),
             "devices": [device | _health(device, pools) for device in devices],
         }
-        if not released and (not devices or (live_objects.is_refused(pod) and not node)):
-            entry["reason"] = _reason(pod, [] if devices else shortage.of(pod, name_in_pod))
+        if not released and (waits or not devices):
+            entry["reason"] = reason
         if node in live.nodes and live_objects.is_not_ready(live.nodes[node]):
             entry["nodeNotReady"] = True
         yield entry
@@ -201,9 +204,7 @@ def _health(device: Mapping[str, Any], pools: Mapping[PoolName, Occupancy]) -> d
 def _reason(pod: Object, shortages: Sequence[str]) -> str:
     """Return the scheduler's message about why the pod is pending, and which requests no node can satisfy."""
     refusal = live_objects.refusal(pod)
-    if not (shortages and live_objects.is_refused(pod)):
-        return refusal
-    return "; ".join([refusal.removesuffix("."), *shortages])
+    return "; ".join([refusal.removesuffix("."), *shortages]) if shortages else refusal
 
 
 def _leftover(claim: Object, live: LiveObjects) -> dict[str, str]:

@@ -11,7 +11,14 @@ from topology.checks.node_selection import fits, may_run, tolerates
 from topology.kubernetes import cel
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Object, key
 from topology.kubernetes.quantities import canonical, number
-from topology.status.live_objects import EXTENDED_RESOURCES, LiveObjects, allocated_devices, claim_names, of_kind
+from topology.status.live_objects import (
+    EXTENDED_RESOURCES,
+    LiveObjects,
+    allocated_devices,
+    claim_names,
+    is_allocated,
+    of_kind,
+)
 from topology.status.occupancy import Occupancy, PoolName, newest
 
 BLOCKED_TOLD_MAX = 3
@@ -72,6 +79,8 @@ class Shortage:
     def of(self, pod: Object, name: str) -> list[str]:
         """Return a line for each request of a claim, by its name in the pod, that no node can satisfy now."""
         claim = self.live.claims.get((key(pod)[0], claim_names(pod)[name]), {})
+        if is_allocated(claim):
+            return []
         requests = claim.get("spec", {}).get("devices", {}).get("requests", [])
         if name == EXTENDED_RESOURCES and not claim:
             requests = list(self._requests_of_containers(pod))
