@@ -290,6 +290,13 @@ KEPT_OFF = (
             "document 1: Pod p: the pod's spec.resourceClaims[0] has no field 'source' in v1. Its fields are name, "
             "resourceClaimName, resourceClaimTemplateName",
         ),
+        (
+            [template(request={"exactly": {"deviceClassName": "gpu", "adminAccess": True}})],
+            {},
+            "document 1: ResourceClaimTemplate t has adminAccess, which the API server refuses in namespace default: "
+            "it needs a namespace with the label resource.kubernetes.io/admin-access: 'true'; add such a Namespace to "
+            "the files",
+        ),
         ([named("Node", "pool-1")], {}, f"{TAKEN} Node pool-1 for nodePools[0]: {OUT}"),
         (
             [named("DeviceClass", "gpu", "resource.k8s.io/v1")],
@@ -452,3 +459,70 @@ def test_namespaces_of_other_entries_come_first(write: Any) -> None:
         "after: [m2]"
     ]
     load(stack({"after": ["m1"]}, {"after": ["m2"]}, {}), folder)
+
+
+# Pods that no node can run.
+
+TWO = {"exactly": {"deviceClassName": "gpu", "count": 2}}
+TOO_FEW = "wants 2 devices of class gpu, but no node of pool has more than 1: ask for fewer, or give nodes more"
+EVERY = claims({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "All"}}]})
+BOTH = [{"name": "c", "resourceClaimName": "c"}, {"name": "own", "resourceClaimTemplateName": "t"}]
+AFFINITY = {"nodeAffinity": {}}
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([pod(template="t"), template()], None),
+        ([pod(template="t"), template(request=TWO)], f"document 1: Pod p: claims[0].requests[0]: {TOO_FEW}"),
+        (
+            [pod(template="t"), template(version="v1beta1", request=TWO["exactly"])],
+            f"document 1: Pod p: claims[0].requests[0]: {TOO_FEW}",
+        ),
+        (
+            [pod(claim="c"), claims({"requests": [{"name": "r"} | TWO]})],
+            f"document 2: ResourceClaim c: requests[0]: {TOO_FEW}",
+        ),
+        (
+            [pod(spec={"resourceClaims": BOTH}), EVERY, template()],
+            "document 1: Pod p: claims: not even an empty node of pool can satisfy them all at once: ask for less, or "
+            "loosen selectors and constraints",
+        ),
+        (
+            [
+                named(
+                    "ReplicaSet",
+                    "s",
+                    "apps/v1",
+                    spec={"replicas": 3, "template": {"spec": pod(template="t")["spec"]}},
+                ),
+                template(),
+            ],
+            "document 1: ReplicaSet s: replicas: is 3, but pool can hold at most 2 such pods: ask for fewer, give the "
+            "pools more nodes or devices, or declare that the rest stay pending with expect: {pending: 1}",
+        ),
+        # The pods of a Job take turns; what a workload cannot say, and nodes of the files, are left to the scheduler.
+        (
+            [
+                named(
+                    "Job",
+                    "j",
+                    "batch/v1",
+                    spec={"parallelism": 3, "template": {"spec": pod(template="t")["spec"]}},
+                ),
+                template(),
+            ],
+            None,
+        ),
+        ([pod(template="t", spec={"affinity": AFFINITY}), template(request=TWO)], None),
+        ([pod(template="t"), template(request=TWO), named("Node", "other")], None),
+    ],
+)
+def test_pods_that_no_node_can_run(objects: list[Object], message: str | None, write: Any) -> None:
+    folder = write("a.yaml", *objects)
+    waiting = stack({"expect": {"pending": 1}})
+    load(waiting, folder)
+    if message is None:
+        load(stack({}), folder)
+    else:
+        assert problems(stack({}), folder) == [f"{FILE}: {message}"]

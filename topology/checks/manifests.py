@@ -32,7 +32,7 @@ DEFAULT_SCHEDULER = "default-scheduler"
 RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
 
 
-class _Object(NamedTuple):
+class ManifestObject(NamedTuple):
     """An object of `entry`, the key of its file, and its place in that file."""
 
     entry: Manifests
@@ -41,10 +41,12 @@ class _Object(NamedTuple):
     content: Manifest
 
     def problem(self, message: str) -> Problem:
+        """Return a problem of this object."""
         return Problem(self.path, f"{self.place}: {message}")
 
     @property
     def name(self) -> Name:
+        """Group, kind, namespace and name."""
         return (
             group_of(self.content),
             self.content["kind"],
@@ -53,12 +55,14 @@ class _Object(NamedTuple):
         )
 
     def __str__(self) -> str:
+        """Return kind, namespace and name, as messages have them."""
         return described(self.name)
 
 
-def _objects(topology: Topology) -> list[_Object]:
+def manifest_objects(topology: Topology) -> list[ManifestObject]:
+    """Return the objects in the files of all entries."""
     return [
-        _Object(entry, f"manifests[{index}].files[{number}]", *document)
+        ManifestObject(entry, f"manifests[{index}].files[{number}]", *document)
         for index, entry in enumerate(topology.manifests)
         for number, document in entry.documents()
     ]
@@ -66,13 +70,13 @@ def _objects(topology: Topology) -> list[_Object]:
 
 def misshapen_manifests(topology: Topology) -> Iterator[Problem]:
     """Yield the documents that are not Kubernetes objects with a name; the other checks need these."""
-    for entry in _objects(topology):
+    for entry in manifest_objects(topology):
         yield from _shape(entry)
 
 
 def manifest_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what is wrong with the manifests of a topology whose parts are valid by themselves."""
-    objects = _objects(topology)
+    objects = manifest_objects(topology)
     created = created_by_stack(topology, {entry.content["kind"] for entry in objects})
     yield from _duplicates(objects, created)
     yield from _namespaces(topology, objects)
@@ -80,18 +84,21 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
     taints = _taints_of_nodes(topology, objects)
     served = _served_groups(objects)
+    labelled = _namespaces_with_admin_access(topology, objects)
     for entry in objects:
         yield from _group(entry, topology.cluster, served)
         yield from _resource_api(entry, topology.cluster)
         yield from _fields(entry)
         yield from _claims(entry, classes)
+        if not topology.cluster.existing:  # An existing cluster may have such a namespace.
+            yield from _admin_access(entry, labelled)
         if (spec := pod_spec(entry.content)) is not None:
             yield from _scheduler(entry, spec, topology.cluster)
             yield from _claims_of_pods(entry, spec, known)
             yield from _taints(entry, spec, taints)
 
 
-def _shape(entry: _Object) -> Iterator[Problem]:
+def _shape(entry: ManifestObject) -> Iterator[Problem]:
     found: Any = entry.content
     if not isinstance(found, dict):
         yield entry.problem("is not a Kubernetes object: it must be a mapping with apiVersion, kind and metadata")
@@ -112,14 +119,14 @@ def _shape(entry: _Object) -> Iterator[Problem]:
 # Kinds.
 
 
-def _served_groups(objects: Sequence[_Object]) -> set[str]:
+def _served_groups(objects: Sequence[ManifestObject]) -> set[str]:
     """Return the API groups of Kubernetes, and those that definitions and API services in the files add."""
     definitions = ("CustomResourceDefinition", "APIService")
     added = {part(entry.content, "spec", "group") for entry in objects if entry.content["kind"] in definitions}
     return {*BUILT_IN_GROUPS, *filter(None, added)}
 
 
-def _group(entry: _Object, cluster: Cluster, served: set[str]) -> Iterator[Problem]:
+def _group(entry: ManifestObject, cluster: Cluster, served: set[str]) -> Iterator[Problem]:
     """Yield a kind that the stack's own cluster does not have; an existing cluster may have definitions of its own."""
     if not cluster.existing and group_of(entry.content) not in served:
         yield entry.problem(
@@ -128,7 +135,7 @@ def _group(entry: _Object, cluster: Cluster, served: set[str]) -> Iterator[Probl
         )
 
 
-def _fields(entry: _Object) -> Iterator[Problem]:
+def _fields(entry: ManifestObject) -> Iterator[Problem]:
     """Yield fields that the API server would refuse or drop: without a misplaced selector, a claim gets any device."""
     content = entry.content
     if entry.name[0] == RESOURCE_API_GROUP and (fields := fields_of_spec(content["kind"], _version(content))):
@@ -147,7 +154,7 @@ def _version(content: Manifest) -> str:
     return str(content["apiVersion"]).rpartition("/")[2]
 
 
-def _scheduler(entry: _Object, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
+def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
     """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
     name = spec.get("schedulerName") or DEFAULT_SCHEDULER
     if not cluster.existing and name != DEFAULT_SCHEDULER:
@@ -157,11 +164,32 @@ def _scheduler(entry: _Object, spec: Mapping[str, Any], cluster: Cluster) -> Ite
         )
 
 
+def _namespaces_with_admin_access(topology: Topology, objects: Sequence[ManifestObject]) -> set[str]:
+    found = [*namespaces.namespaces(topology), *(entry.content for entry in objects)]
+    return {
+        entry["metadata"]["name"]
+        for entry in found
+        if entry["kind"] == "Namespace"
+        and namespaces.ADMIN_ACCESS_LABEL.items() <= (part(entry, "metadata", "labels") or {}).items()
+    }
+
+
+def _admin_access(entry: ManifestObject, labelled: set[str]) -> Iterator[Problem]:
+    if not is_of_resource_api(entry.content, "ResourceClaim", "ResourceClaimTemplate"):
+        return
+    if entry.name[2] not in labelled and any(request.get("adminAccess") for request in requests_of(entry.content)):
+        ((label, value),) = namespaces.ADMIN_ACCESS_LABEL.items()
+        yield entry.problem(
+            f"{entry} has adminAccess, which the API server refuses in namespace {entry.name[2]}: it needs a namespace "
+            f"with the label {label}: {value!r}; add such a Namespace to the files"
+        )
+
+
 # Names and namespaces.
 
 
-def _duplicates(objects: Sequence[_Object], created: Mapping[Name, str]) -> Iterator[Problem]:
-    first: dict[Name, _Object] = {}
+def _duplicates(objects: Sequence[ManifestObject], created: Mapping[Name, str]) -> Iterator[Problem]:
+    first: dict[Name, ManifestObject] = {}
     for entry in objects:
         other = first.setdefault(entry.name, entry)
         if entry.name in created:
@@ -172,7 +200,7 @@ def _duplicates(objects: Sequence[_Object], created: Mapping[Name, str]) -> Iter
             yield entry.problem(f"{entry} is already in {other.path}, {other.place}: remove one of them")
 
 
-def _namespaces(topology: Topology, objects: Sequence[_Object]) -> Iterator[Problem]:
+def _namespaces(topology: Topology, objects: Sequence[ManifestObject]) -> Iterator[Problem]:
     there = {*INITIAL_NAMESPACES, *(entry["metadata"]["name"] for entry in namespaces.namespaces(topology))}
     creators = {entry.name[3]: entry for entry in objects if entry.name[:2] == ("", "Namespace")}
     for entry in objects:
@@ -205,7 +233,7 @@ def _before(topology: Topology, name: str) -> set[str]:
 # Claims and device classes.
 
 
-def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
+def _resource_api(entry: ManifestObject, cluster: Cluster) -> Iterator[Problem]:
     version = entry.content["apiVersion"].rpartition("/")[2]
     there = [
         name
@@ -219,7 +247,7 @@ def _resource_api(entry: _Object, cluster: Cluster) -> Iterator[Problem]:
         )
 
 
-def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
+def _claims(entry: ManifestObject, classes: Sequence[str]) -> Iterator[Problem]:
     selectors = []
     if is_of_resource_api(entry.content, "DeviceClass"):
         selectors = entries(entry.content, "spec", "selectors")
@@ -243,7 +271,7 @@ def _claims(entry: _Object, classes: Sequence[str]) -> Iterator[Problem]:
             yield entry.problem(f"{entry} has an invalid selector {expression!r}: {error}")
 
 
-def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -> Iterator[Problem]:
+def _claims_of_pods(entry: ManifestObject, spec: Mapping[str, Any], known: set[Name]) -> Iterator[Problem]:
     for kind, name in claims_named(spec):
         here = [other for _, of_kind, namespace, other in known if (of_kind, namespace) == (kind, entry.name[2])]
         if name not in here:
@@ -257,7 +285,7 @@ def _claims_of_pods(entry: _Object, spec: Mapping[str, Any], known: set[Name]) -
 # Where pods may run.
 
 
-def _taints_of_nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str, list[Taint]]:
+def _taints_of_nodes(topology: Topology, objects: Sequence[ManifestObject]) -> dict[str, list[Taint]]:
     """Return the taints that repel pods, by pool, or by Node of the manifests."""
     found = {pool.name: nodes.node_taints(pool) for pool in topology.node_pools if pool.node_names()}
     for entry in objects:
@@ -270,7 +298,9 @@ def _taints_of_nodes(topology: Topology, objects: Sequence[_Object]) -> dict[str
     return {name: [taint for taint in taints if taint.effect != "PreferNoSchedule"] for name, taints in found.items()}
 
 
-def _taints(entry: _Object, spec: Mapping[str, Any], nodes_taints: Mapping[str, Sequence[Taint]]) -> Iterator[Problem]:
+def _taints(
+    entry: ManifestObject, spec: Mapping[str, Any], nodes_taints: Mapping[str, Sequence[Taint]]
+) -> Iterator[Problem]:
     if spec.get("nodeName") or entry.entry.expect.pending or entry.entry.expect.running is not None:
         return
     if not nodes_taints:

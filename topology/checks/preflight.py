@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from topology.checks.manifest_pods import unsatisfiable_manifests
 from topology.checks.manifests import manifest_problems, misshapen_manifests
 from topology.checks.node_pools import node_pool_problems
 from topology.checks.published_devices import FIRST_STRICTER_KUBERNETES
@@ -29,7 +30,7 @@ def problems(topology: Topology) -> list[Problem]:
     ]
     for index, pool in enumerate(topology.node_pools):
         found += node_pool_problems(pool, f"nodePools[{index}]", topology.cluster)
-    return found or list(unsatisfiable_claims(topology))
+    return found or [*unsatisfiable_claims(topology), *unsatisfiable_manifests(topology)]
 
 
 # The version of Kubernetes.

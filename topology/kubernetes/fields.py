@@ -7,6 +7,8 @@ https://github.com/kubernetes/api/blob/v0.37.2/core/v1/types.go, PodResourceClai
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from topology.kubernetes.api_versions import RESOURCE_API_VERSIONS
+
 Fields = Mapping[str, Any]
 """The fields of an object, each with its own fields, or those of its list's entries; None if it may have any value."""
 
@@ -36,6 +38,8 @@ def _claim_spec(version: str) -> Fields:
 
 def fields_of_spec(kind: str, version: str) -> Fields | None:
     """Return the fields of the `spec` of a kind of resource.k8s.io; None if they are not known here."""
+    if version not in RESOURCE_API_VERSIONS:
+        return None
     match kind:
         case "ResourceClaim":
             return _claim_spec(version)
