@@ -467,7 +467,8 @@ TWO = {"exactly": {"deviceClassName": "gpu", "count": 2}}
 TOO_FEW = "wants 2 devices of class gpu, but no node of pool has more than 1: ask for fewer, or give nodes more"
 EVERY = claims({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "allocationMode": "All"}}]})
 BOTH = [{"name": "c", "resourceClaimName": "c"}, {"name": "own", "resourceClaimTemplateName": "t"}]
-AFFINITY = {"nodeAffinity": {}}
+AFFINITY: Object = {"nodeAffinity": {}}
+NOWHERE = pod(template="t", spec={"nodeSelector": {"nowhere": ""}})["spec"]
 
 
 @pytest.mark.parametrize(
@@ -516,6 +517,27 @@ AFFINITY = {"nodeAffinity": {}}
         ),
         ([pod(template="t", spec={"affinity": AFFINITY}), template(request=TWO)], None),
         ([pod(template="t"), template(request=TWO), named("Node", "other")], None),
+        ([pod(template="t", spec={"runtimeClassName": "x"}), template(request=TWO)], None),
+        *(
+            ([named(kind, "x", version, spec=spec | {"template": {"spec": NOWHERE}}), template()], None)
+            for kind, version, spec in (
+                ("Job", "batch/v1", {"parallelism": 0}),
+                ("Job", "batch/v1", {"completions": 0}),
+                ("Job", "batch/v1", {"suspend": True}),
+                ("DaemonSet", "apps/v1", {}),
+                ("Deployment", "apps/v1", {"replicas": 0}),
+            )
+        ),
+        # Fields of the wrong type are left to the API server.
+        (
+            [named("Deployment", "x", "apps/v1", spec={"replicas": "x", "template": {"spec": NOWHERE}}), template()],
+            None,
+        ),
+        ([pod(template="t", spec={"containers": [{"name": "x", "resources": {"limits": [1]}}]}), template()], None),
+        ([pod(template="t"), template(request={"exactly": ["x"]})], None),
+        ([named("Namespace", "n") | {"metadata": {"name": "n", "labels": [1]}}], None),
+        ([named("CustomResourceDefinition", "c", "apiextensions.k8s.io/v1", spec={"group": [1]})], None),
+        ([named("ResourceClaim", "c", "example.org/v1", spec={"devices": {}}), DEFINITION], None),
     ],
 )
 def test_pods_that_no_node_can_run(objects: list[Object], message: str | None, write: Any) -> None:

@@ -444,6 +444,70 @@ def test_the_reason_says_what_blocks_devices(
     assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
 
 
+def test_a_shared_device_can_serve_a_request_several_times(topology: Topology) -> None:
+    request = exactly(count=2, **FOUR)
+    for objects in (blocked(*SHARED), [*blocked(*SHARED), sharing("n-0", "4Gi")]):
+        (found,) = listed(topology, [*objects, *CLASSES, *wanting(request)])
+        assert found["reason"] == UNSCHEDULABLE
+
+
+def test_nothing_is_said_of_what_is_not_known(topology: Topology) -> None:
+    """Devices that several nodes can reach, selectors that only Kubernetes evaluates, a node that is not ready."""
+    fabric = live("ResourceSlice", "net", {"driver": DRIVER, "allNodes": True, "pool": {"name": "net"}})
+    fabric["spec"]["devices"] = [{"name": "gpu-9"}]
+    not_ready = blocked({"name": "gpu-0"})
+    not_ready[0]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    url = exactly(**selecting("isURL('http://x')"))
+    for objects, request in (
+        ([*blocked({"name": "gpu-0"}), fabric], exactly(count=2)),
+        (blocked({"name": "gpu-0"}), url),
+        (not_ready, exactly(**ALL)),
+    ):
+        (found,) = listed(topology, [*objects, *CLASSES, *wanting(request)])
+        assert found["reason"] == UNSCHEDULABLE
+
+
+def test_devices_of_two_drivers_may_have_one_name(topology: Topology) -> None:
+    other = live("ResourceSlice", "other", {"driver": "other", "nodeName": "n-0", "pool": {"name": "n-0"}})
+    other["spec"]["devices"] = [{"name": "gpu-0"}]
+    held = [claim("held", ("n-0", "gpu-0")), claim("also", ("n-0", "gpu-0"), driver="other")]
+    (found,) = listed(topology, [*blocked({"name": "gpu-0"}), other, *held, *CLASSES, *wanting(exactly())])
+    assert found["reason"].endswith("wants 1 of any, but no node has more than 0 free of 2 that match")
+
+
+def test_a_node_is_known_by_its_name_whatever_its_labels(topology: Topology) -> None:
+    objects = blocked({"name": "gpu-0"})
+    objects[0]["metadata"]["labels"] = {"kubernetes.io/hostname": "host-1"}
+    waiting, short = wanting(exactly(count=2))
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n-0"]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    waiting["spec"]["affinity"] = {"nodeAffinity": required}
+    (found,) = listed(topology, [*objects, *CLASSES, waiting, short])
+    assert found["reason"].endswith("wants 2 of any, but no node has more than 1 free of 1 that match")
+
+
+def test_an_extended_resource_of_nodes_needs_no_device(topology: Topology) -> None:
+    waiting = pod("fake-pod-1")
+    waiting["spec"] |= {"resourceClaims": [], "containers": [{"resources": {"limits": {"example.com/gpu": "3"}}}]}
+    classes = [live("DeviceClass", "any", {"extendedResourceName": "example.com/gpu"})]
+    objects = node("n-0")
+    objects[0]["status"]["allocatable"] = {"example.com/gpu": "4"}
+    assert [found["reason"] for found in listed(topology, [*objects, *classes, waiting])] == [UNSCHEDULABLE]
+
+
+def test_devices_that_do_not_fit_beside_those_in_use(topology: Topology) -> None:
+    counters = [{"name": "memory", "counters": {"size": {"value": "1"}}}]
+    uses = {"consumesCounters": [{"counterSet": "memory", "counters": {"size": {"value": "1"}}}]}
+    objects = blocked({"name": "gpu-0"} | uses, {"name": "gpu-1"} | uses)
+    objects[1]["spec"]["sharedCounters"] = counters
+    (found,) = listed(
+        topology, [*objects, claim("held", ("n-0", "gpu-0"), namespace="else"), *CLASSES, *wanting(exactly(**ALL))]
+    )
+    assert found["reason"].endswith(
+        "wants all 2 of any on n-0, but gpu-0 is in use, gpu-1 does not fit beside the devices in use"
+    )
+
+
 def test_the_reason_is_about_nodes_that_the_pod_may_run_on(topology: Topology) -> None:
     tainted = blocked({"name": "gpu-0"}, node_name="n-1", taints=[{"key": "k", "effect": "NoSchedule"}])
     objects = [*blocked({"name": "gpu-0"}), *tainted, *CLASSES, claim("held", ("n-0", "gpu-0"), namespace="else")]

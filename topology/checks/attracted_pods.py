@@ -30,7 +30,7 @@ def attracted(objects: Iterable[Object], nodes: Iterable[Mapping[str, str]]) -> 
     tolerant = [(entry, spec) for entry, spec in specs if _tolerates_everything(spec)]
     all_labels = list(nodes) if tolerant else []
     for entry, spec in tolerant:
-        if any(selects(spec, labels) for labels in all_labels):
+        if any(selects(spec, labels, labels["kubernetes.io/hostname"]) for labels in all_labels):
             yield entry
 
 

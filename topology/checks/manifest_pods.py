@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from topology.checks.manifests import ManifestObject, manifest_objects
 from topology.checks.satisfiability import unsatisfiable_claims
+from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.objects import given
 from topology.kubernetes.reading import entries, part, pod_spec
 from topology.schema.base import Problem
@@ -15,20 +16,30 @@ from topology.schema.claims import SharedClaim
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload
 
-NODE_KINDS = ("Node", "ResourceSlice")
-"""Nodes and devices that only the user's files describe: what they can run is not known here."""
+UNKNOWN = {("", "Node"), (RESOURCE_API_GROUP, "ResourceSlice"), (RESOURCE_API_GROUP, "DeviceClass")}
+"""Nodes, devices and classes that only the user's files describe: what can run with them is not known here."""
 
-UNREAD = ("affinity", "initContainers", "nodeName", "schedulingGates", "schedulingGroup", "topologySpreadConstraints")
+UNREAD = (
+    "affinity",
+    "initContainers",
+    "nodeName",
+    "runtimeClassName",
+    "schedulingGates",
+    "schedulingGroup",
+    "topologySpreadConstraints",
+)
 """Fields of a pod's spec that workloads do not have: a pod with one is left to the scheduler."""
 
 
 def unsatisfiable_manifests(topology: Topology) -> Iterator[Problem]:
     """Yield why pods of manifests cannot run, except where the entry expects that they wait."""
     objects = manifest_objects(topology)
-    if topology.cluster.existing or any(entry.content["kind"] in (*NODE_KINDS, "DeviceClass") for entry in objects):
+    if topology.cluster.existing or any(entry.name[:2] in UNKNOWN for entry in objects):
         return
     claims = [(entry, claim) for entry in objects if (claim := _shared_claim(entry))]
-    templates = {entry.name[2:]: entry for entry in objects if entry.content["kind"] == "ResourceClaimTemplate"}
+    templates = {
+        entry.name[2:]: entry for entry in objects if entry.name[:2] == (RESOURCE_API_GROUP, "ResourceClaimTemplate")
+    }
     shared = {(claim.namespace, claim.name) for claim in (*topology.claims, *(claim for _, claim in claims))}
     pods = [
         (entry, workload)
@@ -60,7 +71,7 @@ def _told(problem: Problem, sources: Mapping[str, Sequence[ManifestObject | None
 
 
 def _shared_claim(entry: ManifestObject) -> SharedClaim | None:
-    if entry.content["kind"] != "ResourceClaim":
+    if entry.name[:2] != (RESOURCE_API_GROUP, "ResourceClaim"):
         return None
     values = {"name": entry.name[3], "namespace": entry.name[2], **_claim(entry.content.get("spec"))}
     try:
@@ -106,17 +117,23 @@ def _workload(
 
 
 def _count(manifest: Mapping[str, Any]) -> int:
-    """Return how many pods an object has at least at one time; those of a Job take turns."""
-    spec = manifest.get("spec")
-    if part(spec, "suspend") or manifest["kind"] == "CronJob":
-        return 0
-    replicas = part(spec, "replicas") if manifest["kind"] not in ("DaemonSet", "Job", "Pod") else 1
-    return 1 if replicas is None else int(replicas)
+    """Return how many pods an object has at one time; 1 for a Job, whose pods take turns; 0 if that is not known."""
+    match manifest["kind"]:
+        case "CronJob" | "DaemonSet":
+            return 0
+        case "Pod":
+            return 1
+        case "Job":
+            spec = manifest.get("spec")
+            return 0 if part(spec, "suspend") or 0 in (part(spec, "parallelism"), part(spec, "completions")) else 1
+    replicas = part(manifest, "spec", "replicas")
+    return 1 if replicas is None else replicas if type(replicas) is int else 0
 
 
 def _resources(container: Mapping[str, Any]) -> dict[str, str]:
-    found = (part(container, "resources", "limits") or {}) | (part(container, "resources", "requests") or {})
-    return {str(name): str(amount) for name, amount in found.items() if str(amount) != "0"}
+    found = [part(container, "resources", kind) for kind in ("limits", "requests")]
+    amounts = {name: str(amount) for some in found if isinstance(some, dict) for name, amount in some.items()}
+    return {name: amount for name, amount in amounts.items() if amount != "0"}
 
 
 def _claim(spec: Any) -> dict[str, Any]:
@@ -131,7 +148,8 @@ def _claim(spec: Any) -> dict[str, Any]:
 def _request(request: Mapping[str, Any]) -> dict[str, Any]:
     if alternatives := entries(request, "firstAvailable"):
         return {"name": request.get("name"), "firstAvailable": [_selection(entry) for entry in alternatives]}
-    return {**_selection(part(request, "exactly") or request), "name": request.get("name")}
+    exactly = part(request, "exactly")
+    return {**_selection(exactly if isinstance(exactly, dict) else request), "name": request.get("name")}
 
 
 def _selection(selection: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,8 +122,8 @@ def _shape(entry: ManifestObject) -> Iterator[Problem]:
 def _served_groups(objects: Sequence[ManifestObject]) -> set[str]:
     """Return the API groups of Kubernetes, and those that definitions and API services in the files add."""
     definitions = ("CustomResourceDefinition", "APIService")
-    added = {part(entry.content, "spec", "group") for entry in objects if entry.content["kind"] in definitions}
-    return {*BUILT_IN_GROUPS, *filter(None, added)}
+    added = [part(entry.content, "spec", "group") for entry in objects if entry.content["kind"] in definitions]
+    return {*BUILT_IN_GROUPS, *(group for group in added if isinstance(group, str))}
 
 
 def _group(entry: ManifestObject, cluster: Cluster, served: set[str]) -> Iterator[Problem]:
@@ -157,7 +157,8 @@ def _version(content: Manifest) -> str:
 def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
     """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
     name = spec.get("schedulerName") or DEFAULT_SCHEDULER
-    if not cluster.existing and name != DEFAULT_SCHEDULER:
+    has_pods = not spec.get("nodeName") and part(entry.content, "spec", "replicas") != 0
+    if not cluster.existing and name != DEFAULT_SCHEDULER and has_pods:
         yield entry.problem(
             f"pods of {entry} have schedulerName {name}, but the only scheduler of the cluster is {DEFAULT_SCHEDULER}: "
             "remove schedulerName"
@@ -166,11 +167,11 @@ def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster)
 
 def _namespaces_with_admin_access(topology: Topology, objects: Sequence[ManifestObject]) -> set[str]:
     found = [*namespaces.namespaces(topology), *(entry.content for entry in objects)]
+    ((label, value),) = namespaces.ADMIN_ACCESS_LABEL.items()
     return {
         entry["metadata"]["name"]
         for entry in found
-        if entry["kind"] == "Namespace"
-        and namespaces.ADMIN_ACCESS_LABEL.items() <= (part(entry, "metadata", "labels") or {}).items()
+        if entry["kind"] == "Namespace" and part(entry, "metadata", "labels", label) == value
     }
 
 

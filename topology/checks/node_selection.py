@@ -4,17 +4,17 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from topology.kubernetes.objects import Object
 from topology.kubernetes.reading import entries, part
 
 
-def may_run(spec: Object, labels: Mapping[str, str], taints: Iterable[Object]) -> bool:
-    """Tell whether a pod with this `spec` may run on a node with these labels and taints."""
-    return selects(spec, labels) and all(
+def may_run(spec: Object, node: Object) -> bool:
+    """Tell whether the selectors and tolerations of a pod with this `spec` let it run on a live Node."""
+    return selects(spec, node["metadata"].get("labels") or {}, node["metadata"]["name"]) and all(
         any(tolerates(toleration, taint) for toleration in entries(spec, "tolerations"))
-        for taint in taints
+        for taint in node["spec"].get("taints") or []
         if taint["effect"] != "PreferNoSchedule"
     )
 
@@ -28,18 +28,18 @@ def tolerates(toleration: Object, taint: Object) -> bool:
     return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
 
 
-def selects(spec: Object, labels: Mapping[str, str]) -> bool:
-    """Tell whether the nodeSelector and the required node affinity of a pod select a node with these labels."""
+def selects(spec: Object, labels: Mapping[str, str], node: str) -> bool:
+    """Tell whether the nodeSelector and the required node affinity of a pod select the `node` with these labels."""
     required = part(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     terms = entries(required, "nodeSelectorTerms")
     return (spec.get("nodeSelector") or {}).items() <= labels.items() and (
-        required is None or any(fits(term, labels) for term in terms)
+        required is None or any(fits(term, labels, node) for term in terms)
     )
 
 
-def fits(term: Object, labels: Mapping[str, str]) -> bool:
-    """Tell whether a node with these labels, its host name among them, fits a term of a node selector."""
-    fields = {"metadata.name": labels["kubernetes.io/hostname"]}
+def fits(term: Object, labels: Mapping[str, str], node: str) -> bool:
+    """Tell whether the `node` with these labels fits a term of a node selector."""
+    fields = {"metadata.name": node}
     expressions = [(entry, labels) for entry in entries(term, "matchExpressions")]
     expressions += [(entry, fields) for entry in entries(term, "matchFields")]
     return bool(expressions) and all(_holds(entry, values) for entry, values in expressions)

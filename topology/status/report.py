@@ -95,7 +95,10 @@ def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[Devi
         if "deviceSelector" not in entry["spec"] and topology.cluster.release >= FIRST_KUBERNETES_WITH_RULES_FOR_NONE:
             continue
         taint = {name: value for name, value in entry["spec"]["taint"].items() if name != "timeAdded"}
-        values = {"name": entry["metadata"]["name"], "taint": taint} | (entry["spec"].get("deviceSelector") or {})
+        selector = entry["spec"].get("deviceSelector") or {}
+        if selector.keys() - {"driver", "pool", "device"}:
+            continue  # Kubernetes 1.34 also selects by class and CEL.
+        values = {"name": entry["metadata"]["name"], "taint": taint} | selector
         yield DeviceTaintRule.model_validate(values)
 
 

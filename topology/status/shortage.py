@@ -25,6 +25,7 @@ BLOCKED_TOLD_MAX = 3
 """At most this many devices of a node are named with what blocks them."""
 
 IN_USE = "is in use"
+NO_ROOM = "does not fit beside the devices in use"
 
 _Place = tuple[str, str, str]
 """A driver, a pool and a device in it."""
@@ -44,7 +45,9 @@ class _Offer(NamedTuple):
 
     node: str
     matching: int
-    blocked: Mapping[str, str]
+    blocked: Mapping[_Place, str]
+    is_shareable: bool
+    """Whether a device that is not blocked may be allocated several times."""
 
     @property
     def usable(self) -> int:
@@ -52,7 +55,7 @@ class _Offer(NamedTuple):
 
     def told(self, every: bool) -> str:
         """Name the devices that something other than their use blocks; `every` blocked device, if one is enough."""
-        named = [f"{name} {why}" for name, why in self.blocked.items() if every or why != IN_USE]
+        named = [f"{place[2]} {why}" for place, why in self.blocked.items() if every or why not in (IN_USE, NO_ROOM)]
         more = len(named) - BLOCKED_TOLD_MAX
         return ", ".join([*named[:BLOCKED_TOLD_MAX], *([f"{more} more"] if more > 0 else [])])
 
@@ -64,7 +67,7 @@ class Shortage:
         """Use the slices and classes of `objects`, its `live` claims and nodes, and the occupancy of its `pools`."""
         self.live = live
         self.pools = pools
-        self.devices = dict(_devices_by_node(objects))
+        self.devices, self.devices_of_no_node = _devices_by_node(objects)
         classes = sorted(
             of_kind(objects, "DeviceClass"), key=lambda entry: str(entry["metadata"]["name"]), reverse=True
         )
@@ -73,6 +76,7 @@ class Shortage:
         classes.sort(key=lambda entry: str(entry["metadata"].get("creationTimestamp")))
         self.classes = {entry["metadata"]["name"]: entry["spec"] for entry in classes}
         self.consumed = _consumed(live)
+        self._of_nodes = {name for node in live.nodes.values() for name in node["status"].get("allocatable") or {}}
         self._nodes: dict[str, list[str]] = {}
         self._known: dict[tuple[str, str], str | None] = {}
 
@@ -109,7 +113,7 @@ class Shortage:
         counts: dict[str, int] = defaultdict(int)
         for container in pod["spec"]["containers"]:
             for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
-                counts[name] += int(number(str(amount))) if name in classes else 0
+                counts[name] += int(number(str(amount))) if name in classes.keys() - self._of_nodes else 0
         for name, count in counts.items():
             if count:
                 yield {"name": name, "exactly": {"deviceClassName": classes[name], "count": count}}
@@ -119,9 +123,9 @@ class Shortage:
         if node not in self.live.nodes:
             return True
         found = self.live.nodes[node]
-        labels = {"kubernetes.io/hostname": node} | (found["metadata"].get("labels") or {})
-        return may_run(pod["spec"], labels, found["spec"].get("taints") or []) and all(
-            any(fits(term, labels) for term in terms) for terms in terms_of_claims
+        labels = found["metadata"].get("labels") or {}
+        return may_run(pod["spec"], found) and all(
+            any(fits(term, labels, node) for term in terms) for terms in terms_of_claims
         )
 
     def _terms_of_claims(self, pod: Object) -> Iterator[Sequence[Object]]:
@@ -146,7 +150,7 @@ class Shortage:
         count = selection.get("count", 1)
         offers = [self._offer(selection, node) for node in nodes]
         matching = [offer for offer in offers if offer.matching]
-        if any(not offer.blocked if wants_all else offer.usable >= count for offer in matching):
+        if any(self._serves(offer, wants_all, count) for offer in matching) or self._is_open(selection, nodes):
             return None
         name, amounts = selection.get("deviceClassName", ""), _amounts(selection)
         what = f" of {name}" + (f" with {' and '.join(map(' '.join, amounts.items()))}" if amounts else "")
@@ -163,20 +167,33 @@ class Shortage:
         told = nearest.told(every=False)
         return f"{line}: on {nearest.node}, {told}" if told else line
 
+    def _serves(self, offer: _Offer, wants_all: bool, count: int) -> bool:
+        return not offer.blocked if wants_all else offer.usable >= count or offer.is_shareable
+
+    def _is_open(self, selection: Object, nodes: Sequence[str]) -> bool:
+        """Tell whether it is unknown here what the pod can get: devices of no single node, or those of lost nodes."""
+        lost = any(self.pools[found.pool].lost for node in nodes for found in self.devices[node])
+        return lost or bool(self._matching(selection, self.devices_of_no_node))
+
     def _offer(self, selection: Object, node: str) -> _Offer:
+        matching = self._matching(selection, self.devices[node])
+        reasons = {found.place: self._blocked(found, selection, _amounts(selection)) for found in matching}
+        blocked = {place: why for place, why in reasons.items() if why}
+        shared = [found for found in matching if found.device.get("allowMultipleAllocations")]
+        return _Offer(node, len(matching), blocked, any(found.place not in blocked for found in shared))
+
+    def _matching(self, selection: Object, devices: Sequence[_Device]) -> list[_Device]:
         selectors = [
             *self.classes.get(selection.get("deviceClassName", ""), {}).get("selectors", []),
             *selection.get("selectors", []),
         ]
         expressions = [selector["cel"]["expression"] for selector in selectors]
         amounts = _amounts(selection)
-        matching = [
+        return [
             found
-            for found in self.devices[node]
+            for found in devices
             if _matches(expressions, found.pool[0], found.device) and _has_capacity(found.device, amounts)
         ]
-        reasons = {found.device["name"]: self._blocked(found, selection, amounts) for found in matching}
-        return _Offer(node, len(matching), {name: why for name, why in reasons.items() if why})
 
     def _blocked(self, found: _Device, selection: Object, amounts: Mapping[str, str]) -> str:
         """Return what keeps a matching device from being allocated; an empty text if nothing does."""
@@ -189,7 +206,9 @@ class Shortage:
             return ""
         if found.device.get("allowMultipleAllocations") and found.place in self.consumed and not pool.lost:
             return self._used_up(found, amounts)
-        return "" if name in pool.allocatable else IN_USE
+        if name in pool.allocatable:
+            return ""
+        return IN_USE if found.place in self.consumed else NO_ROOM
 
     def _used_up(self, found: _Device, amounts: Mapping[str, str]) -> str:
         """Return which capacity of a shared device that claims hold is used up."""
@@ -201,15 +220,19 @@ class Shortage:
         return ""
 
 
-def _devices_by_node(objects: Sequence[Object]) -> Iterator[tuple[str, list[_Device]]]:
+def _devices_by_node(objects: Sequence[Object]) -> tuple[dict[str, list[_Device]], list[_Device]]:
+    """Return the devices of each node, and those that several nodes can reach."""
     specs: dict[PoolName, list[Object]] = defaultdict(list)
     for entry in of_kind(objects, "ResourceSlice"):
         specs[entry["spec"]["driver"], entry["spec"]["pool"]["name"]].append(entry["spec"])
     found: dict[str, list[_Device]] = defaultdict(list)
+    of_no_node: list[_Device] = []
     for pool, of_pool in specs.items():
         for spec in newest(of_pool):
-            found[spec.get("nodeName") or pool[1]] += [_Device(pool, device) for device in spec.get("devices", [])]
-    yield from found.items()
+            is_reachable = spec.get("allNodes") or spec.get("nodeSelector") or spec.get("perDeviceNodeSelection")
+            place = of_no_node if is_reachable else found[spec.get("nodeName") or pool[1]]
+            place += [_Device(pool, device) for device in spec.get("devices", [])]
+    return dict(found), of_no_node
 
 
 def _consumed(live: LiveObjects) -> dict[_Place, dict[str, Decimal]]:
@@ -264,5 +287,7 @@ def _matches(expressions: Sequence[str], driver: str, device: Mapping[str, Any])
     )
     try:
         return all(cel.compile_selector(expression, list_attributes=True).matches(facts) for expression in expressions)
+    except cel.UncheckedError:  # Only Kubernetes can evaluate it.
+        return True
     except cel.CelError:
         return False
