@@ -76,6 +76,7 @@ REPLACE_EVENTS: Events = {
 
 DESTROY_EVENTS: Events = {
     "some files are deleted": {"killed": DELETING, "path": "/clusters/kwok-dra-dev/", "nth": 15, "whole_session": True},
+    "kubectl's cache is half deleted": {"killed": DELETE, "operation": "^unlink", "path": "/kubectl-cache/", "nth": 2},
     "the end is announced": {"killed": PULUMI, "path": "/log$", "content": "Command kwok-dra-dev deleted"},
 }
 
