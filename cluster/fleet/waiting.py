@@ -116,7 +116,7 @@ def _not_as_expected(expected: Sequence[Expected], unfit: Unfit, live: LiveObjec
 def _late(expected: Expected, found: Progress, live: LiveObjects) -> list[str]:
     pods = live.pods_of(expected.makers)
     refused = [(pod["metadata"]["name"], refusal(pod)) for pod in pods if is_refused(pod)]
-    return [*unmet(expected, found), *reasons(refused)]
+    return [*unmet(expected, found, live), *reasons(refused)]
 
 
 def _awaited(found: Mapping[Expected, Progress]) -> str:

@@ -444,6 +444,12 @@ def test_the_reason_says_what_blocks_devices(
     assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
 
 
+def test_an_error_of_the_scheduler_stands_alone(topology: Topology) -> None:
+    waiting, short = wanting(exactly(count=9))
+    waiting["status"]["conditions"][0]["message"] = error = 'running "DynamicResources" filter plugin: too bad'
+    assert listed(topology, [*blocked({"name": "gpu-0"}), *CLASSES, waiting, short])[0]["reason"] == error
+
+
 def test_a_shared_device_can_serve_a_request_several_times(topology: Topology) -> None:
     request = exactly(count=2, **FOUR)
     for objects in (blocked(*SHARED), [*blocked(*SHARED), sharing("n-0", "4Gi")]):

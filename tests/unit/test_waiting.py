@@ -135,6 +135,7 @@ def test_the_program_waits_for_every_workload(cluster: Run, capsys: pytest.Captu
     assert len(found) > 1
     assert capsys.readouterr().err == (
         "workload other: 1 of 2 pods run after 1 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "  pod 1: gone or failed, and no controller creates such pods again\n"
         "workloads that come after it are not created\n"
     )
 
@@ -172,6 +173,7 @@ def test_each_workload_has_its_own_timeout(cluster: Run, capsys: pytest.CaptureF
     assert cluster(answers, expected(3, seconds=0), expected(2, seconds=60), status=1) == [READ] * 4
     assert capsys.readouterr().err == (
         "workload job: 0 of 3 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "  pods 1, 2: gone or failed, and no controller creates such pods again\n"
         "workloads that come after it are not created\n"
     )
 
@@ -184,6 +186,7 @@ def test_the_message_says_why_pods_are_refused(cluster: Run, capsys: pytest.Capt
     cluster([json.dumps(found)], expected(9, seconds=0), status=1)
     assert capsys.readouterr().err == (
         "workload job: 1 of 9 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "  pod 8: gone or failed, and no controller creates such pods again\n"
         "  pods 1, 2, 3, 4, 5 and 1 more: no place 0.\n"
         "  pod 7: no place 1.\n"
         "workloads that come after it are not created\n"

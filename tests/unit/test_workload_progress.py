@@ -138,8 +138,18 @@ def test_a_pod_that_is_expected_to_wait_may_have_its_claims() -> None:
         found = progress(wanted, waiting)
         assert (found.allocated, found.pending, found.running) == (2, 0, 1)
         assert found.meets(wanted) == meets
-    assert list(unmet(wanted, found)) == [
+    assert list(unmet(wanted, found, waiting)) == [
         "workload job: 1 of 2 pods run after 5 s, but it expects 2 (kwok-dra:workloads expect, readyTimeoutSeconds)"
+    ]
+
+
+def test_a_bare_pod_that_is_gone() -> None:
+    """Preempted, for example: its resource stays in the stack, and nothing replaces the pod."""
+    there = LiveObjects([pod("b", "Running", "c"), HELD])
+    both = expected()._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
+    assert list(unmet(both, progress(both, there), there)) == [
+        "workload job: 1 of 2 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)",
+        "  pod a: gone or failed, and no controller creates such pods again",
     ]
 
 

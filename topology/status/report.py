@@ -1,5 +1,6 @@
 """Reports the state of a stack's claims and pools, from the live objects of its cluster."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -205,9 +206,13 @@ def _health(device: Mapping[str, Any], pools: Mapping[PoolName, Occupancy]) -> d
 
 
 def _reason(pod: Object, shortages: Sequence[str]) -> str:
-    """Return the scheduler's message about why the pod is pending, and which requests no node can satisfy."""
+    """Return the scheduler's message about why the pod is pending, and which requests no node can satisfy.
+
+    Any other message, an error of the scheduler or one about a pod group, stands alone.
+    """
     refusal = live_objects.refusal(pod)
-    return "; ".join([refusal.removesuffix("."), *shortages]) if shortages else refusal
+    is_about_nodes = re.match("[0-9]+/[0-9]+ nodes are available", refusal)
+    return "; ".join([refusal.removesuffix("."), *shortages]) if shortages and is_about_nodes else refusal
 
 
 def _leftover(claim: Object, live: LiveObjects) -> dict[str, str]:
@@ -261,7 +266,7 @@ def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
 def _unexpected(expected: Expected, live: LiveObjects, evicting: Unfit, claims: list[dict[str, Any]]) -> Iterator[str]:
     found = progress(expected, live, evicting)
     if not found.meets(expected):
-        yield from unmet(expected, found)
+        yield from unmet(expected, found, live)
         yield from reasons(_pending(expected, live, claims))
 
 

@@ -162,9 +162,10 @@ def _wanted_by_job(spec: Mapping[str, Any], pods: Sequence[Object]) -> int:
     return min(int(spec.get("completions", parallelism)), parallelism + sum(map(has_succeeded, pods)))
 
 
-def unmet(expected: Expected, found: Progress) -> Iterator[str]:
+def unmet(expected: Expected, found: Progress, live: LiveObjects) -> Iterator[str]:
     """Say, in one line or two, how a workload differs from what is expected when its time is up."""
-    pods = found.pods if expected.pods is None else expected.pods
+    gone = [maker[2] for maker in expected.makers if maker[0] == "Pod" and not live.pods_of([maker])]
+    pods = found.pods + len(gone) if expected.pods is None else expected.pods
     if expected.pending and (expected.running is None or not found.has_claims(expected)):
         claims = found.allocated + found.pending
         wanted = "all" if expected.allocated is None else expected.allocated
@@ -179,7 +180,9 @@ def unmet(expected: Expected, found: Progress) -> Iterator[str]:
             f"workload {expected.workload}: {found.running} of {pods} pods run after {expected.seconds} s{expects} "
             f"(kwok-dra:{expected.key} {'expect, ' if expects else ''}readyTimeoutSeconds)"
         )
-    if found.pods > pods or found._replace(settled=True).meets(expected):
+    if gone:
+        yield f"  {_listed(gone)}: gone or failed, and no controller creates such pods again"
+    elif found.pods > pods or found._replace(settled=True).meets(expected):
         yield "  but the rollout is unfinished: older pods remain, or some will be evicted from their node or device"
 
 
