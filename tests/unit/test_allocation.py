@@ -262,7 +262,7 @@ def test_how_much_a_request_consumes(
     ],
 )
 def test_what_has_enough_capacity(amounts: dict[str, str], expected: bool) -> None:
-    assert has_capacity(device("gpu-0"), amounts) is expected
+    assert has_capacity(device("gpu-0").capacity, amounts) is expected
 
 
 MANY = [device(f"gpu-{number}", kind=number % 31, index=number) for number in range(310)]

@@ -245,10 +245,10 @@ class _Search:
         return bool(values.intersection(*others))
 
 
-def has_capacity(device: Device, amounts: Mapping[str, str]) -> bool:
-    """Tell whether an unused device has enough capacity for the `amounts` of a request."""
+def has_capacity(capacity: Mapping[str, Mapping[str, Any]], amounts: Mapping[str, str]) -> bool:
+    """Tell whether the `capacity` of an unused device is enough for the `amounts` of a request."""
     return all(
-        name in device.capacity and consumed(device.capacity[name], amount) <= number(device.capacity[name]["value"])
+        name in capacity and consumed(capacity[name], amount) <= number(capacity[name]["value"])
         for name, amount in amounts.items()
     )
 

@@ -83,7 +83,7 @@ class NodeDevices:
                 _with_derived(wanted.derived, candidate, pool)
                 for candidate in self._candidates
                 if all(_matches(one, candidate, pool, wanted) for one in (*wanted.class_selectors, *wanted.selectors))
-                and has_capacity(candidate.device, wanted.amounts)
+                and has_capacity(candidate.device.capacity, wanted.amounts)
             ]
         return self._known[wanted.criteria]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from topology.checks.node_selection import tolerates
 from topology.kubernetes import cel
 from topology.kubernetes.api_versions import BUILT_IN_GROUPS, RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
 from topology.kubernetes.fields import FIELDS_OF_POD, fields_of_spec, unknown_fields
@@ -20,7 +21,6 @@ from topology.kubernetes.reading import (
 from topology.objects import namespaces, nodes
 from topology.objects.names import Name, created_by_stack, described
 from topology.schema.base import Problem
-from topology.schema.claims import Toleration
 from topology.schema.hosts import Taint
 from topology.schema.manifests import Manifests
 from topology.schema.stack import Cluster, Topology
@@ -325,7 +325,4 @@ def _taints(
 
 
 def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether one of the tolerations, which may be invalid, tolerates the taint."""
-    keys = ("key", "operator", "value", "effect")
-    given = [{key: entry[key] for key in keys if entry.get(key)} for entry in tolerations]
-    return any(Toleration.model_construct(**entry).tolerates(taint) for entry in given)
+    return any(tolerates(entry, dict(taint)) for entry in tolerations)

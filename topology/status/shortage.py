@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from topology.checks.allocation import consumed
+from topology.checks.allocation import consumed, has_capacity
 from topology.checks.node_selection import fits, may_run, tolerates
 from topology.kubernetes import cel
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Object, key
@@ -192,7 +192,8 @@ class Shortage:
         return [
             found
             for found in devices
-            if _matches(expressions, found.pool[0], found.device) and _has_capacity(found.device, amounts)
+            if _matches(expressions, found.pool[0], found.device)
+            and has_capacity(found.device.get("capacity", {}), amounts)
         ]
 
     def _blocked(self, found: _Device, selection: Object, amounts: Mapping[str, str]) -> str:
@@ -254,14 +255,6 @@ def _text(value: object) -> str:
 def _amounts(selection: Object) -> Mapping[str, str]:
     amounts: Mapping[str, str] = (selection.get("capacity") or {}).get("requests") or {}
     return amounts
-
-
-def _has_capacity(device: Mapping[str, Any], amounts: Mapping[str, str]) -> bool:
-    capacities = device.get("capacity", {})
-    return all(
-        name in capacities and consumed(capacities[name], amount) <= number(capacities[name]["value"])
-        for name, amount in amounts.items()
-    )
 
 
 def _taint(text: str) -> dict[str, str]:
