@@ -21,8 +21,7 @@ def load_topology() -> Topology:
     if message := unusable(stack):
         raise pulumi.RunError(message)
     try:
-        return load(
-            raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack), look=existing_cluster.look
-        )
+        raw = raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack)
+        return load(raw, look=existing_cluster.look, warn=pulumi.warn)
     except ConfigurationError as error:
         raise pulumi.RunError(str(error)) from None

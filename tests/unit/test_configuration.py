@@ -248,7 +248,7 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (with_attribute(), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(string="L4", int=4), f".attributes.model: {ONE_VALUE}"),
         (with_attribute(int="4"), f".attributes.model.int: {INT} '4'"),
-        (with_attribute(int=True), f".attributes.model.int: {INT} True"),
+        (with_attribute(int=True), f".attributes.model.int: {INT} true"),
         (with_attribute(int=1.0), f".attributes.model.int: {INT} 1.0"),
         (with_attribute(bool="yes"), ".attributes.model.bool: must be true or false, but is 'yes'"),
         (with_attribute(version="8.9"), f".attributes.model.version: '8.9' {VERSION}"),
@@ -262,6 +262,13 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         (device(capacity={"a/b/c": 1}), f".capacity.a/b/c: 'a/b/c' {QUALIFIED}"),
         (device(attributes={f"{'d' * 64}/a": {"int": 1}}), f".attributes.{'d' * 64}/a: '{'d' * 64}/a' {QUALIFIED}"),
         (device(capacity={"memory": "80 GB"}), f".capacity.memory.value: '80 GB' {QUANTITY}"),
+        (
+            device(nodeAllocatableResources={"gpu": {"mapping": {"deviceMultiplier": 1}}}),
+            ".nodeAllocatableResources.gpu: 'gpu' is not a resource of the node that devices can use: use cpu, memory "
+            "or hugepages with their size, such as hugepages-2Mi",
+        ),
+        (["l4"], ': must be the name of a device model or define one inline, but is ["l4"]'),
+        (True, ": must be the name of a device model or define one inline, but is true"),
         (device(node={"capacity": {"gpu!": 8}}), f".node.capacity.gpu!: 'gpu!' {RESOURCE}"),
         (
             device(attributes={f"a{number}": {"int": number} for number in range(32)}, capacity={"memory": 1}),
@@ -535,7 +542,9 @@ def test_workloads_without_names_share_no_template(dev: Configuration) -> None:
 
 def test_all_pools_together_have_a_limit(dev: Configuration) -> None:
     dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 2501} for number in range(2)]
-    assert problems(dev) == ["nodePools: have 5002 nodes in total; Kubernetes supports at most 5000 in a cluster"]
+    assert problems(dev) == [
+        "nodePools: have 5002 nodes in total; Kubernetes supports at most 5000 in a cluster: use fewer"
+    ]
 
 
 def test_each_problem_is_one_line() -> None:

@@ -54,6 +54,7 @@ DEFAULTS = {
     "ResourceHealthStatus": "00111",
     "ResourceHealthStatusMessage": "--111",
     "SchedulerPreQueueingHints": "---01",
+    "TaintTolerationComparisonOperators": "-0000",
     "TopologyAwareWorkloadScheduling": "--000",
     "WorkloadAwarePreemption": "--0--",
     "WorkloadWithJob": "--000",
@@ -88,6 +89,7 @@ DEPENDENCIES = {
     "NodeDeclaredFeatures": set(),
     "PodGroupPreemptionPolicy": {"GenericWorkload"},
     "SchedulerPreQueueingHints": set(),
+    "TaintTolerationComparisonOperators": set(),
     "ResourceHealthStatus": {"DynamicResourceAllocation"},
     "ResourceHealthStatusMessage": {"ResourceHealthStatus"},
     "TopologyAwareWorkloadScheduling": {"GenericWorkload"},
@@ -144,6 +146,7 @@ EXPECTED: dict[str, list[Needs]] = {
     ],
     "prioritized list": [NOTHING] * 5,
     "resource pool status": [36, 36, *[needs("DRAResourcePoolStatus", serve=V1ALPHA3)] * 3],
+    "toleration comparisons": [35, *[needs("TaintTolerationComparisonOperators")] * 4],
     "workload resource claims": [
         36,
         36,

@@ -11,7 +11,7 @@ from topology.objects.device_taints import device_taint_rules
 from topology.objects.nodes import declared_features
 from topology.objects.slices import Manifest, resource_slices
 from topology.schema.stack import Topology
-from topology.status.occupancy import occupancy
+from topology.status.occupancy import Holding, occupancy
 
 Configuration = dict[str, Any]
 
@@ -107,7 +107,7 @@ def test_constraints_about_lists_are_newer(constraint: str) -> None:
     load(of("one", 36))
     assert problems(of("ints", 36)) == [
         "workloads[0].claims[0]: uses list attributes in constraints, which Kubernetes 1.36.0 does not have: set "
-        "kwok-dra:cluster.kubeVersion to 1.37 or newer"
+        "kwok-dra:cluster.kubeVersion to a release since 1.37, such as 1.37.2"
     ]
 
 
@@ -130,7 +130,8 @@ def test_selectors_see_lists() -> None:
         ),
         (
             {"a": {"strings": ["a", "b" * 65]}},
-            f"{POOL}: device gpu-0: attributes.a has 65 bytes; the Kubernetes API allows at most 64 bytes per string",
+            f"{POOL}: device gpu-0: attributes.a has 65 bytes; the Kubernetes API allows at most 64 bytes per string: "
+            "make it shorter",
         ),
         (
             {"a": {"strings": ["{pcieRoot}"]}},
@@ -339,7 +340,7 @@ def test_incompatible_parts_are_not_free() -> None:
     name = (DRIVER, "p-0")
     empty = occupancy([{"spec": spec} for spec in specs], {})[name]
     assert (empty.free, empty.fits) == (4, {"part": 2})
-    held = occupancy([{"spec": spec} for spec in specs], {name: {"part-0"}})[name]
+    held = occupancy([{"spec": spec} for spec in specs], {(*name, "part-0"): [Holding(("", "c"), {})]})[name]
     assert (sorted(held.available), held.fits) == (["part-2"], {"part": 1})
 
 
@@ -460,7 +461,8 @@ def test_node_allocatable_resources() -> None:
         ({"cpu": {"overhead": {}}}, ".nodeAllocatableResources.cpu.overhead: must have perPod, perContainer or both"),
         (
             {"cpu": {"mapping": {"capacityKey": "cores", "capacityMultiplier": 1}}},
-            ": maps cores to cpu, but has no such capacity: it has cpu",
+            ": maps the capacity cores to the node's cpu, but has no such capacity: add it, or name one that it has "
+            "(cpu)",
         ),
     ],
 )
@@ -470,7 +472,7 @@ def test_what_is_wrong_with_node_allocatable_resources(resources: Configuration,
 
 def test_other_resources_and_parts_are_not_mapped() -> None:
     (said,) = problems(stack(mapped(pods=BY_CAPACITY)))
-    assert "'pods' does not match" in said
+    assert "'pods' is not a resource of the node that devices can use" in said
     parts = mapped(cpu=BY_CAPACITY) | {"partitions": [{"deviceName": "part"}]}
     assert problems(stack(parts)) == [
         f"{MODEL}: has nodeAllocatableResources, which apply to whole devices only: remove partitions and mig"
@@ -554,7 +556,8 @@ def test_a_fault_adds_a_failure_condition() -> None:
 
 def test_attaching_needs_the_binary_runtime() -> None:
     assert problems(stack(attached(["a"], ["b"]), cluster={"name": "c", "runtime": "docker"})) == [
-        f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: remove them"
+        f"{POOL}.devices[0]: has bindingConditions, which need cluster.runtime: binary, but it is docker: set it to "
+        "binary, or remove them"
     ]
 
 

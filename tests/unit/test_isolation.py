@@ -149,7 +149,8 @@ def test_rules_of_manifests(dev: Configuration, tmp_path: Path, pool: str | None
     version = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule"}
     found = problems(with_manifest(dev, tmp_path, version | {"metadata": {"name": "a"}, "spec": spec}))
     assert bool(found) is is_refused
-    assert all(entry.startswith("manifests[0].files[0]: document 1: must name a node of this stack") for entry in found)
+    message = "document 1: spec.deviceSelector.pool of DeviceTaintRule a must name a node of this stack"
+    assert all(entry.startswith(f"manifests[0].files[0]: {message}") for entry in found)
 
 
 @pytest.mark.parametrize(("node", "is_refused"), [("real-0", True), ("kwok-node-0", False)])
@@ -157,7 +158,7 @@ def test_pods_must_not_name_a_real_node(dev: Configuration, tmp_path: Path, node
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": POD | {"nodeName": node}}
     found = problems(with_manifest(dev, tmp_path, pod))
     assert bool(found) is is_refused
-    assert all("nodeName: real-0, which is not a node of this stack" in entry for entry in found)
+    assert all("pods of Pod a have nodeName: real-0, which is not a node of this stack" in entry for entry in found)
 
 
 def test_existing_service_accounts_stay(dev: Configuration) -> None:

@@ -161,7 +161,7 @@ def slices(**spec: Any) -> Object:
             ["DRAExtendedResource"],
             [],
         ),
-        (named("Taints", "t", "apps/v1", spec={"taints": ["x"], "tolerations": ["x"]}), [], []),
+        (named("ControllerRevision", "t", "apps/v1", spec={"taints": ["x"], "tolerations": ["x"]}), [], []),
     ],
 )
 def test_gates_and_apis(manifest: Object, gates: list[str], apis: list[str], write: Any) -> None:
@@ -233,9 +233,10 @@ DEFINITION = named("CustomResourceDefinition", "c", "apiextensions.k8s.io/v1", s
 SLIP = {"name": "r", "exactly": {"deviceClassName": "gpu", "selectors": [{"expression": "true"}]}}
 TAKEN = "document 1: the stack already creates"
 OUT = "remove it from the file, or from there"
+NO_TOLERATION = "do not tolerate the taints of any node"
 KEPT_OFF = (
-    "document 1: pods of Pod p may not run on any node of pool, which have the taint gpu=x:NoSchedule: give them the "
-    "toleration {key: gpu, operator: Exists}, or set taints: [] for a pool, under kwok-dra:nodePools"
+    f"document 1: pods of Pod p {NO_TOLERATION}: pool pool has gpu=x:NoSchedule. Give the pods the toleration "
+    "{key: gpu, operator: Exists}, or set taints: [] for pool pool, under kwok-dra:nodePools"
 )
 
 
@@ -255,6 +256,24 @@ KEPT_OFF = (
             "CustomResourceDefinition of its kind to the files",
         ),
         (
+            [named("Deployment", "d", "app/v1")],
+            {},
+            "document 1: Deployment d has apiVersion app/v1, in which Kubernetes has no Deployment; Deployment is in "
+            "apps. Correct apiVersion or kind, or add the CustomResourceDefinition of its kind to the files",
+        ),
+        (
+            [named("Event", "e", "batch/v1")],
+            {},
+            "document 1: Event e has apiVersion batch/v1, in which Kubernetes has no Event; Event is in v1 and "
+            "events.k8s.io. Correct apiVersion or kind",
+        ),
+        (
+            [named("Cronjob", "j", "batch/v1")],
+            {},
+            "document 1: Cronjob j has apiVersion batch/v1, in which Kubernetes has no Cronjob; did you mean 'CronJob'"
+            "? Correct apiVersion or kind",
+        ),
+        (
             [named("Pod", "p", spec={"schedulerName": "volcano"})],
             {},
             "document 1: pods of Pod p have schedulerName volcano, but the only scheduler of the cluster is "
@@ -264,13 +283,13 @@ KEPT_OFF = (
             [claims({"requests": [{"name": "r", "deviceClassName": "gpu"}]})],
             {},
             "document 1: ResourceClaim c: spec.devices.requests[0] has no field 'deviceClassName' in "
-            "resource.k8s.io/v1. Its fields are name, exactly, firstAvailable",
+            "resource.k8s.io/v1: put it into exactly or firstAvailable",
         ),
         (
             [claims({"requests": [SLIP]})],
             {},
             "document 1: ResourceClaim c: spec.devices.requests[0].exactly.selectors[0] has no field 'expression' in "
-            "resource.k8s.io/v1. Its fields are cel",
+            "resource.k8s.io/v1: put it into cel",
         ),
         (
             [claims({}, tolerations=[])],
@@ -281,8 +300,7 @@ KEPT_OFF = (
         (
             [named("ResourceClaimTemplate", "t", "resource.k8s.io/v1", spec={"devices": {}})],
             {},
-            "document 1: ResourceClaimTemplate t: spec has no field 'devices' in resource.k8s.io/v1. Its fields are "
-            "metadata, spec",
+            "document 1: ResourceClaimTemplate t: spec has no field 'devices' in resource.k8s.io/v1: put it into spec",
         ),
         (
             [named("Pod", "p", spec={"resourceClaims": [{"name": "c", "source": {"resourceClaimName": "c"}}]})],
@@ -345,14 +363,32 @@ KEPT_OFF = (
         (
             [template(version="v1alpha1")],
             {},
-            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1alpha1, which this version of Kubernetes "
-            "does not have: use one of v1, v1beta2, v1beta1, v1alpha3",
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1alpha1, in which Kubernetes 1.37 has "
+            "no ResourceClaimTemplate: use v1 or v1beta2 or v1beta1",
         ),
         (
             [template(version="v1beta1", request={"deviceClassName": "gpu"})],
             {"cluster": {"name": "x", "kubeVersion": "1.38.0"}},
-            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1beta1, which this version of Kubernetes "
-            "does not have: use one of v1, v1beta2, v1alpha3",
+            "document 1: ResourceClaimTemplate t is in resource.k8s.io/v1beta1, in which Kubernetes 1.38 has "
+            "no ResourceClaimTemplate: use v1 or v1beta2",
+        ),
+        (
+            [claims({}) | {"apiVersion": "resource.k8s.io/v1alpha3"}],
+            {},
+            "document 1: ResourceClaim c is in resource.k8s.io/v1alpha3, in which Kubernetes 1.37 has no "
+            "ResourceClaim: use v1 or v1beta2 or v1beta1",
+        ),
+        (
+            [TAINTED],
+            {"cluster": {"name": "x", "kubeVersion": "1.35.1"}},
+            "document 1: DeviceTaintRule r is in resource.k8s.io/v1beta2, in which Kubernetes 1.35 has no "
+            "DeviceTaintRule: use v1alpha3",
+        ),
+        (
+            [named("ResourcePoolStatusRequest", "r", "resource.k8s.io/v1")],
+            {"cluster": {"name": "x", "kubeVersion": "1.36.3"}},
+            "document 1: ResourcePoolStatusRequest r is in resource.k8s.io/v1, in which Kubernetes 1.36 has no "
+            "ResourcePoolStatusRequest: use v1alpha3",
         ),
         (
             [template("single-gpu"), pod(template="single-gpus")],
@@ -364,7 +400,7 @@ KEPT_OFF = (
             [named("Namespace", "n"), template(), pod(template="t", namespace="n")],
             {},
             "document 3: pods of Pod n/p name a ResourceClaimTemplate 't' that does not exist in namespace n. Add it "
-            "to the files, in that namespace, or name one of the existing ones",
+            "to the files, in that namespace",
         ),
         (
             [named("CronJob", "j", "batch/v1", spec={"jobTemplate": {"spec": {"template": pod(claim="one")}}})],
@@ -433,6 +469,123 @@ def test_valid_objects(objects: list[Object], values: Object, write: Any) -> Non
     assert load(stack({}, **values), write("a.yaml", *objects)).manifests[0].name == "m0"
 
 
+def tainted(*taints: str, name: str = "pool") -> Object:
+    """Return a pool with taints, each as `key:effect` or `key=value:effect`."""
+    return {"name": name, "gpu": {"driver": "d"}, "taints": [taint(text) for text in taints]}
+
+
+def taint(text: str) -> Object:
+    key, _, effect = text.partition(":")
+    return {"key": key.partition("=")[0], "value": key.partition("=")[2], "effect": effect}
+
+
+def daemons(**spec: Any) -> Object:
+    return deployment(**spec) | {"kind": "DaemonSet"}
+
+
+def runtime_class(*tolerations: Object) -> Object:
+    return named("RuntimeClass", "own", "node.k8s.io/v1", handler="x", scheduling={"tolerations": [*tolerations]})
+
+
+NODE = named("Node", "own", spec={"taints": [taint("node:NoExecute")]})
+
+
+@pytest.mark.parametrize(
+    ("objects", "pools", "message"),
+    [
+        # Of several nodes, the one with the fewest taints is the least to tolerate.
+        (
+            [pod(), NODE],
+            [tainted("a:NoSchedule", "b=1:NoExecute", "c:PreferNoSchedule")],
+            f"pods of Pod p {NO_TOLERATION}: pool pool has a:NoSchedule, b=1:NoExecute; Node own has node:NoExecute. "
+            "Give the pods the toleration {key: node, operator: Exists}, or remove the taints of Node own",
+        ),
+        (
+            [pod()],
+            [
+                tainted("a:NoSchedule", "b:NoExecute", "a:NoExecute"),
+                tainted("a:NoSchedule", "b:NoSchedule", "c:NoSchedule", name="other"),
+            ],
+            f"pods of Pod p {NO_TOLERATION}: pool pool has a:NoSchedule, b:NoExecute, a:NoExecute; pool other has "
+            "a:NoSchedule, b:NoSchedule, c:NoSchedule. Give the pods the tolerations {key: a, operator: Exists} and "
+            "{key: b, operator: Exists}, or set taints: [] for pool pool, under kwok-dra:nodePools",
+        ),
+        # What the DaemonSet controller and admission add: by the kind, by hostNetwork, by the RuntimeClass.
+        ([daemons()], [tainted("node.kubernetes.io/unschedulable:NoSchedule")], None),
+        ([deployment()], [tainted("node.kubernetes.io/unschedulable:NoSchedule")], NO_TOLERATION),
+        ([daemons(hostNetwork=True)], [tainted("node.kubernetes.io/network-unavailable:NoSchedule")], None),
+        ([daemons()], [tainted("node.kubernetes.io/network-unavailable:NoSchedule")], NO_TOLERATION),
+        ([pod()], [tainted("node.kubernetes.io/not-ready:NoExecute")], None),
+        ([pod()], [tainted("node.kubernetes.io/not-ready:NoSchedule")], NO_TOLERATION),
+        (
+            [runtime_class({"key": "gpu", "operator": "Exists"}), deployment(runtimeClassName="own")],
+            [tainted("gpu:NoSchedule")],
+            None,
+        ),
+        (
+            [runtime_class({"key": "other"}), deployment(runtimeClassName="own")],
+            [tainted("gpu:NoSchedule")],
+            NO_TOLERATION,
+        ),
+        ([deployment(runtimeClassName="unknown")], [tainted("gpu:NoSchedule")], None),
+        (
+            [named("MutatingAdmissionPolicy", "x", "admissionregistration.k8s.io/v1"), pod()],
+            [tainted("gpu:NoSchedule")],
+            None,
+        ),
+        # Objects that create no pods.
+        ([named("Deployment", "d", "apps/v1", spec={"replicas": 0})], [tainted("gpu:NoSchedule")], None),
+        ([named("Job", "j", "batch/v1", spec={"suspend": True})], [tainted("gpu:NoSchedule")], None),
+    ],
+)
+def test_taints_that_pods_tolerate(objects: list[Object], pools: list[Object], message: str | None, write: Any) -> None:
+    configuration = stack({}, nodePools=pools)
+    folder = write("a.yaml", *objects)
+    if message is None:
+        load(configuration, folder)
+    else:
+        (found,) = problems(configuration, folder)
+        assert message in found
+
+
+def toleration(operator: str, value: str) -> Object:
+    return pod(spec={"tolerations": [{"key": "level", "operator": operator, "value": value}]})
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "level", "tolerated"),
+    [
+        ("Gt", "4", "5", True),
+        ("Gt", "5", "5", False),
+        ("Lt", "6", "5", True),
+        ("Lt", "5", "5", False),
+        ("Lt", "five", "five", False),
+        ("Lt", "07", "5", False),
+        ("Equal", "5", "5", True),
+        ("", "5", "5", True),
+        ("Near", "5", "5", False),
+    ],
+)
+def test_tolerations_that_compare(operator: str, value: str, level: str, tolerated: bool, write: Any) -> None:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#numeric-comparison-operators"""
+    configuration = stack({}, nodePools=[tainted() | {"taints": [{"key": "level", "value": level}]}])
+    folder = write("a.yaml", toleration(operator, value))
+    if tolerated:
+        load(configuration, folder)
+    else:
+        assert NO_TOLERATION in problems(configuration, folder)[0]
+
+
+def test_comparisons_of_tolerations_need_a_gate(write: Any) -> None:
+    """The API server refuses them without: ValidateTolerations in pkg/apis/core/validation."""
+    folder = write("a.yaml", toleration("Gt", "4"))
+    assert load(stack({}), folder).cluster.kube_feature_gates == {"TaintTolerationComparisonOperators": True}
+    assert problems(stack({}, cluster={"name": "x", "kubeVersion": "1.34.2"}), folder) == [
+        f"{FILE}: uses toleration comparisons, which Kubernetes 1.34.2 does not have: set kwok-dra:cluster.kubeVersion "
+        "to a release since 1.35, such as 1.37.2"
+    ]
+
+
 def test_pods_that_are_expected_to_wait_need_no_toleration(write: Any) -> None:
     load(stack({"expect": {"pending": 1}}, **TAINTED_POOL), write("a.yaml", pod()))
 
@@ -444,7 +597,7 @@ def test_names_and_order(write: Any) -> None:
         "manifests[0].name: 'w' is already the name of workloads[0]: give each its own"
     ]
     assert problems(stack({"after": ["x"]}, {"after": ["m0"]}), folder) == [
-        "manifests[0].after[0]: there is no workload 'x'. Name one of m0, m1, or remove it"
+        "manifests[0].after[0]: there is no workload 'x'. Name one of m1, or remove it"
     ]
     circle = stack({"after": ["w"]}, workloads=[WORKLOAD | {"after": ["m0"]}])
     assert problems(circle, folder) == ["workloads: form a cycle (w → m0 → w): remove one `after` entry"]
@@ -517,6 +670,14 @@ NOWHERE = pod(template="t", spec={"nodeSelector": {"nowhere": ""}})["spec"]
         ),
         ([pod(template="t", spec={"affinity": AFFINITY}), template(request=TWO)], None),
         ([pod(template="t"), template(request=TWO), named("Node", "other")], None),
+        (
+            [
+                pod(template="t"),
+                template(request=TWO),
+                named("MutatingWebhookConfiguration", "x", "admissionregistration.k8s.io/v1"),
+            ],
+            None,
+        ),
         ([pod(template="t", spec={"runtimeClassName": "x"}), template(request=TWO)], None),
         *(
             ([named(kind, "x", version, spec=spec | {"template": {"spec": NOWHERE}}), template()], None)

@@ -128,7 +128,7 @@ def test_versions_without_groups(grouped: Configuration) -> None:
     paths = {"": "pod groups", ".claims": "workload resource claims", ".minCount": "gang scheduling"}
     assert [f"{problem.path}: {problem.message}" for problem in raised.value.problems] == [
         f"workloads[0].podGroup{path}: uses {feature}, which Kubernetes 1.35.1 does not have: set "
-        "kwok-dra:cluster.kubeVersion to 1.36 or newer"
+        "kwok-dra:cluster.kubeVersion to a release since 1.36, such as 1.37.2"
         for path, feature in paths.items()
     ]
 

@@ -126,11 +126,13 @@ LIMITS: Cases = [
     # Templates after their placeholders are filled in.
     (
         stack({"gpu": gpu(attributes={"model": {"string": "ä" * 40}})}),
-        f"{POOL}: device gpu-0: attributes.model has 80 bytes; the Kubernetes API allows at most 64 bytes per string",
+        f"{POOL}: device gpu-0: attributes.model has 80 bytes; the Kubernetes API allows at most 64 bytes per string: "
+        "make it shorter",
     ),
     (
         stack({"gpu": gpu(attributes={"model": {"string": "{node}-{uuid}-{uuid}"}})}),
-        f"{POOL}: device gpu-0: attributes.model has 77 bytes; the Kubernetes API allows at most 64 bytes per string",
+        f"{POOL}: device gpu-0: attributes.model has 77 bytes; the Kubernetes API allows at most 64 bytes per string: "
+        "make it shorter",
     ),
     (
         stack({"gpu": gpu(deviceName="GPU_{index}")}),
@@ -195,7 +197,8 @@ LIMITS: Cases = [
                 "attributes": {f"a{n}": {"int": n} for n in range(8)},
             }
         ),
-        f"{POOL}: device gpu-0: has 36 attributes and capacities; the Kubernetes API allows at most 32 per device",
+        f"{POOL}: device gpu-0: has 36 attributes and capacities; the Kubernetes API allows at most 32 per device: "
+        "remove some",
     ),
     (
         stack({"gpu": parts(attributes={f"a{n}": {"int": n} for n in range(32)})}),
@@ -305,7 +308,7 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": gpu(), "taints": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]}),
-        f"{POOL}.taints: has 2 taints a with effect NoSchedule: a node can have only one",
+        f"{POOL}.taints: has 2 taints a with effect NoSchedule; a node can have only one: keep one",
     ),
     (
         stack({"gpu": gpu(), "taints": [{"key": "a", "value": "no spaces"}]}),
@@ -429,11 +432,11 @@ MIG: Cases = [
     ),
     (
         stack({"gpu": MIG_GPU, "devices": [{"model": MIG_GPU, "mig": [{"gpus": [1], "profiles": {"1g.10gb": 1}}]}]}),
-        f"{POOL}.devices[0].mig[0].gpus: there is no GPU 1: a node has GPUs 0 to 0",
+        f"{POOL}.devices[0].mig[0].gpus: there is no GPU 1: a node has only GPU 0",
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("8g", 8, [0])]}, "mig": "dynamic"}),
-        f"{GPU}.mig[0].name: '8g' does not match ^[1-9]g\\.[0-9]+gb(\\+me)?$",
+        f"{GPU}.mig[0].name: '8g' is not the name of a MIG profile: use one such as 1g.10gb or 1g.10gb+me",
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [8])]}, "mig": "dynamic"}),
@@ -488,7 +491,8 @@ ADDRESSES: Cases = [
                 "host": {"slots": [{"pcieRoot": "pci0000:16", "numaNode": 0, "gpu": "0000:18:00.0"}]},
             }
         ),
-        f"{POOL}.devices[0].model: is in slot nic, but no slot of the host has a nic: give its slots addresses",
+        f"{POOL}.devices[0].model: has slot: nic, but no slot of the host has a nic: give the slots addresses, "
+        "or use another host",
     ),
     (
         stack({"gpu": gpu(), "host": {"slots": [HOST["slots"][0] | {"gpu": "18:00.0", "pcieRoot": "0000:16"}]}}),
@@ -787,7 +791,7 @@ CLAIMS: Cases = [
     (stack({}), f"{POOL}: has no devices: set gpu, such as gpu: h100, or add devices"),
     (
         stack({"gpusPerNode": 2, "mig": "dynamic", "devices": [{"model": nic()}]}),
-        f"{POOL}: has gpusPerNode, mig without gpu: set gpu, or move gpusPerNode, mig into the entries of devices",
+        f"{POOL}: has gpusPerNode, mig without gpu: set gpu, or set count, mig in the entries of devices instead",
     ),
 ]
 
@@ -810,7 +814,7 @@ FOUND_BY_PROPERTIES: list[tuple[Configuration, str]] = [
     ),
     (
         stack({"gpu": gpu(), "capacity": {"example.com/x": "1Ei"}}),
-        f"{POOL}: gives its nodes 1Ei of example.com/x; Kubernetes counts up to 9223372036854775",
+        f"{POOL}: gives its nodes 1Ei of example.com/x; Kubernetes counts up to 9223372036854775: give fewer",
     ),
     (
         stack(
@@ -859,7 +863,7 @@ def test_a_feature_that_a_version_lacks(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(FEATURES, "partitionable devices", newer)
     assert problems(stack({"gpu": parts()}, **version(35))) == [
         f"{POOL}: uses partitionable devices, which Kubernetes 1.35.0 does not have: "
-        "set kwok-dra:cluster.kubeVersion to 1.36 or newer"
+        "set kwok-dra:cluster.kubeVersion to a release since 1.36, such as 1.37.2"
     ]
 
 
@@ -1150,7 +1154,8 @@ def test_the_scheduler_decides_about_a_claim_that_is_too_hard(monkeypatch: pytes
         (
             {"notReady": True},
             "docker",
-            f"{POOL}.faults[0].notReady: needs cluster.runtime: binary, but it is docker: remove it",
+            f"{POOL}.faults[0].notReady: needs cluster.runtime: binary, but it is docker: set it to binary, or "
+            "remove the fault",
         ),
         (
             {"devices": ["gpu-0"], "notReady": True},
@@ -1167,7 +1172,7 @@ def test_the_scheduler_decides_about_a_claim_that_is_too_hard(monkeypatch: pytes
             {"attachFails": True},
             "binary",
             f"{POOL}.faults[0].attachFails: applies to devices with bindingConditions, but the pool has none: remove "
-            f"it",
+            "the fault",
         ),
     ],
 )
@@ -1181,7 +1186,32 @@ def test_faults(fault: Configuration, runtime: str, told: str | None) -> None:
 
 def test_a_pool_without_nodes_has_no_faults() -> None:
     asked = stack({"gpu": gpu(), "nodes": 0, "faults": [{"nodes": [0], "gone": True}]}, workloads=[])
-    assert problems(asked) == [f"{POOL}.faults[0].nodes: there is no node 0: the pool has none"]
+    assert problems(asked) == [f"{POOL}.faults[0].nodes: there is no node 0: the pool has no nodes"]
+
+
+def test_pods_tolerate_what_admission_lets_every_pod_tolerate() -> None:
+    def tainted(effect: str) -> Configuration:
+        taint = {"key": "node.kubernetes.io/not-ready", "effect": effect}
+        return stack({"gpu": gpu(), "taints": [taint]}, claims=[claim({})])
+
+    load(tainted("NoExecute"))
+    assert problems(tainted("NoSchedule")) == [f"workloads[0]: {NOWHERE}"]
+
+
+def test_an_extended_resource_of_which_a_node_has_none_is_one_of_devices() -> None:
+    """As in `filterExtendedResources` of the scheduler's plugin dynamicresources."""
+
+    def asking(amount: int) -> Configuration:
+        pool = {"gpu": gpu(), "capacity": {"example.com/gpu": amount}}
+        containers = [{"name": "x", "resources": {"example.com/gpu": 2}}]
+        classes = [{"name": "gpu", "extendedResourceName": "example.com/gpu"}]
+        return stack(pool, deviceClasses=classes, workloads=[{"name": "job", "containers": containers}])
+
+    load(asking(2))
+    assert problems(asking(0)) == [
+        "workloads[0].containers: wants 2 devices of class gpu, but no node of a has more than 1: ask for fewer, or "
+        "give nodes more"
+    ]
 
 
 def test_one_suitable_node_is_enough() -> None:

@@ -13,30 +13,38 @@ def fault_problems(pool: NodePool, path: str, cluster: Cluster) -> Iterator[Prob
     for index, fault in enumerate(pool.faults):
         key = f"{path}.faults[{index}]"
         if fault.not_ready and (lack := missing_for_stages(cluster)):
-            yield Problem(f"{key}.notReady", f"needs {lack}: remove it")
+            yield Problem(f"{key}.notReady", f"needs {lack} the fault")
         if fault.attach_fails:
             yield from _attach_fails(pool, f"{key}.attachFails")
         for node in fault.nodes or []:
             if node >= pool.nodes:
-                there = f"the pool has nodes 0 to {pool.nodes - 1}" if pool.nodes else "the pool has none"
-                yield Problem(f"{key}.nodes", f"there is no node {node}: {there}")
+                yield Problem(f"{key}.nodes", f"there is no node {node}: the pool has {numbered('node', pool.nodes)}")
 
 
 def missing_for_stages(cluster: Cluster) -> str:
-    """Return what KWOK needs to play the program's own Stages; empty if it plays them.
+    """Return what KWOK needs to play the program's own Stages and what to do, up to `remove`; empty if it plays them.
 
     The Stages of claims would apply to all claims of a cluster, including real ones.
     """
     if cluster.existing:
-        return "a cluster that the stack creates, where KWOK plays the stack's Stages, but the cluster is existing"
-    return "" if cluster.runtime == "binary" else f"cluster.runtime: binary, but it is {cluster.runtime}"
+        return (
+            "a cluster that the stack creates, where KWOK plays the stack's Stages, but the cluster is existing: remove"
+        )
+    if cluster.runtime == "binary":
+        return ""
+    return f"cluster.runtime: binary, but it is {cluster.runtime}: set it to binary, or remove"
+
+
+def numbered(what: str, count: int) -> str:
+    """Name all of `count` things that have numbers: `nodes 0 to 3`, `only node 0`, `no nodes`."""
+    return f"{what}s 0 to {count - 1}" if count > 1 else f"only {what} 0" if count else f"no {what}s"
 
 
 def _attach_fails(pool: NodePool, path: str) -> Iterator[Problem]:
     models = [devices.model for devices in pool.all_devices()]
     most = limits.BINDING_FAILURE_CONDITIONS_MAX
     if not any(model.binding_conditions for model in models):
-        yield Problem(path, "applies to devices with bindingConditions, but the pool has none: remove it")
+        yield Problem(path, "applies to devices with bindingConditions, but the pool has none: remove the fault")
     elif any(len(model.binding_failure_conditions) == most for model in models):
         yield Problem(
             path, f"adds a condition to bindingFailureConditions; the Kubernetes API allows at most {most}: remove one"

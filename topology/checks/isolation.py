@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+from topology.checks.manifests import ManifestObject, manifest_objects
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import POD_SPECS, group_of, is_of_resource_api, part, pod_spec
 from topology.schema.base import Problem
@@ -20,13 +21,11 @@ _POD_FIELDS = {"nodeName": str, "nodeSelector": dict, "tolerations": list}
 
 def malformed_fields(topology: Topology) -> Iterator[Problem]:
     """Yield the fields of manifests that isolation reads or changes and whose type the API does not allow."""
-    for index, entry in enumerate(topology.manifests):
-        for number, (place, found) in entry.documents():
-            for path, allowed in _fields(found):
-                value = part(found, *path)
-                if value is not None and not isinstance(value, allowed):
-                    message = f"{place}: {'.'.join(path)} must be {_TYPES[allowed]}, but is {json.dumps(value)}"
-                    yield Problem(f"manifests[{index}].files[{number}]", message)
+    for entry in manifest_objects(topology):
+        for path, allowed in _fields(entry.content):
+            value = part(entry.content, *path)
+            if value is not None and not isinstance(value, allowed):
+                yield entry.problem(f"{'.'.join(path)} must be {_TYPES[allowed]}, but is {json.dumps(value)}")
 
 
 def _fields(found: Manifest) -> Iterator[tuple[tuple[str, ...], type]]:
@@ -52,29 +51,25 @@ def isolation_problems(topology: Topology) -> Iterator[Problem]:
             )
     for index, rule in enumerate(topology.device_taint_rules):
         if rule.pool not in nodes:
-            yield Problem(f"deviceTaintRules[{index}].pool", _foreign_devices("rule"))
-    for index, entry in enumerate(topology.manifests):
-        for number, (place, found) in entry.documents():
-            if message := _problem_of(found, nodes):
-                yield Problem(f"manifests[{index}].files[{number}]", f"{place}: {message}")
+            yield Problem(f"deviceTaintRules[{index}].pool", _FOREIGN_DEVICES)
+    for entry in manifest_objects(topology):
+        yield from _problems_of(entry, nodes)
 
 
 def _nodes(topology: Topology) -> set[str]:
-    found = [document.content for entry in topology.manifests for _, document in entry.documents()]
     return {
         *(name for pool in topology.node_pools for name in pool.node_names()),
-        *(str(part(entry, "metadata", "name")) for entry in found if part(entry, "kind") == "Node"),
+        *(entry.name[3] for entry in manifest_objects(topology) if entry.content["kind"] == "Node"),
     }
 
 
-def _problem_of(found: Manifest, nodes: set[str]) -> str:
-    if is_of_resource_api(found, "DeviceTaintRule") and part(found, "spec", "deviceSelector", "pool") not in nodes:
-        return _foreign_devices("DeviceTaintRule")
-    node = (pod_spec(found) or {}).get("nodeName")
+_FOREIGN_DEVICES = "must name a node of this stack; otherwise the rule also taints other people's devices"
+
+
+def _problems_of(entry: ManifestObject, nodes: set[str]) -> Iterator[Problem]:
+    pool = part(entry.content, "spec", "deviceSelector", "pool")
+    if is_of_resource_api(entry.content, "DeviceTaintRule") and pool not in nodes:
+        yield entry.problem(f"spec.deviceSelector.pool of {entry} {_FOREIGN_DEVICES}")
+    node = (pod_spec(entry.content) or {}).get("nodeName")
     if node and node not in nodes:
-        return f"its pods have nodeName: {node}, which is not a node of this stack: remove it"
-    return ""
-
-
-def _foreign_devices(what: str) -> str:
-    return f"must name a node of this stack; otherwise the {what} also taints other people's devices"
+        yield entry.problem(f"pods of {entry} have nodeName: {node}, which is not a node of this stack: remove it")

@@ -6,18 +6,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from topology.checks.manifests import ManifestObject, manifest_objects
+from topology.checks.manifests import MUTATING_ADMISSION, ManifestObject, manifest_objects
 from topology.checks.satisfiability import unsatisfiable_claims
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP
-from topology.kubernetes.objects import given
-from topology.kubernetes.reading import entries, part, pod_spec
+from topology.kubernetes.objects import Manifest, given
+from topology.kubernetes.reading import creates_pods, entries, part, pod_spec
 from topology.schema.base import Problem
 from topology.schema.claims import SharedClaim
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload
 
-UNKNOWN = {("", "Node"), (RESOURCE_API_GROUP, "ResourceSlice"), (RESOURCE_API_GROUP, "DeviceClass")}
-"""Nodes, devices and classes that only the user's files describe: what can run with them is not known here."""
+UNKNOWN = {
+    ("", "Node"),
+    (RESOURCE_API_GROUP, "ResourceSlice"),
+    (RESOURCE_API_GROUP, "DeviceClass"),
+    *MUTATING_ADMISSION,
+}
+"""Nodes, devices, classes and changes of pods that only the user's files describe: what can run is not known here."""
 
 UNREAD = (
     "affinity",
@@ -116,16 +121,12 @@ def _workload(
         return None  # Something that the API server allows, and a workload does not.
 
 
-def _count(manifest: Mapping[str, Any]) -> int:
+def _count(manifest: Manifest) -> int:
     """Return how many pods an object has at one time; 1 for a Job, whose pods take turns; 0 if that is not known."""
-    match manifest["kind"]:
-        case "CronJob" | "DaemonSet":
-            return 0
-        case "Pod":
-            return 1
-        case "Job":
-            spec = manifest.get("spec")
-            return 0 if part(spec, "suspend") or 0 in (part(spec, "parallelism"), part(spec, "completions")) else 1
+    if manifest["kind"] in ("CronJob", "DaemonSet") or not creates_pods(manifest):
+        return 0
+    if manifest["kind"] in ("Job", "Pod"):
+        return 1
     replicas = part(manifest, "spec", "replicas")
     return 1 if replicas is None else replicas if type(replicas) is int else 0
 

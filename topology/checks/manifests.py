@@ -3,13 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from topology.checks.node_selection import tolerates
+from topology.checks.node_selection import (
+    TOLERATIONS_OF_DAEMONS,
+    TOLERATIONS_OF_DAEMONS_ON_HOST_NETWORK,
+    TOLERATIONS_OF_EVERY_POD,
+    repelling,
+)
 from topology.kubernetes import cel
-from topology.kubernetes.api_versions import BUILT_IN_GROUPS, RESOURCE_API_GROUP, RESOURCE_API_VERSIONS, is_removed
+from topology.kubernetes.api_versions import BUILT_IN_KINDS, RESOURCE_API_GROUP, is_removed, versions_of
 from topology.kubernetes.fields import FIELDS_OF_POD, fields_of_spec, unknown_fields
-from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
+from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest, Object
 from topology.kubernetes.reading import (
     claims_named,
+    creates_pods,
     entries,
     group_of,
     is_of_resource_api,
@@ -21,7 +27,6 @@ from topology.kubernetes.reading import (
 from topology.objects import namespaces, nodes
 from topology.objects.names import Name, created_by_stack, described
 from topology.schema.base import Problem
-from topology.schema.hosts import Taint
 from topology.schema.manifests import Manifests
 from topology.schema.stack import Cluster, Topology
 from topology.schema.values import suggestion
@@ -29,7 +34,11 @@ from topology.schema.values import suggestion
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
 DEFAULT_SCHEDULER = "default-scheduler"
-RESOURCE_API_VERSIONS_WITH_ALPHA = (*RESOURCE_API_VERSIONS, "v1alpha3")
+
+MUTATING_ADMISSION = frozenset(
+    ("admissionregistration.k8s.io", kind) for kind in ("MutatingAdmissionPolicy", "MutatingWebhookConfiguration")
+)
+"""Objects that let admission change pods, such as their tolerations."""
 
 
 class ManifestObject(NamedTuple):
@@ -83,10 +92,12 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     known = {entry.name for entry in objects} | created.keys()
     classes = sorted(name for _, kind, _, name in known if kind == "DeviceClass")
     taints = _taints_of_nodes(topology, objects)
-    served = _served_groups(objects)
+    runtime_classes = {entry.name[3]: entry.content for entry in objects if entry.name[1] == "RuntimeClass"}
+    is_mutated = any(entry.name[:2] in MUTATING_ADMISSION for entry in objects)
+    added = _added_groups(objects)
     labelled = _namespaces_with_admin_access(topology, objects)
     for entry in objects:
-        yield from _group(entry, topology.cluster, served)
+        yield from _kind(entry, topology.cluster, added)
         yield from _resource_api(entry, topology.cluster)
         yield from _fields(entry)
         yield from _claims(entry, classes)
@@ -95,7 +106,8 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
         if (spec := pod_spec(entry.content)) is not None:
             yield from _scheduler(entry, spec, topology.cluster)
             yield from _claims_of_pods(entry, spec, known)
-            yield from _taints(entry, spec, taints)
+            if not is_mutated:
+                yield from _taints(entry, spec, taints, runtime_classes)
 
 
 def _shape(entry: ManifestObject) -> Iterator[Problem]:
@@ -119,20 +131,29 @@ def _shape(entry: ManifestObject) -> Iterator[Problem]:
 # Kinds.
 
 
-def _served_groups(objects: Sequence[ManifestObject]) -> set[str]:
-    """Return the API groups of Kubernetes, and those that definitions and API services in the files add."""
+def _added_groups(objects: Sequence[ManifestObject]) -> set[str]:
+    """Return the API groups that definitions and API services in the files add."""
     definitions = ("CustomResourceDefinition", "APIService")
     added = [part(entry.content, "spec", "group") for entry in objects if entry.content["kind"] in definitions]
-    return {*BUILT_IN_GROUPS, *(group for group in added if isinstance(group, str))}
+    return {group for group in added if isinstance(group, str)}
 
 
-def _group(entry: ManifestObject, cluster: Cluster, served: set[str]) -> Iterator[Problem]:
+def _kind(entry: ManifestObject, cluster: Cluster, added: set[str]) -> Iterator[Problem]:
     """Yield a kind that the stack's own cluster does not have; an existing cluster may have definitions of its own."""
-    if not cluster.existing and group_of(entry.content) not in served:
-        yield entry.problem(
-            f"{entry} is of the API group {group_of(entry.content)}, which is not part of Kubernetes: add the "
-            "CustomResourceDefinition of its kind to the files"
-        )
+    group, kind, *_ = entry.name
+    kinds = BUILT_IN_KINDS.get(group, [])
+    if cluster.existing or group in added or kind in kinds:
+        return
+    definition = "add the CustomResourceDefinition of its kind to the files"
+    if "." in group and not kinds:
+        yield entry.problem(f"{entry} is of the API group {group}, which is not part of Kubernetes: {definition}")
+        return
+    owners = [other or "v1" for other, known in BUILT_IN_KINDS.items() if kind in known]
+    hint = f"; {kind} is in {' and '.join(owners)}." if owners else suggestion(kind, kinds)
+    yield entry.problem(
+        f"{entry} has apiVersion {entry.content['apiVersion']}, in which Kubernetes has no {kind}{hint} Correct "
+        f"apiVersion or kind, or {definition}"
+    )
 
 
 def _fields(entry: ManifestObject) -> Iterator[Problem]:
@@ -144,10 +165,10 @@ def _fields(entry: ManifestObject) -> Iterator[Problem]:
         claims = {"resourceClaims": (pod_spec(content) or {}).get("resourceClaims")}
         found = unknown_fields(claims, FIELDS_OF_POD, "the pod's spec")
     for field in found:
-        yield entry.problem(
-            f"{entry}: {field.path} has no field {field.name!r} in {content['apiVersion']}"
-            f"{suggestion(field.name, field.known)} Its fields are {', '.join(field.known)}"
-        )
+        hint = f"{suggestion(field.name, field.known)} Its fields are {', '.join(field.known)}"
+        if field.owners:
+            hint = f": put it into {' or '.join(field.owners)}"
+        yield entry.problem(f"{entry}: {field.path} has no field {field.name!r} in {content['apiVersion']}{hint}")
 
 
 def _version(content: Manifest) -> str:
@@ -157,7 +178,7 @@ def _version(content: Manifest) -> str:
 def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
     """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
     name = spec.get("schedulerName") or DEFAULT_SCHEDULER
-    has_pods = not spec.get("nodeName") and part(entry.content, "spec", "replicas") != 0
+    has_pods = not spec.get("nodeName") and creates_pods(entry.content)
     if not cluster.existing and name != DEFAULT_SCHEDULER and has_pods:
         yield entry.problem(
             f"pods of {entry} have schedulerName {name}, but the only scheduler of the cluster is {DEFAULT_SCHEDULER}: "
@@ -235,16 +256,17 @@ def _before(topology: Topology, name: str) -> set[str]:
 
 
 def _resource_api(entry: ManifestObject, cluster: Cluster) -> Iterator[Problem]:
-    version = entry.content["apiVersion"].rpartition("/")[2]
+    kind = entry.content["kind"]
     there = [
         name
-        for name in RESOURCE_API_VERSIONS_WITH_ALPHA
+        for name in versions_of(kind, cluster.minor)
         if cluster.existing or not is_removed(f"{RESOURCE_API_GROUP}/{name}", cluster.minor)
     ]
-    if is_of_resource_api(entry.content) and version not in there:
+    # If there is no version, the check of features says so.
+    if there and is_of_resource_api(entry.content) and _version(entry.content) not in there:
         yield entry.problem(
-            f"{entry} is in {entry.content['apiVersion']}, which this version of Kubernetes does not have: use one "
-            f"of {', '.join(there)}"
+            f"{entry} is in {entry.content['apiVersion']}, in which Kubernetes 1.{cluster.minor} has no {kind}: use "
+            f"{' or '.join(there)}"
         )
 
 
@@ -278,51 +300,68 @@ def _claims_of_pods(entry: ManifestObject, spec: Mapping[str, Any], known: set[N
         if name not in here:
             yield entry.problem(
                 f"pods of {entry} name a {kind} {name!r} that does not exist in namespace {entry.name[2]}"
-                f"{suggestion(name, here)} Add it to the files, in that namespace, or name one of "
-                f"{', '.join(sorted(here)) or 'the existing ones'}"
+                f"{suggestion(name, here)} Add it to the files, in that namespace"
+                f"{', or name one of ' if here else ''}{', '.join(sorted(here))}"
             )
 
 
 # Where pods may run.
 
 
-def _taints_of_nodes(topology: Topology, objects: Sequence[ManifestObject]) -> dict[str, list[Taint]]:
-    """Return the taints that repel pods, by pool, or by Node of the manifests."""
-    found = {pool.name: nodes.node_taints(pool) for pool in topology.node_pools if pool.node_names()}
+def _taints_of_nodes(topology: Topology, objects: Sequence[ManifestObject]) -> dict[str, list[Object]]:
+    """Return the taints of nodes, by `pool <name>` or, for those of the manifests, `Node <name>`."""
+    found: dict[str, list[Object]] = {
+        f"pool {pool.name}": [dict(taint) for taint in nodes.node_taints(pool)]
+        for pool in topology.node_pools
+        if pool.node_names()
+    }
     for entry in objects:
         if entry.name[:2] == ("", "Node"):
             taints = entries(entry.content, "spec", "taints")
-            found[entry.name[3]] = [
-                Taint.model_construct(key=taint.get("key"), value=taint.get("value") or "", effect=taint.get("effect"))
-                for taint in taints
-            ]
-    return {name: [taint for taint in taints if taint.effect != "PreferNoSchedule"] for name, taints in found.items()}
+            found[str(entry)] = [{"key": "", "effect": ""} | taint for taint in taints]
+    return found
 
 
 def _taints(
-    entry: ManifestObject, spec: Mapping[str, Any], nodes_taints: Mapping[str, Sequence[Taint]]
+    entry: ManifestObject,
+    spec: Mapping[str, Any],
+    of_nodes: Mapping[str, list[Object]],
+    runtime_classes: Mapping[str, Manifest],
 ) -> Iterator[Problem]:
-    if spec.get("nodeName") or entry.entry.expect.pending or entry.entry.expect.running is not None:
+    expect, runtime_class = entry.entry.expect, str(spec.get("runtimeClassName") or "")
+    if spec.get("nodeName") or expect.pending or expect.running is not None or not creates_pods(entry.content):
         return
-    if not nodes_taints:
+    if runtime_class and runtime_class not in runtime_classes:
+        return  # Its tolerations are not known.
+    if not of_nodes:
         yield entry.problem(f"there are no nodes for the pods of {entry}: add a pool to kwok-dra:nodePools")
-    repelling = [
-        next((taint for taint in taints if not _is_tolerated(taint, entries(spec, "tolerations"))), None)
-        for taints in nodes_taints.values()
-    ]
-    if repelling and all(repelling):
-        taint, *_ = (taint for taint in repelling if taint)
-        names = {
-            f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
-            for taint in repelling
-            if taint
-        }
+        return
+    tolerations = _tolerations(entry, spec, runtime_classes.get(runtime_class, {}))
+    in_the_way = {name: repelling(tolerations, taints) for name, taints in of_nodes.items()}
+    if all(in_the_way.values()):
+        nearest = min(in_the_way, key=lambda name: len(in_the_way[name]))
+        needed = dict.fromkeys(f"{{key: {taint['key']}, operator: Exists}}" for taint in in_the_way[nearest])
+        free = f"set taints: [] for {nearest}, under kwok-dra:nodePools"
         yield entry.problem(
-            f"pods of {entry} may not run on any node of {', '.join(nodes_taints)}, which have the taint "
-            f"{', '.join(sorted(names))}: give them the toleration {{key: {taint.key}, operator: Exists}}, or set "
-            "taints: [] for a pool, under kwok-dra:nodePools"
+            f"pods of {entry} do not tolerate the taints of any node: "
+            f"{'; '.join(f'{name} has {_told(taints)}' for name, taints in in_the_way.items())}. Give the pods the "
+            f"toleration{'s' if len(needed) > 1 else ''} {' and '.join(needed)}, or "
+            f"{free if nearest.startswith('pool ') else f'remove the taints of {nearest}'}"
         )
 
 
-def _is_tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    return any(tolerates(entry, dict(taint)) for entry in tolerations)
+def _tolerations(entry: ManifestObject, spec: Mapping[str, Any], runtime_class: Manifest) -> list[Object]:
+    """Return the tolerations of a pod with those that its controller and admission add.
+
+    https://kubernetes.io/docs/concepts/containers/runtime-class/#scheduling
+    """
+    of_controller = [*TOLERATIONS_OF_DAEMONS] if entry.content["kind"] == "DaemonSet" else []
+    if of_controller and spec.get("hostNetwork"):
+        of_controller += TOLERATIONS_OF_DAEMONS_ON_HOST_NETWORK
+    of_class = entries(runtime_class, "scheduling", "tolerations")
+    return [*entries(spec, "tolerations"), *TOLERATIONS_OF_EVERY_POD, *of_controller, *of_class]
+
+
+def _told(taints: Sequence[Object]) -> str:
+    values = [f"={taint['value']}" if taint.get("value") else "" for taint in taints]
+    return ", ".join(f"{taint['key']}{value}:{taint['effect']}" for taint, value in zip(taints, values, strict=True))

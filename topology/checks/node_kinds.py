@@ -6,10 +6,11 @@ from functools import cached_property
 
 from topology.checks.allocation import Candidate
 from topology.checks.device_matching import Alternative, NodeDevices
+from topology.checks.node_selection import TOLERATIONS_OF_EVERY_POD, repelling
 from topology.checks.requests import selections
+from topology.kubernetes.quantities import number
 from topology.objects import nodes
 from topology.objects.inventory import DevicePool, device_pools
-from topology.schema.claims import Toleration
 from topology.schema.stack import NodePool, Topology
 from topology.schema.workloads import Workload
 
@@ -32,8 +33,9 @@ class NodeKind:
 
     @cached_property
     def capacity(self) -> dict[str, str]:
-        """The capacity of each node, without devices."""
-        return nodes.node_capacity(self.pool)
+        """The capacity of each node, without devices, and without extended resources of which it has none."""
+        amounts = nodes.node_capacity(self.pool)
+        return {name: amount for name, amount in amounts.items() if "/" not in name or number(amount)}
 
     def matching(self, wanted: Alternative) -> list[Candidate]:
         """Return the devices of a node that match; errors are those of `NodeDevices.matching`."""
@@ -43,9 +45,8 @@ class NodeKind:
         """Tell whether the labels and taints of a node let the pods of `workload` run there."""
         if not any(self._selected(workload)):
             return False
-        tolerations = [Toleration(key=nodes.KWOK_TOLERATION["key"], operator="Exists"), *workload.tolerations]
-        taints = [taint for taint in nodes.node_taints(self.pool) if taint.effect != "PreferNoSchedule"]
-        return all(any(toleration.tolerates(taint) for toleration in tolerations) for taint in taints)
+        tolerations = [nodes.KWOK_TOLERATION, *TOLERATIONS_OF_EVERY_POD, *map(dict, workload.tolerations)]
+        return not repelling(tolerations, map(dict, nodes.node_taints(self.pool)))
 
     def count_for(self, workload: Workload) -> int:
         """Return how many of the nodes the nodeSelector of `workload` selects."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from topology.checks.faults import fault_problems, missing_for_stages, too_many_taints
+from topology.checks.faults import fault_problems, missing_for_stages, numbered, too_many_taints
 from topology.checks.published_devices import published_device_problems
 from topology.kubernetes import limits
 from topology.kubernetes.feature_gates import FEATURES
@@ -29,7 +29,7 @@ def node_pool_problems(pool: NodePool, path: str, cluster: Cluster) -> Iterator[
         yield from too_many_taints(pool, path)
     for key, devices in entries:
         if devices.model.binding_conditions and (lack := missing_for_stages(cluster)):
-            yield Problem(key, f"has bindingConditions, which need {lack}: remove them")
+            yield Problem(key, f"has bindingConditions, which need {lack} them")
     yield from fault_problems(pool, path, cluster)
 
 
@@ -52,7 +52,10 @@ def _devices(devices: Devices, pool: NodePool, path: str) -> Iterator[Problem]:
             f"uses {braced}, but the nodes have no host: set kwok-dra:{path.partition('.')[0]}.host",
         )
     elif host and slot and not host.addresses[slot]:
-        yield Problem(model_key, f"is in slot {slot}, but no slot of the host has a {slot}: give its slots addresses")
+        yield Problem(
+            model_key,
+            f"has slot: {slot}, but no slot of the host has a {slot}: give the slots addresses, or use another host",
+        )
 
 
 def _placeholders(model: DeviceModel) -> set[str]:
@@ -79,7 +82,7 @@ def _mig(devices: Devices, path: str) -> Iterator[Problem]:
         for gpu in cut.gpus or []:
             if gpu >= devices.count:
                 yield Problem(
-                    f"{path}[{place}].gpus", f"there is no GPU {gpu}: a node has GPUs 0 to {devices.count - 1}"
+                    f"{path}[{place}].gpus", f"there is no GPU {gpu}: a node has {numbered('GPU', devices.count)}"
                 )
     if not unknown:
         yield from _mig_geometry(devices, path)
@@ -127,8 +130,10 @@ def _node(pool: NodePool, path: str, name: str) -> Iterator[Problem]:
             yield Problem(path, f"gives its nodes {amount} of {resource}, which must be a whole number")
         elif number(amount) > limits.RESOURCE_COUNT_MAX:
             most = limits.RESOURCE_COUNT_MAX
-            yield Problem(path, f"gives its nodes {amount} of {resource}; Kubernetes counts up to {most}")
+            yield Problem(path, f"gives its nodes {amount} of {resource}; Kubernetes counts up to {most}: give fewer")
     taints = Counter((taint["key"], taint["effect"]) for taint in node["spec"].get("taints", []))
     for (key, effect), count in taints.items():
         if count > 1:
-            yield Problem(f"{path}.taints", f"has {count} taints {key} with effect {effect}: a node can have only one")
+            yield Problem(
+                f"{path}.taints", f"has {count} taints {key} with effect {effect}; a node can have only one: keep one"
+            )

@@ -4,28 +4,61 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from topology.kubernetes.objects import Object
 from topology.kubernetes.reading import entries, part
 
 
+def _of_nodes(effect: str, *names: str) -> list[Object]:
+    return [{"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": effect} for name in names]
+
+
+# https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#defaulttolerationseconds
+TOLERATIONS_OF_EVERY_POD = _of_nodes("NoExecute", "not-ready", "unreachable")
+# https://kubernetes.io/docs/concepts/workloads/controllers/daemonset/#taints-and-tolerations
+TOLERATIONS_OF_DAEMONS = _of_nodes("NoSchedule", "disk-pressure", "memory-pressure", "pid-pressure", "unschedulable")
+TOLERATIONS_OF_DAEMONS_ON_HOST_NETWORK = _of_nodes("NoSchedule", "network-unavailable")
+
+_DECIMAL_INTEGER = re.compile("0|-?[1-9][0-9]*")
+
+
 def may_run(spec: Object, node: Object) -> bool:
     """Tell whether the selectors and tolerations of a pod with this `spec` let it run on a live Node."""
-    return selects(spec, node["metadata"].get("labels") or {}, node["metadata"]["name"]) and all(
-        any(tolerates(toleration, taint) for toleration in entries(spec, "tolerations"))
-        for taint in node["spec"].get("taints") or []
-        if taint["effect"] != "PreferNoSchedule"
+    return selects(spec, node["metadata"].get("labels") or {}, node["metadata"]["name"]) and not repelling(
+        entries(spec, "tolerations"), node["spec"].get("taints") or []
     )
 
 
+def repelling(tolerations: Sequence[Object], taints: Iterable[Object]) -> list[Object]:
+    """Return the taints of a node that keep a pod with these tolerations off it."""
+    return [
+        taint
+        for taint in taints
+        if taint["effect"] != "PreferNoSchedule" and not any(tolerates(entry, taint) for entry in tolerations)
+    ]
+
+
 def tolerates(toleration: Object, taint: Object) -> bool:
-    """Tell whether a toleration, of a pod or of a request for devices, tolerates a taint."""
+    """Tell whether a toleration, of a pod or of a request for devices, tolerates a taint.
+
+    https://github.com/kubernetes/api/blob/v0.37.2/core/v1/toleration.go. Without its feature gate, which the program
+    sets for manifests that need it, the API server refuses pods with the operators Lt and Gt.
+    """
     if toleration.get("effect") not in (None, "", taint["effect"]):
         return False
     if toleration.get("key") not in (None, "", taint["key"]):
         return False
-    return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+    wanted, value = (str(entry.get("value") or "") for entry in (toleration, taint))
+    match toleration.get("operator") or "Equal":
+        case "Exists":
+            return True
+        case "Equal":
+            return value == wanted
+        case "Lt" | "Gt" as operator if all(map(_DECIMAL_INTEGER.fullmatch, (wanted, value))):
+            return _compared(operator, int(value), int(wanted))
+    return False
 
 
 def selects(spec: Object, labels: Mapping[str, str], node: str) -> bool:

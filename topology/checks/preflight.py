@@ -13,7 +13,7 @@ from topology.kubernetes.api_versions import RESOURCE_API_GROUP, is_removed
 from topology.kubernetes.feature_gates import FEATURES, gate_problems, lacking
 from topology.schema.base import Problem
 from topology.schema.features_used import apis_needed, apis_written, completed, features_used
-from topology.schema.stack import Topology
+from topology.schema.stack import DEFAULT_KUBERNETES_VERSION, Topology
 from topology.schema.values import suggestion
 
 
@@ -40,10 +40,11 @@ def _features(topology: Topology) -> Iterator[Problem]:
     cluster = topology.cluster
     features = features_used(topology)
     for feature, since in lacking(features, cluster.minor).items():
-        remedy = "use a cluster with" if cluster.existing else "set kwok-dra:cluster.kubeVersion to"
+        newest = f"set kwok-dra:cluster.kubeVersion to a release since 1.{since}, such as {DEFAULT_KUBERNETES_VERSION}"
+        remedy = f"use a cluster with 1.{since} or newer" if cluster.existing else newest
         yield Problem(
             features[feature],
-            f"uses {feature}, which Kubernetes {cluster.kube_version} does not have: {remedy} 1.{since} or newer",
+            f"uses {feature}, which Kubernetes {cluster.kube_version} does not have: {remedy}",
         )
     for feature, path in features.items():
         if cluster.kube_feature_gates.get(FEATURES[feature].gate) is False:

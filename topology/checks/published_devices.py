@@ -80,7 +80,7 @@ def _device(device: Device, driver: str) -> Iterator[str]:
     if size > limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX:
         yield (
             f"has {size} attributes and capacities; the Kubernetes API allows at most "
-            f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} per device"
+            f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} per device: remove some"
         )
     for kind, entries in (("attributes", device.attributes), ("capacity", device.capacity)):
         for name in entries:
@@ -96,7 +96,10 @@ def _device(device: Device, driver: str) -> Iterator[str]:
         length = max(len(str(value).encode()) for _, value in values_of(attribute))
         if length > limits.DEVICE_ATTRIBUTE_VALUE_MAX:
             most = limits.DEVICE_ATTRIBUTE_VALUE_MAX
-            yield f"attributes.{name} has {length} bytes; the Kubernetes API allows at most {most} bytes per string"
+            yield (
+                f"attributes.{name} has {length} bytes; the Kubernetes API allows at most {most} bytes per string: "
+                "make it shorter"
+            )
 
 
 def _long_numbers(device: Device, minor: int) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """From the raw configuration of a stack to a `Topology`, or to one message that lists every problem."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from topology.checks import preflight
+from topology.checks.warnings import warnings_of
 from topology.kubernetes import limits
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
@@ -19,7 +19,7 @@ from topology.schema.catalogue import ENTRIES, Catalogue, built_in, read
 from topology.schema.features_used import apis_written, completed, features_used
 from topology.schema.stack import Topology
 from topology.schema.user_files import UnreadableError
-from topology.schema.values import suggestion
+from topology.schema.values import shown, suggestion
 
 
 class ConfigurationError(Exception):
@@ -54,11 +54,17 @@ Look = Callable[[Topology, Path], LookResult]
 """Examines an existing cluster; the path of its kubeconfig is relative to the folder."""
 
 
-def load(raw: Mapping[str, object], folder: Path = Path(), look: Look | None = None) -> Topology:
+def load(
+    raw: Mapping[str, object],
+    folder: Path = Path(),
+    look: Look | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> Topology:
     """Build the topology that `raw`, the stack's configuration by key, describes.
 
     It includes the device classes that the charts of its drivers ship, and the gates and APIs that the cluster needs.
-    Files that `raw` names are in `folder`. `look` examines an existing cluster; without it, that is not checked.
+    Files that `raw` names are in `folder`. `look` examines an existing cluster; without it, that is not checked. `warn`
+    is called with each warning about a valid stack.
 
     Raises:
         ConfigurationError: the configuration is not valid; the error lists every problem.
@@ -75,6 +81,9 @@ def load(raw: Mapping[str, object], folder: Path = Path(), look: Look | None = N
         topology = found.topology
         problems += found.problems + (preflight.problems(topology) if found.answers else [])
         if not problems:
+            if warn:
+                for message in warnings_of(topology):
+                    warn(message)
             left = [entry for entry in topology.device_classes if entry.name not in found.classes]
             topology = topology.model_copy(update={"device_classes": left})
             cluster = completed(topology.cluster, features_used(topology), apis_written(topology))
@@ -217,7 +226,9 @@ def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
     counts = [pool.get("nodes", 1) for _, pool in _each("", raw, "nodePools")]
     total = sum(count for count in counts if isinstance(count, int) and count <= most)
     if total > most:
-        yield Problem("nodePools", f"have {total} nodes in total; Kubernetes supports at most {most} in a cluster")
+        yield Problem(
+            "nodePools", f"have {total} nodes in total; Kubernetes supports at most {most} in a cluster: use fewer"
+        )
 
 
 def _admin_access(path: str, request: Mapping[str, Any]) -> Iterator[Problem]:
@@ -293,14 +304,14 @@ def _order(raw: Mapping[str, object]) -> Iterator[Problem]:
     for name, (path, workload) in workloads.items():
         after = workload.get("after")
         predecessors[name] = []
+        others = [known for known in workloads if known != name]
         for place, other in enumerate(after if isinstance(after, list) else []):
             if other == name:
                 yield Problem(f"{path}.after[{place}]", "is the workload itself: remove it, or name another")
             elif isinstance(other, str) and other not in workloads:
+                remedy = f"Name one of {', '.join(others)}, or remove it" if others else "Remove it"
                 yield Problem(
-                    f"{path}.after[{place}]",
-                    f"there is no workload {other!r}{suggestion(other, workloads)} "
-                    f"Name one of {', '.join(workloads)}, or remove it",
+                    f"{path}.after[{place}]", f"there is no workload {other!r}{suggestion(other, others)} {remedy}"
                 )
             elif isinstance(other, str):
                 predecessors[name].append(other)
@@ -327,13 +338,8 @@ _MESSAGES = {
     "string_too_short": "must not be empty",
     "string_type": "must be a string, but is {input}",
     "too_long": "must have at most {max_length} entries, but has {actual_length}",
-    "string_pattern_mismatch": "{input} does not match {pattern}",
     "too_short": "must have at least {min_length} entry, but has {actual_length}",
 }
-
-
-LEVELS_SHOWN = 5
-"""The levels of an invalid value that its message shows."""
 
 
 def _message(details: ErrorDetails) -> str:
@@ -342,25 +348,7 @@ def _message(details: ErrorDetails) -> str:
         known = sorted(_known_keys(tuple(parents)))
         return f"there is no such key{suggestion(str(key), known)} The keys here are {', '.join(known)}"
     template = _MESSAGES.get(details["type"], details["msg"].replace("{", "{{").replace("}", "}}"))
-    return template.format(input=_shown(details["input"]), **details.get("ctx", {}))
-
-
-def _shown(value: object) -> str:
-    """Write a value as in the user's YAML, not as in Python."""
-    return (
-        repr(value)
-        if isinstance(value, str)
-        else json.dumps(_shallow(value, LEVELS_SHOWN), default=str, ensure_ascii=False)
-    )
-
-
-def _shallow(value: object, levels: int) -> object:
-    """Replace what is nested deeper by `…`, and keys by strings."""
-    if not levels and value:
-        return "…" if isinstance(value, dict | list) else value
-    if isinstance(value, dict):
-        return {str(key): _shallow(held, levels - 1) for key, held in value.items()}
-    return [_shallow(held, levels - 1) for held in value] if isinstance(value, list) else value
+    return template.format(input=shown(details["input"]), **details.get("ctx", {}))
 
 
 def _path(location: tuple[int | str, ...]) -> str:

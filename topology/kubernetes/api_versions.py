@@ -15,30 +15,42 @@ RESOURCE_API_GROUP = "resource.k8s.io"
 RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
 """Newest first."""
 
-BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "policy"}) | {
-    f"{group}.k8s.io"
-    for group in [
-        "admissionregistration",
-        "apiextensions",
-        "apiregistration",
-        "authentication",
-        "authorization",
-        "certificates",
-        "coordination",
-        "discovery",
-        "events",
-        "flowcontrol.apiserver",
-        "internal.apiserver",
-        "networking",
-        "node",
-        "rbac.authorization",
-        "resource",
-        "scheduling",
-        "storage",
-        "storagemigration",
-    ]
+BUILT_IN_KINDS: Mapping[str, list[str]] = {
+    group: kinds.split()
+    for group, kinds in {
+        "": "Binding ComponentStatus ConfigMap Endpoints Event LimitRange Namespace Node PersistentVolume "
+        "PersistentVolumeClaim Pod PodTemplate ReplicationController ResourceQuota Secret Service ServiceAccount",
+        "admissionregistration.k8s.io": "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding "
+        "MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding "
+        "ValidatingWebhookConfiguration",
+        "apiextensions.k8s.io": "CustomResourceDefinition",
+        "apiregistration.k8s.io": "APIService",
+        "apps": "ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet",
+        "authentication.k8s.io": "SelfSubjectReview TokenRequest TokenReview",
+        "authorization.k8s.io": "AuthorizationConditionsReview LocalSubjectAccessReview SelfSubjectAccessReview "
+        "SelfSubjectRulesReview SubjectAccessReview",
+        "autoscaling": "HorizontalPodAutoscaler Scale",
+        "batch": "CronJob Job",
+        "certificates.k8s.io": "CertificateSigningRequest ClusterTrustBundle PodCertificateRequest",
+        "coordination.k8s.io": "Lease LeaseCandidate",
+        "discovery.k8s.io": "EndpointSlice",
+        "events.k8s.io": "Event",
+        "flowcontrol.apiserver.k8s.io": "FlowSchema PriorityLevelConfiguration",
+        "internal.apiserver.k8s.io": "StorageVersion",
+        "lifecycle.k8s.io": "Eviction EvictionRequest",
+        "networking.k8s.io": "IPAddress Ingress IngressClass NetworkPolicy ServiceCIDR",
+        "node.k8s.io": "RuntimeClass",
+        "policy": "Eviction PodDisruptionBudget",
+        "rbac.authorization.k8s.io": "ClusterRole ClusterRoleBinding Role RoleBinding",
+        "resource.k8s.io": "DeviceClass DeviceTaintRule ResourceClaim ResourceClaimTemplate ResourcePoolStatusRequest "
+        "ResourceSlice",
+        "scheduling.k8s.io": "CompositePodGroup PodGroup PriorityClass Workload",
+        "storage.k8s.io": "CSIDriver CSINode CSIStorageCapacity StorageClass VolumeAttachment VolumeAttributesClass",
+        "storagemigration.k8s.io": "StorageVersionMigration",
+    }.items()
 }
-"""The API groups of Kubernetes itself: https://github.com/kubernetes/api/tree/v0.38.0-beta.0, and those of
+"""The kinds of Kubernetes itself by their API group, of all supported releases: `addKnownTypes` in each register.go of
+https://github.com/kubernetes/api/tree/v0.38.0-beta.0 and of earlier tags, and those of
 https://github.com/kubernetes/apiextensions-apiserver and https://github.com/kubernetes/kube-aggregator.
 """
 
@@ -51,6 +63,19 @@ _REMOVED_IN: Mapping[str, int] = {
     "scheduling.k8s.io/v1alpha1": 36,
     "scheduling.k8s.io/v1alpha2": 37,
 }
+
+
+# `addKnownTypes` in https://github.com/kubernetes/api/tree/v0.37.2/resource, and likewise for the other releases.
+_KINDS_SINCE: Mapping[str, Mapping[str, int]] = {
+    "DeviceTaintRule": {"v1": 37, "v1beta2": 36, "v1alpha3": 34},
+    "ResourcePoolStatusRequest": {"v1alpha3": 36},
+}
+
+
+def versions_of(kind: str, minor: int) -> list[str]:
+    """Return the versions of resource.k8s.io in which Kubernetes 1.`minor` has a kind, or had it before a removal."""
+    since = _KINDS_SINCE.get(kind, dict.fromkeys(RESOURCE_API_VERSIONS, 0))
+    return [version for version, first in since.items() if first <= minor]
 
 
 def is_removed(api: str, minor: int) -> bool:

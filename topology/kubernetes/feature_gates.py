@@ -1,4 +1,4 @@
-"""The feature gates and group versions that each Kubernetes version needs for the DRA features that a stack uses.
+"""The feature gates and group versions that each Kubernetes version needs for the features that a stack uses.
 
 The gates come from `defaultVersionedKubernetesFeatureGates` and `defaultKubernetesFeatureGateDependencies`:
 https://github.com/kubernetes/kubernetes/blob/v1.34.2/pkg/features/kube_features.go
@@ -42,7 +42,7 @@ class Gate(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """A DRA feature that a stack can use: its gate, and its first version.
+    """A feature that a stack can use: its gate, and its first version.
 
     `serves` has the group version that the control plane needs for it since each version.
     """
@@ -86,6 +86,7 @@ GATES: Mapping[str, Gate] = {
     "NodeDeclaredFeatures": Gate({35: OFF, 36: ON, 37: LOCKED}),
     "PodGroupPreemptionPolicy": Gate({37: OFF, 38: None}, ("GenericWorkload",)),
     "SchedulerPreQueueingHints": Gate({37: OFF, 38: ON}),
+    "TaintTolerationComparisonOperators": Gate({35: OFF}),
     "TopologyAwareWorkloadScheduling": Gate({36: OFF}, ("GenericWorkload",)),
     "WorkloadAwarePreemption": Gate({36: OFF, 37: None}, ("GangScheduling",)),
     "WorkloadWithJob": Gate({36: OFF}, ("GenericWorkload",)),
@@ -125,6 +126,7 @@ FEATURES: Mapping[str, Feature] = {
     "pod groups": Feature("GenericWorkload", since=36, serves=_POD_GROUPS),
     "prioritized list": Feature("DRAPrioritizedList"),
     "resource pool status": Feature("DRAResourcePoolStatus", since=36, serves={36: _V1ALPHA3}),
+    "toleration comparisons": Feature("TaintTolerationComparisonOperators", since=35),
     "workload resource claims": Feature("DRAWorkloadResourceClaims", since=36, serves=_POD_GROUPS),
 }
 

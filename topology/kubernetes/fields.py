@@ -57,11 +57,15 @@ FIELDS_OF_POD: Fields = {
 
 
 class UnknownField(NamedTuple):
-    """A field that an object does not have, where it is, and the fields that the object has there."""
+    """A field that an object does not have, where it is, and the fields that the object has there.
+
+    `owners` are those of these fields that have a field of this name themselves.
+    """
 
     path: str
     name: str
     known: list[str]
+    owners: list[str]
 
 
 def unknown_fields(found: Any, fields: Fields, path: str) -> Iterator[UnknownField]:
@@ -72,6 +76,7 @@ def unknown_fields(found: Any, fields: Fields, path: str) -> Iterator[UnknownFie
     elif isinstance(found, dict):
         for name, value in found.items():
             if name not in fields:
-                yield UnknownField(path, str(name), list(fields))
+                owners = [known for known, nested in fields.items() if nested and name in nested]
+                yield UnknownField(path, str(name), list(fields), owners)
             elif fields[name] is not None:
                 yield from unknown_fields(value, fields[name], f"{path}.{name}")

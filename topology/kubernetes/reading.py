@@ -56,6 +56,13 @@ def pod_spec(manifest: Manifest) -> dict[str, Any] | None:
     return spec if isinstance(spec, dict) else {}
 
 
+def creates_pods(manifest: Manifest) -> bool:
+    """Tell whether an object with a pod spec creates pods at present: not if it is suspended, or wants none."""
+    spec = manifest.get("spec")
+    wanted = [part(spec, name) for name in ("replicas", "parallelism", "completions")]
+    return part(spec, "suspend") is not True and 0 not in wanted
+
+
 def claims_named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield kind and name of the ResourceClaims and ResourceClaimTemplates that a pod spec references."""
     for claim in entries(spec, "resourceClaims"):

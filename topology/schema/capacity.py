@@ -136,6 +136,3 @@ def _capacity(value: object) -> object:
 Capacity = dict[QualifiedName, Annotated[DeviceCapacity, BeforeValidator(_capacity)]]
 
 Counters = dict[DnsLabel, Quantity]
-
-# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsNodeAllocatableResourceName
-NodeAllocatableName = Annotated[str, Field(pattern=r"^(cpu|memory|hugepages-.+)$")]

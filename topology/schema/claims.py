@@ -9,7 +9,6 @@ from pydantic.alias_generators import to_camel
 from topology.kubernetes import limits
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.schema.base import Model
-from topology.schema.hosts import Taint
 from topology.schema.values import (
     EACH_ONCE,
     CelExpression,
@@ -54,14 +53,8 @@ class Toleration(Model):
         if self.operator == "Equal" and self.key is None:
             raise problem("needs a key; without a key, use operator: Exists, which tolerates all taints")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise problem("has tolerationSeconds, which requires effect: NoExecute")
+            raise problem("has tolerationSeconds, which requires effect: NoExecute: set that, or remove the seconds")
         return self
-
-    def tolerates(self, taint: Taint) -> bool:
-        """Tell whether the pod tolerates the taint of a Node."""
-        if self.effect not in (None, taint.effect) or self.key not in (None, taint.key):
-            return False
-        return self.operator == "Exists" or (self.value or "") == taint.value
 
 
 class DeviceToleration(Toleration):

@@ -9,7 +9,7 @@ from pydantic import Field, PlainValidator, PrivateAttr, model_validator
 from topology.kubernetes import limits
 from topology.kubernetes.quantities import number
 from topology.schema.base import Model
-from topology.schema.capacity import Capacity, Counters, NodeAllocatableName, NodeAllocatableResource
+from topology.schema.capacity import Capacity, Counters, NodeAllocatableResource
 from topology.schema.hosts import NamedHost, NodeShape
 from topology.schema.placeholders import (
     DEVICE_PLACEHOLDERS,
@@ -27,6 +27,8 @@ from topology.schema.values import (
     DriverName,
     ExtendedResourceName,
     LabelKey,
+    MigProfileName,
+    NodeAllocatableName,
     QualifiedName,
     Quantity,
     Selectors,
@@ -34,6 +36,7 @@ from topology.schema.values import (
     duplicate,
     named,
     problem,
+    shown,
 )
 
 
@@ -42,7 +45,7 @@ def _int_or_placeholder(value: object) -> object:
     if re.fullmatch(r"-?[0-9]+", filled):
         return value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise problem(f"must be a whole number or {{index}}, but is {value!r}")
+        raise problem(f"must be a whole number or {{index}}, but is {shown(value)}")
     if abs(value) > limits.PULUMI_INTEGER_MAX:
         most = limits.PULUMI_INTEGER_MAX
         raise problem(f"must be from -{most} to {most}, because Pulumi passes numbers as doubles")
@@ -148,7 +151,7 @@ class MigProfile(Model):
     `id` is the profile ID; `size` and `placements` count memory slices.
     """
 
-    name: Annotated[str, Field(pattern=r"^[1-9]g\.[0-9]+gb(\+me)?$")]
+    name: MigProfileName
     id: Annotated[int, Field(ge=0)]
     size: Annotated[int, Field(ge=1, le=limits.MIG_MEMORY_SLICES)]
     placements: Annotated[list[Annotated[int, Field(ge=0, lt=limits.MIG_MEMORY_SLICES)]], Field(min_length=1)]
@@ -221,7 +224,8 @@ class DeviceModel(Model):
             key = entry.mapping and entry.mapping.capacity_key
             if key and key not in self.capacity:
                 raise problem(
-                    f"maps {key} to {name}, but has no such capacity: it has {', '.join(self.capacity) or 'none'}"
+                    f"maps the capacity {key} to the node's {name}, but has no such capacity: add it, or name one "
+                    f"that it has ({', '.join(self.capacity) or 'none'})"
                 )
         return self
 

@@ -1,4 +1,4 @@
-"""The features of DRA that a stack uses, and the feature gates and APIs that its cluster therefore needs."""
+"""The features of Kubernetes that a stack uses, and the feature gates and APIs that its cluster therefore needs."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -181,7 +181,10 @@ def _of_manifest(manifest: Manifest) -> Iterator[str]:
     if is_of_resource_api(manifest):
         features = _KEYS.get(manifest["kind"], {})
         yield from (features[key] for key in _keys(manifest) if key in features)
-    for container in entries(pod_spec(manifest) or {}, "containers"):
+    spec = pod_spec(manifest) or {}
+    if any(toleration.get("operator") in ("Lt", "Gt") for toleration in entries(spec, "tolerations")):
+        yield "toleration comparisons"
+    for container in entries(spec, "containers"):
         limits = part(container, "resources", "limits")
         if isinstance(limits, dict) and any(str(name).startswith(f"{IMPLICIT_EXTENDED_RESOURCE}/") for name in limits):
             yield "extended resources"

@@ -11,7 +11,7 @@ from topology.kubernetes.objects import Maker, Manifest
 from topology.kubernetes.reading import namespace_of, pod_spec
 from topology.schema.base import Model
 from topology.schema.user_files import UnreadableError, content, parsed
-from topology.schema.values import DnsLabel, problem
+from topology.schema.values import DnsLabel, problem, shown
 from topology.schema.workloads import Expectation, ReadyTimeout
 
 _FIRST = {"CustomResourceDefinition", "Namespace"}
@@ -43,7 +43,7 @@ _Loader.yaml_implicit_resolvers = {
 
 def _read(name: object, info: ValidationInfo) -> ManifestFile:
     if not isinstance(name, str):
-        raise problem(f"must be the path of a file, but is {name!r}")
+        raise problem(f"must be the path of a file, but is {shown(name)}")
     try:
         text = content((info.context or {})["folder"], name)
         read = parsed(name, lambda: [_as_json(entry) for entry in yaml.load_all(text, Loader=_Loader)])

@@ -36,6 +36,7 @@ from topology.schema.values import (
     Quantity,
     ResourceName,
     problem,
+    shown,
 )
 from topology.schema.workloads import Provisioning, Workload
 
@@ -122,7 +123,7 @@ def _mig_mode(value: object, as_list: ValidatorFunctionWrapHandler) -> object:
     if value == "dynamic":
         return value
     if not isinstance(value, list):
-        raise problem(f"must be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is {value!r}")
+        raise problem(f"must be dynamic or a list such as [{{profiles: {{1g.10gb: 7}}}}], but is {shown(value)}")
     return as_list(value)
 
 
@@ -229,7 +230,8 @@ class NodePool(WrittenModel):
             raise problem("has no devices: set gpu, such as gpu: h100, or add devices")
         if self.gpu is None and (extra := {"gpus_per_node", "mig", "attributes"} & self.model_fields_set):
             keys = ", ".join(sorted(to_camel(key) for key in extra))
-            raise problem(f"has {keys} without gpu: set gpu, or move {keys} into the entries of devices")
+            of_devices = keys.replace("gpusPerNode", "count")
+            raise problem(f"has {keys} without gpu: set gpu, or set {of_devices} in the entries of devices instead")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """Field types of the configuration: Kubernetes' rules for names, quantities and versions, with their messages."""
 
+import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
@@ -30,6 +31,26 @@ _QUANTITY = r"[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0
 def problem(message: str) -> PydanticCustomError:
     """Return the error that a validator raises: `message` says what is wrong, what is allowed and what to do."""
     return PydanticCustomError("kwok_dra", "{message}", {"message": message})
+
+
+LEVELS_SHOWN = 5
+"""The levels of an invalid value that its message shows."""
+
+
+def shown(value: object) -> str:
+    """Write an invalid value as in the user's YAML, not as in Python."""
+    if isinstance(value, str):
+        return repr(value)
+    return json.dumps(_shallow(value, LEVELS_SHOWN), default=str, ensure_ascii=False)
+
+
+def _shallow(value: object, levels: int) -> object:
+    """Replace what is nested deeper by `…`, and keys by strings."""
+    if not levels and value:
+        return "…" if isinstance(value, dict | list) else value
+    if isinstance(value, dict):
+        return {str(key): _shallow(held, levels - 1) for key, held in value.items()}
+    return [_shallow(held, levels - 1) for held in value] if isinstance(value, list) else value
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -220,6 +241,19 @@ FullyQualifiedName = Annotated[
         "a fully qualified attribute name: put the domain before it, such as resource.kubernetes.io/pcieRoot",
     ),
 ]
+# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/helper/helpers.go, IsNodeAllocatableResourceName
+NodeAllocatableName = Annotated[
+    str,
+    _matching(
+        r"cpu|memory|hugepages-.+",
+        _PREFIXED_NAME_MAX,
+        "a resource of the node that devices can use: use cpu, memory or hugepages with their size, such as "
+        "hugepages-2Mi",
+    ),
+]
+MigProfileName = Annotated[
+    str, _matching(r"[1-9]g\.[0-9]+gb(\+me)?", 63, "the name of a MIG profile: use one such as 1g.10gb or 1g.10gb+me")
+]
 PciAddress = Annotated[
     str, _matching(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", 12, "a PCI address: use one such as 0000:18:00.0")
 ]
@@ -246,7 +280,7 @@ def named(section: str, what: str, example: str) -> BeforeValidator:
         if not isinstance(value, str):
             if isinstance(value, dict):
                 return value
-            raise problem(f"must be the name of a {what} or define one inline, but is {value!r}")
+            raise problem(f"must be the name of a {what} or define one inline, but is {shown(value)}")
         entries = (info.context or {}).get(section, {})
         if value not in entries:
             raise problem(

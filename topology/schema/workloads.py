@@ -232,7 +232,9 @@ class Workload(WrittenModel):
     @model_validator(mode="after")
     def _expects_at_most_its_pods(self) -> Self:
         if (self.expect.running or 0) > self.replicas:
-            raise problem(f"expects {self.expect.running} running pods, but has only {self.replicas} (replicas)")
+            raise problem(
+                f"expects {self.expect.running} running pods, but replicas is {self.replicas}: expect at most that many"
+            )
         return self
 
     @model_validator(mode="after")
@@ -241,7 +243,7 @@ class Workload(WrittenModel):
         if self.expected_allocated + self.expect.pending != total:
             raise problem(
                 f"expects {self.expected_allocated} allocated and {self.expect.pending} pending claims, but its "
-                f"{self.replicas} pods have {total} claims in total"
+                f"{self.replicas} pods have {total} claims in total: make allocated and pending add up to {total}"
             )
         return self
 
