@@ -9,7 +9,11 @@ STACKS := $(patsubst stacks/Pulumi.%.yaml,%,$(wildcard stacks/Pulumi.*.yaml))
 override FILE := $(value FILE)
 # The dumps that a twin is made of, and whether it keeps names and pods on their nodes.
 override FROM := $(value FROM)
-export STACK STACKS FILE FROM KEEP_NAMES KEEP_PLACEMENT
+# The pod or the claim that `why` is about.
+override POD := $(value POD)
+override CLAIM := $(value CLAIM)
+override FORMAT := $(value FORMAT)
+export STACK STACKS FILE FROM POD CLAIM FORMAT KEEP_NAMES KEEP_PLACEMENT
 unexport MAKEFLAGS
 
 ACTIVATE := . toolchain/activate
@@ -19,7 +23,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses auto
 # An end-to-end test often waits for its cluster: one more of them than cores keeps the cores busy.
 PYTEST_E2E := .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1))
 
-.PHONY: help up down preview status picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
+.PHONY: help up down preview status why picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -37,6 +41,10 @@ preview: stack tools ## show what `make up` would do
 
 status: stack venv ## show pools and claims of the running stack, as they are right now
 	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" status
+
+why: stack venv ## say why a pod of the running stack waits, node by node: POD=… or CLAIM=…; FORMAT=json
+	@$(ACTIVATE) && case "$$POD/$$CLAIM" in /) echo "Which? make why POD=… or CLAIM=…; make status lists both." >&2; exit 2 ;; esac; \
+	.venv/bin/python -m views --stack "$$STACK" why $${POD:+"--pod=$$POD"} $${CLAIM:+"--claim=$$CLAIM"} --format "$${FORMAT:-text}"
 
 picture: stack venv ## draw the running stack as an HTML page, FILE=… or .state/<stack>.html
 	@$(ACTIVATE) && .venv/bin/python -m views --stack "$$STACK" picture --file "$$FILE"

@@ -1,13 +1,15 @@
 """Waits until workloads are as expected: the Command of a workload that other workloads name in `after`.
 
-Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, and KWOK_DRA_UNFIT, an `Unfit`. Environment:
-KUBECONFIG. It prints the workloads that are not as expected in time, with the reason, on stderr.
+Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, KWOK_DRA_UNFIT, an `Unfit`, and KWOK_DRA_ALONE,
+whether nothing else changes the cluster meanwhile. Environment: KUBECONFIG. It prints the workloads that are not as
+expected in time, with the reason, on stderr.
 """
 
 import sys
 import time
 
 from cluster.api.api_server import ApiServer
+from cluster.fleet.standstill import Standstill
 from cluster.fleet.waiting import wait
 from commands.inputs import values
 from topology.status.evictions import Unfit
@@ -16,9 +18,10 @@ from topology.status.workload_progress import Expected
 
 def main() -> int:
     """Wait, and return 1 if a workload is not as expected in time."""
-    expected, unfit = values("KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT")
+    expected, unfit, alone = values("KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT", "KWOK_DRA_ALONE")
     awaited = [Expected.from_json(entry) for entry in expected]
-    late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic())
+    standstill = Standstill() if alone else None
+    late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic(), standstill)
     if late:
         print("\n".join([*late, "workloads that come after it are not created"]), file=sys.stderr)
     return 1 if late else 0

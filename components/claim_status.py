@@ -14,6 +14,7 @@ from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
 from cluster.fleet import drift
 from cluster.fleet.drift import Drifts
 from cluster.fleet.provisioning import provisioners
+from cluster.fleet.standstill import Standstill
 from cluster.fleet.waiting import settled_objects
 from cluster.local import kwok_cluster
 from cluster.local.errors import REPLACE
@@ -38,8 +39,9 @@ class ClaimStatus(pulumi.ComponentResource):
     """The live status of claims and pools, which every run reads after the workloads.
 
     It creates no resources. An update first repairs what somebody deleted or edited of objects with `provisioning:
-    bulk`. Then it waits until every workload and all manifests are as expected, each for its `readyTimeoutSeconds`. A
-    preview reports the current state; if the cluster cannot be reached, the report is empty and says so.
+    bulk`. Then it waits until every workload and all manifests are as expected, each for its `readyTimeoutSeconds`, or
+    until nothing can change any more. A preview reports the current state; if the cluster cannot be reached, the report
+    is empty and says so.
 
     Raises:
         pulumi.RunError: a workload is not as expected in time, with the reasons; or the cluster does not answer.
@@ -48,7 +50,7 @@ class ClaimStatus(pulumi.ComponentResource):
     claims: pulumi.Output[Any]
     """One entry per claim that a pod uses; with more than a hundred claims, counts and the unsatisfied claims."""
     pools: pulumi.Output[list[dict[str, Any]]]
-    """Per pool: name, nodes, devices, allocated, free."""
+    """Per pool: name, nodes, devices, allocated, free; of several drivers, the counts of each."""
     leftovers: pulumi.Output[list[dict[str, Any]]]
     """Claims that no pod uses: name, namespace, state, why."""
     drift: pulumi.Output[list[dict[str, Any]]]
@@ -119,6 +121,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         return _report(topology, objects, drifts, "to be put right")
     if drift.heal(api, drifts):
         objects = snapshot.read(api, wanted)
+    standstill = Standstill()
     objects = settled_objects(
         api,
         wanted,
@@ -127,10 +130,11 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         unfit(topology),
         not_ready(topology),
         lambda text: pulumi.log.info(text, ephemeral=True),
+        None if topology.cluster.existing else standstill,
     )
     if objects is None:
         return _without_answer(topology, api)
-    found = _report(topology, objects, drifts, "put right")
+    found = _report(topology, objects, drifts, "put right", standstill.seconds)
     if found.unexpected:
         exited = kwok_cluster.exited_component_logs(topology.cluster.name)
         raise pulumi.RunError("\n".join([*found.unexpected, *map(_ended, exited)]))
@@ -166,8 +170,8 @@ def _trouble(api: ApiServer) -> str:
     return ""
 
 
-def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what: str) -> Report:
-    found = report(topology, objects)
+def _report(topology: Topology, objects: Sequence[Object], drifts: Drifts, what: str, quiet: int = 0) -> Report:
+    found = report(topology, objects, quiet)
     listed = drift.listed(drifts)
     if not listed:
         return found

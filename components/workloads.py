@@ -21,11 +21,12 @@ def create_all(
     """Create all workloads and manifests of `topology` after `depends_on`, each after those in its key `after`."""
     awaited = {name for entry in topology.applied for name in entry.after}
     conditions = {"KWOK_DRA_UNFIT": unfit(topology), "KWOK_DRA_STACK": _digest(topology)} if awaited else None
+    alone = _alone(topology)
     claims = {("ResourceClaim", *name): made for name, made in shared.claims.items()}
     made: dict[str, ClaimWorkload | AppliedManifests] = {}
     for entry in in_order(topology.applied):
         earlier = [made[name].wait_command for name in entry.after]
-        wait = conditions if entry.name in awaited else None
+        wait = conditions | {"KWOK_DRA_ALONE": entry.name in alone} if conditions and entry.name in awaited else None
         after = [*depends_on, *(command for command in earlier if command)]
         if isinstance(entry, Workload):
             used = [shared.claims[entry.namespace, claim.claim] for claim in entry.claims if claim.claim]
@@ -40,6 +41,18 @@ def create_all(
                 depends_on=after,
             )
     return list(made.values())
+
+
+def _alone(topology: Topology) -> set[str]:
+    """Return the workloads and manifests while which are waited for nothing else of the stack is created or changed.
+
+    All others come before or after them. In an existing cluster there are none: its own controllers change it, too.
+    """
+    before: dict[str, set[str]] = {}
+    for entry in in_order(topology.applied):
+        before[entry.name] = {entry.name}.union(*(before[name] for name in entry.after))
+    alone = {name for name in before if all(name in before[other] or other in before[name] for other in before)}
+    return set() if topology.cluster.existing else alone
 
 
 def _digest(topology: Topology) -> str:

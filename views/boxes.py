@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology.kubernetes.quantities import number
+from views import wording
 from views.fleet import OTHERS, Physical, Share, ShownDevice
 from views.markup import Html, element, join
 
@@ -198,6 +199,8 @@ def _state(device: ShownDevice) -> Iterator[str]:
         yield from (f"  {name}: {amount}" for name, amount in sorted(share.amounts.items()))
     if told := {"free": "free", "taken": "taken by other parts", "gone": "no longer published"}.get(device.state):
         yield told
+    if device.left is not None:
+        yield f"left: {wording.amounts(device.left)}"
     yield from (f"taint {taint}" for taint in device.taints)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from topology.status.report import Report
+from views import wording
 
 COUNTED = ("nodes", "devices", "allocated", "free")
 
@@ -13,8 +14,12 @@ Numbers = dict[str, dict[str, int]]
 
 
 def numbers(report: Report) -> Numbers:
-    """Return the counts of each pool, and of the claims of each workload by state."""
-    counted = {f"pool {pool['name']}": {name: int(pool[name]) for name in COUNTED} for pool in report.pools}
+    """Return the counts of each pool and its drivers, and of the claims of each workload by state."""
+    counted = {
+        f"pool {pool['name']}{driver and f', {driver}'}": {name: int(row[name]) for name in COUNTED if name in row}
+        for pool in report.pools
+        for driver, row in wording.rows(pool)
+    }
     if isinstance(report.claims, dict):
         counts = {str(workload): dict(states) for workload, states in report.claims["counts"].items()}
     else:

@@ -51,6 +51,8 @@ class ShownDevice:
     state: State
     shares: Sequence[Share]
     taints: Sequence[str]
+    left: Mapping[str, str] | None = None
+    """What is left of each capacity of a shared device that claims hold; None if other claims cannot have it."""
 
     @property
     def shared(self) -> bool:
@@ -155,7 +157,7 @@ class ShownFleet:
 def shown_fleet(topology: Topology, objects: Sequence[Object]) -> ShownFleet:
     """Return the fleet of a stack, from the live `objects` of all `report.kinds`."""
     told = report(topology, objects)
-    claims, occupied, live = details(topology, objects)
+    claims, occupied, live, *_ = details(topology, objects)
     shares = _shares(live.claims, claims, {(entry["namespace"], entry["name"]) for entry in told.leftovers})
     devices = _devices(objects, occupied, shares)
     rows = {row["name"]: row for row in told.pools}
@@ -222,7 +224,7 @@ def _device(pool: PoolName, spec: Object, occupied: Occupancy, shares: Sequence[
         state = "free"
     elif taints or occupied.lost:
         state = "tainted"
-    return ShownDevice(spec["name"], pool[0], spec, state, shares, taints)
+    return ShownDevice(spec["name"], pool[0], spec, state, shares, taints, occupied.left.get(spec["name"]))
 
 
 def _node(

@@ -76,7 +76,13 @@ def _legend(found: ShownFleet, style: Style) -> Iterator[Html]:
     }
     for state, meaning in meanings.items():
         if states[state]:
-            yield element("li", element("span", class_=f"swatch {state}"), f"{meaning} · {states[state]}", class_="key")
+            yield _key(state, f"{meaning} · {states[state]}")
+    if shareable := sum(device.left is not None for device in found.devices()):
+        yield _key("left", f"in use, with capacity left · {shareable}")
+
+
+def _key(state: str, meaning: str) -> Html:
+    return element("li", element("span", class_=f"swatch {state}"), meaning, class_="key")
 
 
 def _pending(found: ShownFleet) -> Html:
@@ -97,18 +103,31 @@ def _pending(found: ShownFleet) -> Html:
 def _pool(pool: ShownPool, style: Style) -> Html:
     row = pool.row
     missing = f"{row['nodes']} of " if row["nodes"] < len(pool.nodes) else ""
-    numbers = [f"{missing}{counted(len(pool.nodes), 'node')}", counted(row["devices"], "device")]
-    numbers += [f"{row['allocated']} allocated", f"{row['free']} free"]
-    numbers += [f"{row['notReady']} not ready"] if "notReady" in row else []
-    numbers += [f"{row['tainted']} tainted"] if "tainted" in row else []
-    fits = element("p", f"Still fits, each kind on its own: {wording.fits(row)}", class_="soft")
+    numbers = f"{missing}{counted(len(pool.nodes), 'node')} · {_counts(row)}"
     return element(
         "section",
-        element("div", element("h2", row["name"]), element("span", " · ".join(numbers), class_="soft"), class_="head"),
-        fits if row.get("fits") else Html(),
+        element("div", element("h2", row["name"]), element("span", numbers, class_="soft"), class_="head"),
+        *(element("p", line, class_="soft") for line in _remarks(row)),
         _bar(pool, style),
         element("div", *(_node(node, style) for node in pool.nodes), class_="nodes"),
     )
+
+
+def _counts(row: Mapping[str, Any]) -> str:
+    numbers = [counted(row["devices"], "device"), f"{row['allocated']} allocated", f"{row['free']} free"]
+    more = {"notReady": "not ready", "tainted": "tainted"}
+    return " · ".join([*numbers, *(f"{row[key]} {meaning}" for key, meaning in more.items() if key in row)])
+
+
+def _remarks(pool: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the counts of each driver of a pool with several, and what still fits and is left of devices in use."""
+    if "fits" in pool:
+        yield f"Still fits, each kind on its own: {wording.fits(pool)}"
+    for driver, row in wording.rows(pool):
+        if driver:
+            yield f"{driver}: {_counts(row)}"
+        if left := wording.left(row):
+            yield f"Capacity left: {'; '.join(left)}"
 
 
 def _bar(pool: ShownPool, style: Style) -> Html:

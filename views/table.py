@@ -56,18 +56,23 @@ def _rows(columns: Sequence[str], rows: Iterable[Sequence[Text]] = (), numbers: 
 
 
 def _pools(pools: Sequence[Entry]) -> Table:
+    found = [(f"  {driver}" if driver else pool["name"], row) for pool in pools for driver, row in wording.rows(pool)]
     numbers = ["nodes", "devices", "allocated", "free"]
-    numbers += [name for name in ("notReady", "tainted") if any(name in pool for pool in pools)]
-    more = ["still fits"] if any("fits" in pool for pool in pools) else []
+    numbers += [name for name in ("notReady", "tainted") if any(name in row for _, row in found)]
+    more = {
+        "still fits": [wording.fits(row) for _, row in found],
+        "capacity left": ["\n".join(wording.left(row)) for _, row in found],
+    }
+    told = {title: texts for title, texts in more.items() if any(texts)}
     rows = [
         [
-            Text(pool["name"]),
-            *(Text(str(pool.get(name, 0)), style="green" if name == "free" and pool[name] else "") for name in numbers),
-            *(Text(wording.fits(pool)) for _ in more),
+            Text(name),
+            *(Text(str(row.get(key, "")), style="green" if key == "free" and row[key] else "") for key in numbers),
+            *(Text(texts[place]) for texts in told.values()),
         ]
-        for pool in pools
+        for place, (name, row) in enumerate(found)
     ]
-    return _rows(["pool", *numbers, *more], rows, numbers)
+    return _rows(["pool", *numbers, *told], rows, numbers)
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:

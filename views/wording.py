@@ -1,7 +1,7 @@
 """How both views word the contents of a report."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -31,6 +31,23 @@ def _runs(names: Iterable[str]) -> list[str]:
         together = [f"{prefix}{number}" for _, (prefix, number) in run]
         told += [f"{together[0]} to {together[-1]}"] if len(together) > 2 else together
     return told + [name for name, match in found.items() if not match]
+
+
+def rows(pool: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the counts of a pool, under an empty name, and those of each driver of a pool with several."""
+    yield "", pool
+    yield from pool.get("drivers", {}).items()
+
+
+def left(row: Mapping[str, Any]) -> list[str]:
+    """Return what is left of each shared device that a row lists, and how many more such devices there are."""
+    told = [f"{device}: {amounts(capacity)}" for device, capacity in row.get("left", {}).items()]
+    return [*told, f"{row['leftNotListed']} more"] if "leftNotListed" in row else told
+
+
+def amounts(capacity: Mapping[str, str]) -> str:
+    """Return the capacity that is left of a shared device; nothing limits a device without capacity."""
+    return ", ".join(f"{name} {amount}" for name, amount in sorted(capacity.items())) or "no limit"
 
 
 def fits(row: Mapping[str, Any]) -> str:

@@ -5,15 +5,28 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cluster.api import snapshot
 from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
+from cluster.fleet.standstill import Standstill
 from topology.kubernetes.objects import Object
 from topology.status.evictions import Unfit
 from topology.status.live_objects import LiveObjects, is_not_ready, is_refused, kinds, refusal
-from topology.status.workload_progress import CONTROLLERS, Expected, Progress, is_creating, progress, reasons, unmet
+from topology.status.workload_progress import (
+    CONTROLLERS,
+    Expected,
+    Progress,
+    awaited,
+    is_creating,
+    lost,
+    progress,
+    reasons,
+    unmet,
+)
 
 WORKLOADS_SHOWN_MAX = 3
 FEWEST_SECONDS_BETWEEN_READS = 0.05
 LONG_READ_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 0.5
+PAUSE_SECONDS = 2
+"""Controllers that have not changed for so long may wait for pods that cannot run."""
 NODES_SECONDS = 30
 
 Tell = Callable[[str], None]
@@ -27,12 +40,12 @@ def settled_objects(
     unfit: Unfit,
     not_ready: Sequence[str],
     tell: Tell,
+    standstill: Standstill | None = None,
 ) -> Sequence[Object] | None:
-    """Return all objects of the `wanted` kinds once the workloads are as expected, or their timeouts expire.
+    """Return all objects of the `wanted` kinds once the workloads are as expected, or late as `wait` says.
 
     `objects` is the current snapshot; None means that the cluster does not answer. It also waits, for NODES_SECONDS,
-    until exactly the nodes `not_ready` are NotReady. It calls `tell` with the
-    workloads that it waits for whenever these change.
+    until exactly the nodes `not_ready` are NotReady. It calls `tell` with what it waits for whenever this changes.
 
     Raises:
         RefusedError: the API server refuses to list a kind.
@@ -42,33 +55,47 @@ def settled_objects(
     objects = _with_nodes(api, wanted, objects, not_ready)
     while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects)):
         # Pods that were as expected may have been deleted since, and their replacements not yet created.
-        late = wait(api, expected, unfit, tell, begin)
+        late = wait(api, expected, unfit, tell, begin, standstill)
         objects = snapshot.read(api, wanted)
     return objects
 
 
-def wait(api: ApiServer, expected: Sequence[Expected], unfit: Unfit, tell: Tell, begin: float) -> list[str]:
-    """Return why each workload that is not as expected within its timeout, counted from `begin`, is late."""
+def wait(
+    api: ApiServer,
+    expected: Sequence[Expected],
+    unfit: Unfit,
+    tell: Tell,
+    begin: float,
+    standstill: Standstill | None = None,
+) -> list[str]:
+    """Return why each workload that is not as expected within its timeout, counted from `begin`, is late.
+
+    A workload that has lost bare pods is late at once. All are late when the `standstill` comes; there must be none if
+    anything else may change the cluster: another operation of the update, or the controllers of an existing cluster.
+    """
     late: list[str] = []
     told = ""
     seconds = 0.0
+    entries = expected
+    creation = _Creation(api)
     while expected:
         asked = time.monotonic()
         try:
-            if seconds > LONG_READ_SECONDS and not _is_time_up(expected, begin) and _are_creating(api, expected):
+            if seconds > LONG_READ_SECONDS and not _is_time_up(expected, begin) and creation.goes_on(expected, asked):
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
-            live = LiveObjects(snapshot.must_read(api, kinds(maker for entry in expected for maker in entry.makers)))
+            live = LiveObjects(snapshot.must_read(api, kinds(maker for entry in entries for maker in entry.makers)))
+            found = _not_as_expected(expected, unfit, live)
+            over = bool(found and standstill and standstill.has_come(api, entries, live, unfit, asked))
         except UnreachableError as error:
             return [*late, *_unknown(expected, f"the cluster does not answer: {error}")]
         except RefusedError as error:
             return [*late, *_unknown(expected, str(error))]
-        found = _not_as_expected(expected, unfit, live)
-        for entry in [entry for entry in found if asked - begin > entry.seconds]:
-            late += _late(entry, found.pop(entry), live)
+        for entry in [entry for entry in found if over or asked - begin > entry.seconds or lost(entry, live)]:
+            late += _late(entry, found.pop(entry), live, standstill.seconds if standstill else 0)
         expected = list(found)
         if expected:
-            if told != (told := _awaited(found)):
+            if told != (told := _awaited(found, live)):
                 tell(told)
             # Reading many pods takes a while: leave the API server time for other requests.
             seconds = time.monotonic() - asked
@@ -84,11 +111,22 @@ def _is_time_up(expected: Sequence[Expected], begin: float) -> bool:
     return time.monotonic() - begin > min(entry.seconds for entry in expected)
 
 
-def _are_creating(api: ApiServer, expected: Sequence[Expected]) -> bool:
-    """Return whether controllers still create pods, by the controllers alone: these are read quickly."""
-    controllers = sorted({kind for entry in expected for kind, _, _ in entry.makers} & CONTROLLERS)
-    live = LiveObjects(snapshot.must_read(api, controllers) if controllers else [])
-    return any(is_creating(entry, live) for entry in expected)
+class _Creation:
+    """Tells whether controllers still create pods, by the controllers alone: these are read quickly."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self._seen: Sequence[Object] | None = None
+        self._changed = 0.0
+
+    def goes_on(self, expected: Sequence[Expected], now: float) -> bool:
+        """Tell whether pods are missing, unless the controllers have not changed for `PAUSE_SECONDS`."""
+        controllers = sorted({kind for entry in expected for kind, _, _ in entry.makers} & CONTROLLERS)
+        objects = snapshot.must_read(self._api, controllers) if controllers else []
+        if objects != self._seen:
+            self._seen, self._changed = objects, now
+        live = LiveObjects(objects)
+        return now - self._changed < PAUSE_SECONDS and any(is_creating(entry, live) for entry in expected)
 
 
 def _with_nodes(
@@ -113,17 +151,13 @@ def _not_as_expected(expected: Sequence[Expected], unfit: Unfit, live: LiveObjec
     return {entry: stands for entry, stands in found.items() if not stands.meets(entry)}
 
 
-def _late(expected: Expected, found: Progress, live: LiveObjects) -> list[str]:
+def _late(expected: Expected, found: Progress, live: LiveObjects, quiet: int) -> list[str]:
     pods = live.pods_of(expected.makers)
     refused = [(pod["metadata"]["name"], refusal(pod)) for pod in pods if is_refused(pod)]
-    return [*unmet(expected, found, live), *reasons(refused)]
+    return [*unmet(expected, found, live, quiet), *reasons(refused)]
 
 
-def _awaited(found: Mapping[Expected, Progress]) -> str:
-    lines = [
-        f"{entry.workload} ({stands.allocated} claims are allocated and {stands.pending} pending, "
-        f"expected: {'all' if entry.allocated is None else entry.allocated} and {entry.pending})"
-        for entry, stands in list(found.items())[:WORKLOADS_SHOWN_MAX]
-    ]
+def _awaited(found: Mapping[Expected, Progress], live: LiveObjects) -> str:
+    lines = [awaited(entry, stands, live) for entry, stands in list(found.items())[:WORKLOADS_SHOWN_MAX]]
     more = len(found) - len(lines)
-    return f"waiting for {', '.join(lines)}{f' and {more} more' if more else ''}"
+    return f"waiting for {'; '.join(lines)}{f'; and {more} more' if more else ''}"

@@ -282,7 +282,8 @@ def test_a_fleet_comes_beside_what_is_real(project: Project, real: RealCluster) 
     check_apart(real)
     outputs = project.outputs()
     assert outputs["clusterName"] == "real"
-    assert outputs["summary"] == "9 of 9 claims allocated, 9 of 9 pods running, 7 of 16 devices in use on 4 nodes"
+    told = "9 of 9 claims allocated (2 released), 7 of 9 pods running (2 ended), 7 of 16 devices in use on 4 nodes"
+    assert outputs["summary"] == told
     assert outputs["leftovers"] == []
     assert {entry["name"]: entry["nodes"] for entry in outputs["pools"]} == {"few": 2, "many": 2}
     kept = Path(outputs["kubeconfigPath"])

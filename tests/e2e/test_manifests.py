@@ -222,7 +222,8 @@ def test_all_kinds_of_pods(manifests: Project) -> None:
     outputs = manifests.outputs()
     assert {claim["namespace"] for claim in outputs["claims"]} == {"demo"}
     assert outputs["pools"] == [{"name": "gpu", "nodes": 1, "devices": 10, "allocated": 3, "free": 7}]
-    assert outputs["summary"].startswith("5 of 5 claims allocated, 5 of 5 pods running, 3 of 10 devices in use")
+    told = "5 of 5 claims allocated (2 released), 3 of 5 pods running (2 ended), 3 of 10 devices in use on 1 node"
+    assert outputs["summary"] == told
     manifests.up("--expect-no-changes")
 
 

@@ -419,8 +419,10 @@ def multiple_allocations_partitionable(seen: Seen) -> None:
     assert len({device["shareID"] for claim in shares for device in claim["devices"]}) == 3
     assert "no node has more than 0 free of 1 that match" in seen.pending("whole")["reason"]
     pool = seen.pool("gpu")
-    left = 4 - len(parts)
-    assert pool | {"devices": 5, "allocated": len(parts), "free": left, "fits": {"gpu-partition": left}} == pool
+    free = 4 - sum(count == 2 for count in parts.values())
+    assert pool | {"devices": 5, "allocated": len(parts), "free": free, "fits": {"gpu-partition": free}} == pool
+    left = {f"gpu-0/{part}": {"compute": "15", "memory": "10Gi"} for part, count in parts.items() if count == 1}
+    assert pool["left"] == left
 
 
 def node_allocatable_resources(seen: Seen) -> None:

@@ -1,5 +1,6 @@
 """`make status` and `make picture` on real clusters, and what they say where there is none."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,22 @@ def test_it_is_fresher_than_the_outputs(dev: Project) -> None:
     assert "Changes since the last time" in different
     assert "Changes since the last time" not in view(dev, "dev", "status")
     assert dev.outputs()["summary"].startswith("1 of 1 claims")
+    assert_why(dev)
     dev.run("kubectl", "scale", "deployment", "fake-pod", "--replicas", "1")
+
+
+def assert_why(project: Project) -> None:
+    """`make why` tells who holds the only GPU; without that pod, the pod that waits would run."""
+    pods = {pod["status"]["phase"]: pod["metadata"]["name"] for pod in project.get("pods")}
+    (answer,) = json.loads(view(project, "dev", "why", "--pod", pods["Pending"], "--format", "json"))
+    assert answer["pod"] == f"default/{pods['Pending']}"
+    ((node, reasons),) = [(entry["node"], entry["reasons"]) for entry in answer["nodes"]]
+    assert (node, len(reasons)) == ("kwok-node-0", 1)
+    assert f"gpu-0: in use by pod {pods['Running']}" in reasons[0]
+    assert f"without pod {pods['Running']}, on kwok-node-0" in answer["wouldRun"]
+    assert "gpu-0: in use by pod" in " ".join(view(project, "dev", "why", "--pod", pods["Pending"]).split())
+    said = view(project, "dev", "why", "--pod", pods["Pending"][:-1], code=1)
+    assert f"did you mean '{pods['Pending']}'?" in said
 
 
 def test_a_configuration_that_is_not_valid_any_more(dev: Project) -> None:

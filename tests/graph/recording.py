@@ -69,6 +69,8 @@ class Recording:
     readings: list[tuple[str, ...]] = field(default_factory=list)
     """The kinds of objects, for each reading of the cluster."""
     waited_for: list[Expected] = field(default_factory=list)
+    gives_up: bool = False
+    """Whether it would wait no longer when nothing can change."""
     order: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
@@ -171,10 +173,11 @@ class _Cluster:
         return [entry for found in made for entry in live_objects(found.inputs)]
 
     def settled_objects(
-        self, api: ApiServer, kinds: Sequence[str], objects: Any, expected: Sequence[Expected], *_: object
+        self, api: ApiServer, kinds: Sequence[str], objects: Any, expected: Sequence[Expected], *more: object
     ) -> Any:
         """Replace `waiting.settled_objects`, without waiting."""
         self.recording.waited_for += expected
+        self.recording.gives_up = more[-1] is not None
         return objects
 
 

@@ -78,6 +78,17 @@ def test_only_the_nodes_of_the_stack_are_read(recording: Recording) -> None:
         assert "Node" not in kinds
 
 
+def test_its_own_controllers_may_change_anything_while_workloads_are_waited_for(
+    existing: Cluster, configuration: Configuration
+) -> None:
+    [first] = configuration["kwok-dra:workloads"]
+    first |= {"claims": [{key: value for key, value in first["claims"][0].items() if key != "template"}]}
+    configuration["kwok-dra:workloads"].append(first | {"name": "b", "after": ["fake-pod"]})
+    found = run(configuration)
+    assert not found.gives_up
+    assert not json.loads(found.resources["Command fake-pod"].inputs["stdin"])["KWOK_DRA_ALONE"]
+
+
 def test_the_kubeconfig_of_one_context_is_a_secret(recording: Recording, tmp_path: Path) -> None:
     inputs = recording.resources["kubernetes kwok-dra-dev"].inputs
     assert isinstance(inputs["kubeconfig"], Secret)

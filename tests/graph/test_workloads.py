@@ -180,6 +180,33 @@ def test_the_wait_is_repeated_when_the_fleet_changes(change: Configuration) -> N
     assert unfit.not_ready == (["pool-0"] if "notReady" in str(change) else [])
 
 
+@pytest.mark.parametrize(
+    ("workloads", "alone"),
+    [
+        ([{"name": "a"}, {"name": "b", "after": ["a"]}, {"name": "c", "after": ["b"]}], {"a": True, "b": True}),
+        # `x` may be changed at any time; `a` and `b` at the same time.
+        ([{"name": "a"}, {"name": "b", "after": ["a"]}, {"name": "x"}], {"a": False}),
+        ([{"name": "a"}, {"name": "b"}, {"name": "c", "after": ["a", "b"]}], {"a": False, "b": False}),
+        (
+            [
+                {"name": "a"},
+                *({"name": name, "after": ["a"]} for name in ("b", "c")),
+                {"name": "d", "after": ["b", "c"]},
+                {"name": "e", "after": ["d"]},
+            ],
+            {"a": True, "b": False, "c": False, "d": True},
+        ),
+    ],
+)
+def test_whether_anything_else_changes_the_cluster_during_a_wait(
+    workloads: list[Configuration], alone: dict[str, bool]
+) -> None:
+    found = run(stack(*workloads)).resources
+    waits = {key.split(" ")[1]: entry.inputs["stdin"] for key, entry in found.items() if "commands.wait" in str(entry)}
+    assert {name: json.loads(text)["KWOK_DRA_ALONE"] for name, text in waits.items()} == alone
+    assert run(stack(*workloads)).gives_up
+
+
 def test_a_workload_can_come_after_one_without_pods() -> None:
     found = run(stack({"name": "a", "kind": "Pod", "replicas": 0}, {"name": "b", "after": ["a"]}))
     assert "ResourceClaimTemplate a-own" in found.resources

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from topology.checks import allocation
-from topology.checks.allocation import Candidate, Constraint, Wanted, attribute_of, consumed, has_capacity, satisfiable
+from topology.checks.allocation import (
+    Candidate,
+    Constraint,
+    Room,
+    Wanted,
+    attribute_of,
+    consumed,
+    counters,
+    has_capacity,
+    satisfiable,
+)
 from topology.objects.inventory import Device, DevicePool, PhysicalDevice
 
 DRIVER = "gpu.example.com"
@@ -28,6 +38,11 @@ def pool(*devices: Device, driver: str = DRIVER, **counters: str) -> DevicePool:
     """Return a pool with all devices on one physical device, whose counter set `set` has the `counters`."""
     physical = PhysicalDevice(list(devices), {"set": counters} if counters else {})
     return DevicePool(driver, "{node}-{suffix}", 1, [physical])
+
+
+def room(pools: list[DevicePool]) -> Room:
+    """Return the room of a node with these pools and without any pod."""
+    return Room(counters(pools))
 
 
 def wanted(*devices: Device, count: int = 1, request: str = "r", driver: str = DRIVER, **amounts: str) -> list[Wanted]:
@@ -61,7 +76,7 @@ NODE = pool(*GPUS)
     ],
 )
 def test_counts(wants: list[Wanted], expected: bool) -> None:
-    assert satisfiable(wants, [], [NODE]) is expected
+    assert satisfiable(wants, [], room([NODE])) is expected
 
 
 @pytest.mark.parametrize(
@@ -84,15 +99,15 @@ def test_counts(wants: list[Wanted], expected: bool) -> None:
     ],
 )
 def test_constraints(count: int, constraints: list[Constraint], expected: bool) -> None:
-    assert satisfiable(wanted(*GPUS, count=count), constraints, [NODE]) is expected
+    assert satisfiable(wanted(*GPUS, count=count), constraints, room([NODE])) is expected
 
 
 def test_derived_attributes_do_not_change_the_identity_of_a_device() -> None:
     one = wanted(device("gpu-0", a=1, b=1), device("gpu-1", a=2, b=1), request="one")
     two = wanted(device("gpu-0", a=1, b=1, c=1), device("gpu-1", a=1, b=3), request="two")
-    assert satisfiable(one + two, [same("a")], [NODE]) is True
-    assert satisfiable(one + two, [same("b")], [NODE]) is True
-    assert satisfiable(one + two, [same("a"), same("b")], [NODE]) is False
+    assert satisfiable(one + two, [same("a")], room([NODE])) is True
+    assert satisfiable(one + two, [same("b")], room([NODE])) is True
+    assert satisfiable(one + two, [same("a"), same("b")], room([NODE])) is False
 
 
 def listed(name: str, *values: int) -> Device:
@@ -115,14 +130,14 @@ def listed(name: str, *values: int) -> Device:
 def test_constraints_treat_lists_as_sets(values: tuple[list[int], ...], match: bool, distinct: bool) -> None:
     found = [listed(f"gpu-{place}", *some) for place, some in enumerate(values)]
     wants = wanted(*found, count=len(found))
-    assert satisfiable(wants, [same("list")], [pool(*found)]) is match
-    assert satisfiable(wants, [same("list", distinct=True)], [pool(*found)]) is distinct
+    assert satisfiable(wants, [same("list")], room([pool(*found)])) is match
+    assert satisfiable(wants, [same("list", distinct=True)], room([pool(*found)])) is distinct
 
 
 @pytest.mark.parametrize(("other", "expected"), [({"int": 1}, True), ({"int": 2}, False), ({"bools": [True]}, False)])
 def test_a_value_is_a_list_of_one(other: Mapping[str, Any], expected: bool) -> None:
     found = [listed("gpu-0", 0, 1), Device("gpu-1", {"list": other}, {})]
-    assert satisfiable(wanted(*found, count=2), [same("list")], [pool(*found)]) is expected
+    assert satisfiable(wanted(*found, count=2), [same("list")], room([pool(*found)])) is expected
 
 
 def test_a_constraint_joins_requests_for_devices_of_different_drivers() -> None:
@@ -133,8 +148,8 @@ def test_a_constraint_joins_requests_for_devices_of_different_drivers() -> None:
     both = wanted(*gpus, request="gpu") + wanted(*nics, request="nic", driver="nic.example.com")
     pools = [pool(*gpus), pool(*nics, driver="nic.example.com")]
     root = Constraint("claim", ("gpu", "nic"), "resource.kubernetes.io/pcieRoot", False)
-    assert satisfiable(both, [root], pools) is True
-    assert satisfiable(both + wanted(*gpus, request="gpu"), [root], pools) is False
+    assert satisfiable(both, [root], room(pools)) is True
+    assert satisfiable(both + wanted(*gpus, request="gpu"), [root], room(pools)) is False
 
 
 @pytest.mark.parametrize(
@@ -155,7 +170,7 @@ def test_attributes_by_their_full_name(name: str, expected: object) -> None:
 def test_values_of_different_types_differ() -> None:
     """A version differs from the same text as a string."""
     mixed = [Device(kind, {"version": {kind: "1.0.0"}}, {}) for kind in ("string", "version")]
-    assert satisfiable(wanted(*mixed, count=2), [same("version")], [pool(*mixed)]) is False
+    assert satisfiable(wanted(*mixed, count=2), [same("version")], room([pool(*mixed)])) is False
 
 
 def halves(**counters: str) -> list[Device]:
@@ -177,7 +192,7 @@ def halves(**counters: str) -> list[Device]:
     ],
 )
 def test_counters(devices: list[Device], count: int, expected: bool) -> None:
-    assert satisfiable(wanted(*devices, count=count), [], [pool(*devices, memory="80", slice="1")]) is expected
+    assert satisfiable(wanted(*devices, count=count), [], room([pool(*devices, memory="80", slice="1")])) is expected
 
 
 def test_counters_of_one_name_on_two_devices() -> None:
@@ -185,7 +200,7 @@ def test_counters_of_one_name_on_two_devices() -> None:
     first, second = (device(f"gpu-{name}", counters={"memory": "80"}) for name in "ab")
     pools = [pool(first, memory="80"), pool(second, memory="80", driver="other.example.com")]
     wants = wanted(first, request="a") + wanted(second, request="b", driver="other.example.com")
-    assert satisfiable(wants, [], pools) is True
+    assert satisfiable(wants, [], room(pools)) is True
 
 
 SHARED = device("gpu-0", shared=True, counters={"slots": "1"})
@@ -204,13 +219,13 @@ SHARED = device("gpu-0", shared=True, counters={"slots": "1"})
     ],
 )
 def test_shared_devices(count: int, amounts: dict[str, str], expected: bool) -> None:
-    assert satisfiable(wanted(SHARED, count=count, **amounts), [], [pool(SHARED, slots="1")]) is expected
+    assert satisfiable(wanted(SHARED, count=count, **amounts), [], room([pool(SHARED, slots="1")])) is expected
 
 
 def test_a_share_is_a_share_of_one_device() -> None:
     both = [device(f"gpu-{number}", shared=True) for number in (0, 1)]
-    assert satisfiable(wanted(*both, count=2, memory="50"), [], [pool(*both)]) is True
-    assert satisfiable(wanted(*both, count=3, memory="50"), [], [pool(*both)]) is False
+    assert satisfiable(wanted(*both, count=2, memory="50"), [], room([pool(*both)])) is True
+    assert satisfiable(wanted(*both, count=3, memory="50"), [], room([pool(*both)])) is False
 
 
 RANGE = {"default": "10", "validRange": {"min": "10", "max": "40", "step": "15"}}
@@ -290,17 +305,17 @@ MANY = [device(f"gpu-{number}", kind=number % 31, index=number) for number in ra
 )
 def test_what_is_found_without_a_search(wants: list[Wanted], constraints: list[Constraint], expected: bool) -> None:
     """A search over all permutations would exceed the limit."""
-    assert satisfiable(wants, constraints, [pool(*MANY)]) is expected
+    assert satisfiable(wants, constraints, room([pool(*MANY)])) is expected
 
 
 def test_too_hard_a_problem_is_given_up() -> None:
     """Each device has room for one claim, but a search would have to try all permutations."""
     many = [device(f"gpu-{number}", shared=True) for number in range(16)]
-    assert satisfiable(wanted(*many, count=17, memory="50"), [], [pool(*many)]) is None
+    assert satisfiable(wanted(*many, count=17, memory="50"), [], room([pool(*many)])) is None
 
 
 def test_the_steps_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocation, "STEPS_MAX", 4)
-    assert satisfiable(wanted(*GPUS, count=4), [], [NODE]) is True
+    assert satisfiable(wanted(*GPUS, count=4), [], room([NODE])) is True
     monkeypatch.setattr(allocation, "STEPS_MAX", 3)
-    assert satisfiable(wanted(*GPUS, count=4), [], [NODE]) is None
+    assert satisfiable(wanted(*GPUS, count=4), [], room([NODE])) is None

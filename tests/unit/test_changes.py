@@ -46,6 +46,15 @@ def test_changes() -> None:
     ]
 
 
+def test_each_driver_of_a_pool_is_counted() -> None:
+    drivers = {"dra.net": {"devices": 8, "allocated": 0, "free": 8, "left": {"h100-0/nic-0": {"vfs": "9"}}}}
+    found = changes.numbers(report([], POOL | {"drivers": drivers}))
+    assert found == {
+        "pool h100": {"nodes": 2, "devices": 16, "allocated": 6, "free": 10},
+        "pool h100, dra.net": {"devices": 8, "allocated": 0, "free": 8},
+    }
+
+
 def test_no_changes() -> None:
     counted = changes.numbers(report(CLAIMS, POOL))
     assert list(changes.changes(counted, counted)) == []

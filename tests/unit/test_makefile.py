@@ -60,6 +60,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "down",
         "preview",
         "status",
+        "why",
         "picture",
         "twin",
         "dump",
@@ -76,7 +77,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
     assert names == expected
 
 
-@pytest.mark.parametrize("target", ["up", "preview", "status", "picture", "dump"])
+@pytest.mark.parametrize("target", ["up", "preview", "status", "why", "picture", "dump"])
 @pytest.mark.parametrize("name", ["h200", "", "../dev", "dev.yaml", "-h"])
 def test_an_unknown_stack_is_answered_with_the_known(checkout: Path, target: str, name: str) -> None:
     """It takes no build to say so."""
@@ -102,6 +103,22 @@ def test_nor_is_a_file_name(checkout: Path, name: str) -> None:
     for done in (make(checkout, "picture", f"FILE={name}"), make(checkout, "picture", FILE=name)):
         assert done.stdout == f"<-m><views><--stack><dev><picture><--file><{name}>", done.stderr
     assert not (checkout / "hacked").exists()
+
+
+@pytest.mark.parametrize("name", ["$(shell touch hacked)", "`touch hacked`", '"; touch hacked; "', "-h"])
+@pytest.mark.parametrize("kind", ["POD", "CLAIM"])
+def test_why_takes_any_name(checkout: Path, kind: str, name: str) -> None:
+    install(checkout)
+    add_program(checkout / ".venv/bin/python", "printf '<%s>' \"$@\"")
+    done = make(checkout, "why", f"{kind}={name}", "FORMAT=json")
+    assert done.stdout == f"<-m><views><--stack><dev><why><--{kind.lower()}={name}><--format><json>", done.stderr
+    assert not (checkout / "hacked").exists()
+
+
+def test_why_needs_a_name(checkout: Path) -> None:
+    install(checkout)
+    message = first_error(make(checkout, "why"))
+    assert message == "Which? make why POD=… or CLAIM=…; make status lists both."
 
 
 def test_destroying_nothing_is_no_error(checkout: Path) -> None:

@@ -199,15 +199,44 @@ def test_shared_devices_show_how_much_is_consumed() -> None:
     )
     objects = live.objects(topology)
     for workload, memory in (("training", "20Gi"), ("serving", "40Gi")):
-        shared = live.result("s-0", "gpu-0", driver, shareID=workload, consumedCapacity={"memory": memory})
+        consumed = {"memory": memory, "compute": "20"}
+        shared = live.result("s-0", "gpu-0", driver, shareID=workload, consumedCapacity=consumed)
         objects += live.claimed(workload, shared)
     found = drawn(topology, objects)
-    assert "gpu-0 serving training memory 75 %" in found.text
+    assert "gpu-0 serving training compute 40 % memory 75 %" in found.text
+    assert "1 node · 1 device · 1 allocated · 1 free Capacity left: s-0/gpu-0: compute 60, memory 20Gi" in found.text
+    assert "in use, with capacity left · 1" in found.text
     (title,) = found.titles()
+    assert "left: compute 60, memory 20Gi" in title.splitlines()
     assert "  memory: 20Gi" in title
     assert "held by serving: claim default/serving-x-c" in title
     widths = [attributes["style"] for tag, attributes in found.elements if tag == "i"]
-    assert widths == ["width:37.50%", "width:37.50%", "width:50.0%", "width:25.0%"]
+    assert widths == ["width:37.50%"] * 2 + ["width:20.0%"] * 2 + ["width:50.0%", "width:25.0%"]
+
+
+def test_the_legend_counts_free_devices_as_the_pools_do() -> None:
+    driver = "gpu.example.com"
+    topology = live.topology({"name": "s", "gpu": "example-gpu-shared", "gpusPerNode": 3}, device_class=driver)
+    shares = [
+        live.result("s-0", gpu, driver, shareID=gpu, consumedCapacity={"memory": memory, "compute": "10"})
+        for gpu, memory in (("gpu-0", "80Gi"), ("gpu-1", "10Gi"))
+    ]
+    found = drawn(topology, [*live.objects(topology), *live.claimed("training", *shares)])
+    for text in ("3 devices · 2 allocated · 2 free", " free · 1 ", " in use, with capacity left · 1 "):
+        assert text in found.text, text
+
+
+def test_a_pool_of_several_drivers() -> None:
+    pool = {"name": "p", "devices": [{"model": "l4", "count": 2}, {"model": "connectx-7", "count": 1}]}
+    topology = live.topology(pool)
+    found = drawn(topology, [*live.objects(topology), *live.claimed("training", live.result("p-0", "gpu-0"))])
+    for text in (
+        "1 node · 3 devices · 1 allocated · 2 free",
+        "dra.net: 1 device · 0 allocated · 1 free gpu.nvidia.com: 2 devices · 1 allocated · 1 free",
+        "free · 2",
+    ):
+        assert text in found.text, text
+    assert "capacity left" not in found.text.lower()
 
 
 # What is wrong with a fleet.

@@ -129,11 +129,17 @@ def test_a_pending_claim(topology: Topology, pending: list[Object]) -> None:
     ]
     assert found.leftovers == []
     assert found.pools == [{"name": "kwok-node", "nodes": 1, "devices": 1, "allocated": 0, "free": 1}]
-    assert found.summary == "0 of 1 claims allocated, 0 of 1 pods running, 0 of 1 devices in use on 1 node"
+    assert found.summary == "0 of 1 claims allocated, 0 of 1 pods running (1 waiting), 0 of 1 devices in use on 1 node"
     assert found.unexpected == [
         "workload fake-pod: 0 of 1 pods run after 120 s (kwok-dra:workloads readyTimeoutSeconds)",
         f"  pod fake-pod-1: {UNSCHEDULABLE}",
     ]
+
+
+def test_a_wait_that_was_given_up(topology: Topology) -> None:
+    (message, _) = report(topology, [pod("fake-pod-1")], quiet=15).unexpected
+    still = "nothing has changed for 15 s, and nothing is under way that could change it"
+    assert message == f"workload fake-pod: 0 of 1 pods run; {still} (kwok-dra:workloads readyTimeoutSeconds)"
 
 
 def test_a_claim_that_is_not_created_yet(topology: Topology) -> None:
@@ -157,6 +163,7 @@ def test_a_claim_that_is_not_created_yet(topology: Topology) -> None:
 def test_states_are_those_that_kubectl_prints(topology: Topology, status: Object, metadata: Object, state: str) -> None:
     objects = [pod("fake-pod-1", claim="c"), live("ResourceClaim", "c", status=status, **metadata)]
     assert listed(topology, objects)[0]["state"] == state
+    assert report(topology, objects).summary.startswith(f"{int('allocated' in state)} of 1 claims allocated, ")
 
 
 def test_without_pods_no_workload_runs(topology: Topology) -> None:
@@ -213,6 +220,95 @@ def test_pools_count_the_devices_of_their_driver(dev: Object) -> None:
         {"name": "a", "nodes": 1, "devices": 1, "allocated": 0, "free": 1},
         {"name": "b", "nodes": 2, "devices": 9, "allocated": 3, "free": 6},
     ]
+
+
+def test_all_pods_are_counted_also_those_without_claims(topology: Topology, working: list[Object]) -> None:
+    for phase in ("Running", "Succeeded", "Succeeded", "Pending", "Unknown"):
+        plain = pod(f"{phase}-{len(working)}", node="kwok-node-0")
+        plain["spec"] |= {"resourceClaims": []}
+        plain["status"] |= {"phase": phase}
+        working.append(plain)
+    assert report(topology, working).summary == (
+        "1 of 1 claims allocated, 2 of 6 pods running (2 ended, 2 waiting), 1 of 1 devices in use on 1 node"
+    )
+
+
+def test_a_pool_of_several_drivers_has_the_counts_of_each(dev: Object) -> None:
+    models = [{"driver": driver} for driver in (DRIVER, "gpu.example.com", "gpu.empty")]
+    dev["nodePools"] = [{"name": "a", "nodes": 2, "devices": [{"model": model} for model in models]}]
+    objects = [
+        *node("a-0", devices=4),
+        *node("a-0", "gpu.example.com", devices=2),
+        *node("a-1", "gpu.example.com", devices=2),
+        claim("one", ("a-0", "gpu-0")),
+        claim("two", ("a-0", "gpu-0"), ("a-1", "gpu-1"), driver="gpu.example.com"),
+    ]
+    objects[3]["spec"]["devices"][1]["taints"] = [TAINT]
+    assert report(load(dev), objects).pools == [
+        {
+            "name": "a",
+            "nodes": 2,
+            "devices": 8,
+            "allocated": 3,
+            "free": 4,
+            "tainted": 1,
+            "drivers": {
+                "gpu.empty": {"devices": 0, "allocated": 0, "free": 0},
+                "gpu.example.com": {"devices": 4, "allocated": 2, "free": 1, "tainted": 1},
+                DRIVER: {"devices": 4, "allocated": 1, "free": 3},
+            },
+        }
+    ]
+
+
+def consuming(*places: tuple[str, str], **consumed: str) -> Object:
+    """Return a claim that consumes as much of each device."""
+    made = claim(f"held-{places}", *places, namespace="else")
+    for result in made["status"]["allocation"]["devices"]["results"]:
+        result |= {"shareID": "s", "consumedCapacity": consumed}
+    return made
+
+
+def shared(*devices: str, driver: str = DRIVER, **capacity: str) -> list[Object]:
+    """Return a node and its slice of devices that claims share."""
+    found = node("kwok-node-0", driver)
+    values = {"capacity": {name: {"value": value} for name, value in capacity.items()}}
+    found[1]["spec"]["devices"] = [{"name": name, "allowMultipleAllocations": True} | values for name in devices]
+    return found
+
+
+def test_a_shared_device_is_free_until_it_is_used_up(topology: Topology) -> None:
+    objects = shared("gpu-0", "gpu-1", "gpu-2", memory="23028Mi", cores="100")
+    used_up, used = ("kwok-node-0", "gpu-0"), ("kwok-node-0", "gpu-1")
+    objects += [consuming(used_up, used, cores="30", memory="4Gi"), consuming(used_up, cores="70", memory="4Gi")]
+    found = report(topology, objects)
+    (pool,) = found.pools
+    assert {name: pool[name] for name in ("devices", "allocated", "free")} == {"devices": 3, "allocated": 2, "free": 2}
+    assert pool["left"] == {"kwok-node-0/gpu-1": {"cores": "70", "memory": "18932Mi"}}
+    assert found.summary.endswith("2 of 3 devices in use on 1 node")
+
+
+@pytest.mark.parametrize(("count", "more"), [(10, None), (12, 2)])
+def test_at_most_ten_shared_devices_are_listed(topology: Topology, count: int, more: int | None) -> None:
+    names = [f"gpu-{number}" for number in range(count)]
+    held = consuming(*(("kwok-node-0", name) for name in names), memory="1Gi")
+    (pool,) = report(topology, [*shared(*names, memory="2Gi"), held]).pools
+    assert pool["left"] == {f"kwok-node-0/gpu-{number}": {"memory": "1Gi"} for number in range(10)}
+    assert list(pool["left"])[1:3] == ["kwok-node-0/gpu-1", "kwok-node-0/gpu-2"]
+    assert pool.get("leftNotListed") == more
+
+
+def test_what_is_left_is_told_with_its_driver(dev: Object) -> None:
+    models = [{"driver": driver} for driver in (DRIVER, "other")]
+    dev["nodePools"] = [{"name": "kwok-node", "devices": [{"model": model} for model in models]}]
+    objects = [*shared("gpu-0", memory="2Gi"), *shared("gpu-0", driver="other")]
+    held = [consuming(("kwok-node-0", "gpu-0"), memory="1Gi"), claim("c", ("kwok-node-0", "gpu-0"), driver="other")]
+    (pool,) = report(load(dev), [*objects, *held]).pools
+    assert {driver: row["left"] for driver, row in pool["drivers"].items()} == {
+        DRIVER: {"kwok-node-0/gpu-0": {"memory": "1Gi"}},
+        "other": {"kwok-node-0/gpu-0": {}},
+    }
+    assert "left" not in pool
 
 
 def test_a_node_that_is_gone_has_no_devices(topology: Topology, working: list[Object]) -> None:
@@ -371,7 +467,7 @@ def test_the_reason_names_a_request_that_no_node_satisfies(
 ) -> None:
     objects = [*node("kwok-node-0", devices=3), *node("kwok-node-1"), *CLASSES, HELD, *wanting(request_)]
     (found,) = listed(topology, objects)
-    assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
+    assert found["reason"].startswith(f"{SHORT}; request r wants {shortage}" if shortage else f"{SHORT}; yet ")
 
 
 def test_the_reason_names_each_such_request(topology: Topology) -> None:
@@ -441,7 +537,7 @@ def test_the_reason_says_what_blocks_devices(
     topology: Topology, objects: list[Object], request_: Object, shortage: str | None
 ) -> None:
     (found,) = listed(topology, [*objects, *CLASSES, *wanting(request_)])
-    assert found["reason"] == (f"{SHORT}; request r wants {shortage}" if shortage else UNSCHEDULABLE)
+    assert found["reason"].startswith(f"{SHORT}; request r wants {shortage}" if shortage else f"{SHORT}; yet ")
 
 
 def test_an_error_of_the_scheduler_stands_alone(topology: Topology) -> None:
@@ -454,7 +550,53 @@ def test_a_shared_device_can_serve_a_request_several_times(topology: Topology) -
     request = exactly(count=2, **FOUR)
     for objects in (blocked(*SHARED), [*blocked(*SHARED), sharing("n-0", "4Gi")]):
         (found,) = listed(topology, [*objects, *CLASSES, *wanting(request)])
-        assert found["reason"] == UNSCHEDULABLE
+        assert found["reason"].startswith(f"{SHORT}; yet n-0 has free devices for it")
+
+
+PAIRED: list[Object] = [
+    {"name": f"gpu-{number}", "attributes": {"numa": {"int": number}, "kind": {"string": "abb"[number]}}}
+    for number in range(3)
+]
+OF_KIND_B: Any = selecting(f"device.attributes['{DRIVER}'].kind == 'b'")
+
+
+@pytest.mark.parametrize(
+    ("requests", "constraint", "reason"),
+    [
+        ([exactly(count=2)], {"matchAttribute": f"{DRIVER}/kind"}, None),
+        (
+            [exactly(count=2)],
+            {"matchAttribute": f"{DRIVER}/numa"},
+            f"no devices that are free on n-0 meet the constraint matchAttribute {DRIVER}/numa",
+        ),
+        (
+            [exactly(count=3)],
+            {"distinctAttribute": f"{DRIVER}/kind", "requests": ["r"]},
+            f"no devices that are free on n-0 meet the constraint distinctAttribute {DRIVER}/kind",
+        ),
+        (
+            [exactly(count=2, **OF_KIND_B), exactly(count=2) | {"name": "s"}],
+            {},
+            "requests r and s want the same devices of n-0",
+        ),
+    ],
+)
+def test_the_reason_is_about_all_requests_together(
+    topology: Topology, requests: list[Object], constraint: Object, reason: str | None
+) -> None:
+    waiting, short = wanting(*requests)
+    short["spec"]["devices"]["constraints"] = [constraint] if constraint else []
+    (found,) = listed(topology, [*blocked(*PAIRED), *CLASSES, waiting, short])
+    assert found["reason"].startswith(f"{SHORT}; {reason or 'yet '}")
+
+
+def test_the_reason_names_what_the_nearest_node_lacks(topology: Topology) -> None:
+    """Each request can be satisfied, but on different nodes."""
+    objects = [*blocked({"name": "gpu-0"}), *blocked({"name": "big"}, {"name": "gpu-1"}, node_name="n-1")]
+    objects[1]["spec"]["driver"] = "other"
+    of_other = exactly(**selecting("device.driver == 'other'")) | {"name": "s"}
+    (found,) = listed(topology, [*objects, *CLASSES, *wanting(exactly(count=2), of_other)])
+    assert found["reason"] == f"{SHORT}; no node can satisfy all its requests: n-0 lacks devices for r"
 
 
 def test_nothing_is_said_of_what_is_not_known(topology: Topology) -> None:
@@ -628,7 +770,8 @@ def test_a_completed_pod_has_released_its_claim(dev: Object) -> None:
     assert [(entry["name"], entry["state"], entry["devices"], "reason" in entry) for entry in found.claims] == [
         ("", "released", [], False)
     ] * 2
-    assert found.summary == "2 of 2 claims allocated, 2 of 2 pods running, 1 of 1 devices in use on 1 node"
+    told = "2 of 2 claims allocated (2 released), 0 of 2 pods running (2 ended), 1 of 1 devices in use on 1 node"
+    assert found.summary == told
     assert found.unexpected == []
 
 

@@ -81,6 +81,27 @@ def test_past_a_hundred_claims_there_are_counts(topology: Topology, objects: lis
     assert "training (99 pods: training-0, training-1, training-2 …)" in lines
 
 
+def test_the_drivers_of_a_pool_and_what_is_left_of_shared_devices() -> None:
+    plain = {"name": "l4", "nodes": 1, "devices": 4, "allocated": 1, "free": 3, "tainted": 1}
+    left = {"s-0/gpu-0": {"memory": "12Gi", "cores": "70"}, "s-0/gpu-1": {}}
+    drivers = {
+        "dra.cpu": {"devices": 8, "allocated": 0, "free": 8},
+        "gpu.example.com": {"devices": 4, "allocated": 4, "free": 2, "left": left, "leftNotListed": 3},
+    }
+    shared = {"name": "s", "nodes": 1, "devices": 12, "allocated": 4, "free": 10, "drivers": drivers}
+    lines = shown(Report([], [plain, shared], [], "", []), 100)
+    assert lines[3:] == [
+        "pool               nodes  devices  allocated  free  tainted  capacity left",
+        "─────────────────────────────────────────────────────────────────────────────────────────────",
+        "l4                     1        4          1     3        1",
+        "s                      1       12          4    10",
+        "  dra.cpu                       8          0     8",
+        "  gpu.example.com               4          4     2           s-0/gpu-0: cores 70, memory 12Gi",
+        "                                                             s-0/gpu-1: no limit",
+        "                                                             3 more",
+    ]
+
+
 def test_leftovers_and_what_still_fits() -> None:
     topology = live.topology({"name": "h100", "gpu": "h100", "gpusPerNode": 1, "mig": "dynamic"})
     owners = [{"kind": "Pod", "uid": "uid of nobody"}]

@@ -1,5 +1,6 @@
 """Waiting for workloads, in a cluster with prepared answers."""
 
+import copy
 import io
 import json
 import sys
@@ -12,6 +13,7 @@ import pytest
 from cluster.api import snapshot
 from cluster.api.api_server import ApiServer, RefusedError, UnreachableError
 from cluster.fleet import waiting
+from cluster.fleet.standstill import Standstill
 from commands import wait
 from topology.status.evictions import FIT, Unfit
 from topology.status.workload_progress import Expected
@@ -22,17 +24,27 @@ Object = dict[str, Any]
 def pods(*phases: str) -> str:
     """Return what kubectl prints about bare pods of the workload `job` in these phases, whose claims are allocated."""
     allocation: Object = {"allocation": {"devices": {"results": []}}}
-    items: list[Object] = [{"kind": "ResourceClaim", "metadata": {"name": "c"}, "status": allocation}]
+    named: Object = {"name": "c", "uid": "c", "resourceVersion": "1"}
+    items: list[Object] = [{"kind": "ResourceClaim", "metadata": named, "status": allocation}]
     items += [
         {
             "kind": "Pod",
-            "metadata": {"name": str(place)},
+            "metadata": {"name": str(place), "uid": str(place), "resourceVersion": phase},
             "spec": {"containers": [], "resourceClaims": [{"name": "c", "resourceClaimName": "c"}]},
             "status": {"phase": phase},
         }
         for place, phase in enumerate(phases)
     ]
     return json.dumps({"items": items})
+
+
+def refused(*phases: str, message: str = "no place") -> str:
+    """Return the same, where the scheduler has found no node for the pending pods."""
+    found = json.loads(pods(*phases))
+    for pod in found["items"][1:]:
+        if pod["status"]["phase"] == "Pending":
+            pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": message}]
+    return json.dumps(found)
 
 
 def expected(count: int = 1, seconds: int = 600, workload: str = "job") -> Expected:
@@ -69,11 +81,15 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         wanted: Sequence[str] = (),
         not_ready: Sequence[str] = (),
         unfit: Unfit = FIT,
+        standstill: Standstill | None = None,
+        alone: bool = False,
     ) -> list[Sequence[str]]:
         asked: list[Sequence[str]] = []
         left = list(answers)
 
         def must_read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+            if (standstill or alone) and tuple(kinds) == ("Node",):
+                return []
             asked.append(tuple(kinds))
             sleep(0.01)
             answer = left.pop(0) if len(left) > 1 else left[0]
@@ -86,10 +102,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         if wanted:
             api = ApiServer()
             first = snapshot.read(api, wanted)
-            found = waiting.settled_objects(api, wanted, first, expected, unfit, not_ready, print)
+            found = waiting.settled_objects(api, wanted, first, expected, unfit, not_ready, print, standstill)
             print(DOWN if found is None else json.dumps({"items": found}), file=sys.stderr)
         else:
-            values = {"KWOK_DRA_EXPECTED": expected, "KWOK_DRA_UNFIT": unfit}
+            values = {"KWOK_DRA_EXPECTED": expected, "KWOK_DRA_UNFIT": unfit, "KWOK_DRA_ALONE": alone}
             monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(values)))
             assert wait.main() == status
         return asked
@@ -109,32 +125,41 @@ def last_read(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_program_waits_until_the_workload_is_as_expected(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = [pods(), pods("Pending"), pods("Pending"), pods("Running"), pods()]
-    assert cluster(answers, expected()) == [READ] * 4
+    answers = [pods("Pending"), pods("Pending"), pods("Running"), pods()]
+    assert cluster(answers, expected()) == [READ] * 3
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_message_names_at_most_three_workloads(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["a", "b", "c", "d", "e"]
     cluster([pods("Pending")], *(expected(seconds=1, workload=name) for name in names), wanted=["Pod"])
-    awaited = ", ".join(f"{name} (1 claims are allocated and 0 pending, expected: 1 and 0)" for name in names[:3])
-    assert capsys.readouterr().out == f"waiting for {awaited} and 2 more\n"
+    awaited = "; ".join(f"1 of 1 pods of {name}: 0" for name in names[:3])
+    assert capsys.readouterr().out == f"waiting for {awaited}; and 2 more\n"
 
 
 def test_a_message_for_each_change_of_what_is_awaited(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = [pods(), pods(), pods("Pending"), pods("Pending"), pods("Running")]
-    cluster(answers, expected(), wanted=["Pod"])
-    assert capsys.readouterr().out == (
-        "waiting for job (0 claims are allocated and 0 pending, expected: 1 and 0)\n"
-        "waiting for job (1 claims are allocated and 0 pending, expected: 1 and 0)\n"
-    )
+    phases = [("Pending", "Pending"), ("Pending", "Pending"), ("Running", "Pending"), ("Running", "Running")]
+    cluster([pods("Pending", "Pending"), *(pods(*each) for each in phases)], expected(2), wanted=["Pod"])
+    assert capsys.readouterr().out == "waiting for 2 of 2 pods of job: 0, 1\nwaiting for 1 of 2 pods of job: 1\n"
 
 
 def test_the_program_waits_for_every_workload(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    found = cluster([pods("Running")], expected(), expected(2, seconds=1, workload="other"), status=1)
-    assert len(found) > 1
+    answers = [pods("Running", "Pending")]
+    assert len(cluster(answers, expected(), expected(2, seconds=1, workload="other"), status=1)) > 1
     assert capsys.readouterr().err == (
         "workload other: 1 of 2 pods run after 1 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "workloads that come after it are not created\n"
+    )
+
+
+@pytest.mark.parametrize("gone", [pods("Running"), pods("Running", "Failed"), pods("Pending")])
+def test_a_bare_pod_that_is_gone_is_not_waited_for(cluster: Run, capsys: pytest.CaptureFixture[str], gone: str) -> None:
+    """Other workloads are."""
+    running = pods("Running")
+    assert cluster([gone, running], expected(2, workload="other"), expected(), status=1) in ([READ], [READ] * 2)
+    run = 0 if gone == pods("Pending") else 1
+    assert capsys.readouterr().err == (
+        f"workload other: {run} of 2 pods run (kwok-dra:workloads readyTimeoutSeconds)\n"
         "  pod 1: gone or failed, and no controller creates such pods again\n"
         "workloads that come after it are not created\n"
     )
@@ -168,12 +193,91 @@ def test_the_objects_are_returned_when_the_time_is_up(cluster: Run, capsys: pyte
     assert last_read(capsys) == pods("Pending")
 
 
+STILL = "; nothing has changed for 15 s, and nothing is under way that could change it"
+
+
+def test_a_standstill_ends_the_wait(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fleet that nothing else changes is read for 15 s."""
+    standstill = Standstill()
+    answers = [*[pods("Running", "Pending")] * 5, refused("Running", "Pending")]
+    found = cluster(answers, expected(2), expected(workload="met"), wanted=["Pod"], standstill=standstill)
+    assert 200 < len(found) < 300
+    assert standstill.seconds == 15
+    assert last_read(capsys) == answers[-1]
+
+
+def test_without_a_standstill_the_time_is_up(cluster: Run) -> None:
+    """In an existing cluster."""
+    assert len(cluster([refused("Running", "Pending")], expected(2, seconds=60), status=1)) > 800
+
+
+def test_a_standstill_comes_after_a_short_timeout(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    standstill = Standstill()
+    cluster([refused("Pending")], expected(seconds=14), wanted=["Pod"], standstill=standstill)
+    assert standstill.seconds == 0
+
+
+def test_what_is_late_at_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workloads whose time is up are told with it; those that are as expected are not told."""
+    now = 0.0
+
+    def read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+        nonlocal now
+        now += 0.1
+        found: list[Object] = json.loads(refused("Running", "Pending"))["items"]
+        return [] if kinds == ["Node"] else found
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        assert now < 20
+
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(snapshot, "must_read", read)
+    entries = [expected(2, seconds=5, workload="short"), expected(2, workload="long"), expected(workload="met")]
+    assert waiting.wait(ApiServer(), entries, FIT, lambda _: None, 0, Standstill()) == [
+        "workload short: 1 of 2 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)",
+        "  pod 1: no place",
+        f"workload long: 1 of 2 pods run{STILL} (kwok-dra:workloads readyTimeoutSeconds)",
+        "  pod 1: no place",
+    ]
+
+
+def test_controllers_of_workloads_that_are_as_expected_defer_a_standstill(cluster: Run) -> None:
+    found = json.loads(refused("Pending"))
+    found["items"].append({"kind": "CronJob", "metadata": {"name": "job"}, "status": {}})
+    standstill, timed = Standstill(), Expected("workloads", "timed", (("CronJob", "", "job"),), 0, 0, 600, 0)
+    reads = cluster([json.dumps(found)], expected(seconds=60), timed, wanted=["Pod"], standstill=standstill)
+    assert set(reads[1:-1]) == {(*READ, "CronJob", "Job")}
+    assert standstill.seconds == 0
+
+
+def test_the_program_gives_up_where_nothing_else_changes_the_cluster(
+    cluster: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 200 < len(cluster([refused("Running", "Pending")], expected(2), status=1, alone=True)) < 300
+    assert STILL in capsys.readouterr().err
+
+
+def test_the_nodes_may_be_unreadable(
+    cluster: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
+        if kinds == ["Node"]:
+            raise ERRORS[FORBIDDEN]
+        found: list[Object] = json.loads(refused("Pending"))["items"]
+        return found
+
+    monkeypatch.setattr(snapshot, "must_read", read)
+    late = waiting.wait(ApiServer(), [expected()], FIT, lambda _: None, 0, Standstill())
+    assert late == ["workload job: you may not list pods"]
+
+
 def test_each_workload_has_its_own_timeout(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    answers = [*[pods("Pending")] * 3, pods("Running", "Running")]
+    answers = [*[pods("Pending", "Pending", "Pending")] * 3, pods("Running", "Running")]
     assert cluster(answers, expected(3, seconds=0), expected(2, seconds=60), status=1) == [READ] * 4
     assert capsys.readouterr().err == (
         "workload job: 0 of 3 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
-        "  pods 1, 2: gone or failed, and no controller creates such pods again\n"
         "workloads that come after it are not created\n"
     )
 
@@ -185,7 +289,7 @@ def test_the_message_says_why_pods_are_refused(cluster: Run, capsys: pytest.Capt
         pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": message}]
     cluster([json.dumps(found)], expected(9, seconds=0), status=1)
     assert capsys.readouterr().err == (
-        "workload job: 1 of 9 pods run after 0 s (kwok-dra:workloads readyTimeoutSeconds)\n"
+        "workload job: 1 of 9 pods run (kwok-dra:workloads readyTimeoutSeconds)\n"
         "  pod 8: gone or failed, and no controller creates such pods again\n"
         "  pods 1, 2, 3, 4, 5 and 1 more: no place 0.\n"
         "  pod 7: no place 1.\n"
@@ -280,9 +384,9 @@ def test_pods_of_a_job_without_completions_are_read(cluster: Run, monkeypatch: p
 
 
 def test_the_times_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One workload has created its pods and is late after 5 s; the other still creates them after 20 s.
+    """One workload has created its pods and is late after 5 s; the other still creates them until 12 s.
 
-    A read of all pods takes a second.
+    A read of all pods takes a second. They are read again when the controllers have not changed for 2 s.
     """
     now = 0.0
     asked: list[tuple[float, int]] = []
@@ -306,7 +410,8 @@ def test_the_times_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(asked) < 100
         if "Pod" in kinds:
             sleep(1)
-        return items
+        items[1]["metadata"]["resourceVersion"] = str(min(now, 12.0))
+        return copy.deepcopy(items)
 
     for module in (waiting, wait):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
@@ -320,8 +425,9 @@ def test_the_times_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
         "workload made",
         "workload making",
     ]
-    assert [at for at, kinds in asked if kinds > 1] == [0, 5.5, 20.5]
-    assert [at for at, kinds in asked if kinds == 1] == [3, 3.5, 4, 4.5, 5, *(8.5 + step / 2 for step in range(24))]
+    looks = [*(3 + step / 2 for step in range(5)), *(8.5 + step / 2 for step in range(12)), 17, 20]
+    assert [at for at, kinds in asked if kinds == 1] == looks
+    assert [at for at, kinds in asked if kinds > 1] == [0, 5.5, 14, 17, 20, 23]
 
 
 def node(name: str, *conditions: tuple[str, str]) -> Object:

@@ -7,7 +7,7 @@ import pytest
 
 from topology.status.evictions import FIT, Unfit
 from topology.status.live_objects import LiveObjects, claim_names
-from topology.status.workload_progress import Expected, Progress, progress, unmet
+from topology.status.workload_progress import Expected, Progress, awaited, progress, unmet
 
 Object = dict[str, Any]
 
@@ -143,14 +143,105 @@ def test_a_pod_that_is_expected_to_wait_may_have_its_claims() -> None:
     ]
 
 
-def test_a_bare_pod_that_is_gone() -> None:
-    """Preempted, for example: its resource stays in the stack, and nothing replaces the pod."""
+@pytest.mark.parametrize("quiet", [0, 15])
+def test_a_bare_pod_that_is_gone(quiet: int) -> None:
+    """Preempted, for example: its resource stays in the stack, and nothing replaces the pod. No time passes."""
     there = LiveObjects([pod("b", "Running", "c"), HELD])
     both = expected()._replace(makers=[("Pod", "n", "a"), ("Pod", "n", "b")])
-    assert list(unmet(both, progress(both, there), there)) == [
-        "workload job: 1 of 2 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)",
+    assert list(unmet(both, progress(both, there), there, quiet)) == [
+        "workload job: 1 of 2 pods run (kwok-dra:workloads readyTimeoutSeconds)",
         "  pod a: gone or failed, and no controller creates such pods again",
     ]
+
+
+STILL = "; nothing has changed for 15 s, and nothing is under way that could change it"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "objects", "message"),
+    [
+        ({}, [refused("job", "c"), FREE], f"0 of 1 pods run{STILL} (kwok-dra:workloads readyTimeoutSeconds)"),
+        (
+            {"running": 1},
+            [refused("job", "c"), HELD],
+            f"0 of 1 pods run, but it expects 1{STILL} (kwok-dra:workloads expect, readyTimeoutSeconds)",
+        ),
+        (
+            {"allocated": 0, "pending": 1},
+            [pod("job", "Running", "c"), HELD],
+            f"1 of 1 claims are allocated and 0 pending, but it expects 0 allocated and 1 pending{STILL} "
+            "(kwok-dra:workloads expect, readyTimeoutSeconds)",
+        ),
+    ],
+)
+def test_a_wait_that_was_given_up(wanted: dict[str, Any], objects: list[Object], message: str) -> None:
+    entry, there = expected("Pod")._replace(**wanted), LiveObjects(objects)
+    assert list(unmet(entry, progress(entry, there), there, quiet=15)) == [f"workload job: {message}"]
+
+
+def test_more_claims_are_allocated_than_expected() -> None:
+    there = LiveObjects([pod("job", "Running", "c", "d"), HELD, claim("d", "gpu-1")])
+    for allocated, wanted in ((1, "1"), (0, "0")):
+        entry = expected("Pod", allocated=allocated)
+        assert list(unmet(entry, progress(entry, there), there)) == [
+            f"workload job: 2 of 2 claims are allocated and 0 pending after 5 s, but it expects {wanted} allocated and "
+            "0 pending (kwok-dra:workloads expect, readyTimeoutSeconds)"
+        ]
+        counts = f"2 claims are allocated and 0 pending, expected: {wanted} and 0"
+        assert awaited(entry, progress(entry, there), there) == f"job ({counts})"
+
+
+def test_a_pod_that_is_about_to_start_is_no_unfinished_rollout() -> None:
+    there = LiveObjects([pod("job", "Pending", "c"), HELD])
+    assert list(unmet(expected("Pod"), progress(expected("Pod"), there), there)) == [
+        "workload job: 0 of 1 pods run after 5 s (kwok-dra:workloads readyTimeoutSeconds)"
+    ]
+
+
+def waiting(*names: str) -> list[Object]:
+    """Return pods of the workload whose claims the scheduler has found no devices for."""
+    return [entry for name in names for entry in (refused(name, f"c-{name}", metadata=owned()), claim(f"c-{name}"))]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "objects", "text"),
+    [
+        ({"pods": 2}, [deployment(2)], "2 of 2 pods of job"),
+        (
+            {"pods": 7},
+            [*waiting("job-10", "job-9", "job-11", "job-2"), pod("job-1", metadata=owned())],
+            "6 of 7 pods of job: job-2, job-9, job-10",
+        ),
+        ({}, [*waiting("job-1"), pod("job-2", "Pending", metadata=owned())], "2 of 2 pods of job: job-1, job-2"),
+        ({}, [deployment(1), pod("a", metadata=owned()), pod("b", metadata=owned())], "the rollout of job"),
+        # What is expected of claims, or how many pods run.
+        (
+            {"allocated": 0, "pending": 2},
+            waiting("job-1"),
+            "job (0 claims are allocated and 1 pending, expected: 0 and 2)",
+        ),
+        ({"allocated": None, "pending": 1}, [], "job (0 claims are allocated and 0 pending, expected: all and 1)"),
+        ({"running": 2}, [pod("job-1", metadata=owned())], "job (1 pods run, expected: 2)"),
+        # The claims are as expected; pods that are to wait are not waited for.
+        (
+            {"allocated": 0, "pending": 1, "pods": 2},
+            [*waiting("job-1"), pod("job-2", "Pending", metadata=owned())],
+            "1 of 2 pods of job: job-2",
+        ),
+        ({"running": 0}, [*waiting("job-1"), deployment(1, observed=None)], "the rollout of job"),
+    ],
+)
+def test_what_is_awaited(wanted: dict[str, Any], objects: list[Object], text: str) -> None:
+    entry, there = expected()._replace(**wanted), LiveObjects([live("ReplicaSet", "x"), *objects])
+    assert awaited(entry, progress(entry, there), there) == text
+
+
+def test_pods_of_a_job_are_awaited_until_they_have_completed() -> None:
+    running = LiveObjects(
+        [job(2), by_job("a", "Running"), by_job("b"), by_job("c", "Succeeded", "c"), reserved("c", "c")]
+    )
+    entry = expected("Job")
+    assert awaited(entry, progress(entry, running), running) == "2 of 3 pods of job: a, c"
 
 
 def of(kind: str, status: Object, observed: int = 1, **spec: Any) -> Object:

@@ -3,7 +3,9 @@
 https://github.com/kubernetes/kubernetes/tree/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,16 +18,21 @@ STEPS_MAX = 20_000
 """The search gives up after this many steps and leaves the answer to the scheduler."""
 
 
+DeviceKey = tuple[str, str, str]
+"""The names of a driver, of one of its pools, and of a device in it; the pool of a configured node has none."""
+
+
 class Candidate(NamedTuple):
-    """A device of a driver."""
+    """A device of a driver, in one of its pools."""
 
     driver: str
     device: Device
+    pool: str = ""
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> DeviceKey:
         """The identity of the device; requests may derive different attributes for it."""
-        return self.driver, self.device.name
+        return self.driver, self.pool, self.device.name
 
 
 class Wanted(NamedTuple):
@@ -74,14 +81,103 @@ def values_of(attribute: Mapping[str, Any]) -> Values:
     )
 
 
-def satisfiable(
-    wanted: Sequence[Wanted], constraints: Sequence[Constraint], pools: Sequence[DevicePool]
-) -> bool | None:
-    """Tell whether a node with `pools` has a device for each of the `wanted` at once; None if that is too hard."""
+Counters = dict[tuple[str, str, str, str], Decimal]
+"""Values by driver, pool, counter set and counter."""
+
+
+class Room:
+    """What is left of the devices of a node: counters, capacity of shared devices, and the devices not taken."""
+
+    def __init__(self, counters: Counters) -> None:
+        """Begin with all `counters`, and with no device taken."""
+        self._left = dict(counters)
+        self._taken: list[tuple[Candidate, Counters]] = []
+        self._times: Counter[DeviceKey] = Counter()
+
+    def has(self, candidate: Candidate, amounts: Mapping[str, str]) -> bool:
+        """Tell whether a device can be taken; `amounts` are what a request consumes if the device is shared."""
+        costs = self._costs(candidate, amounts)
+        has_enough = all(self._left.get(name, 0) >= cost for name, cost in costs.items())
+        return has_enough and not self.is_used_up(candidate) and self._compatible(candidate)
+
+    def take(self, candidate: Candidate, amounts: Mapping[str, str]) -> None:
+        """Take a device, or a share of it."""
+        costs = self._costs(candidate, amounts)
+        self._taken.append((candidate, costs))
+        self._times[candidate.key] += 1
+        self._spend(costs, 1)
+
+    def give_back(self) -> None:
+        """Give back what was taken last."""
+        candidate, costs = self._taken.pop()
+        self._times[candidate.key] -= 1
+        self._spend(costs, -1)
+
+    def is_used_up(self, candidate: Candidate) -> bool:
+        """Tell whether a device that only one request can have is taken."""
+        return not candidate.device.allow_multiple_allocations and self.is_taken(candidate)
+
+    def is_taken(self, candidate: Candidate) -> bool:
+        """Tell whether a device, or a share of it, is taken."""
+        return bool(self._times[candidate.key])
+
+    def left(self, candidate: Candidate) -> dict[str, Decimal]:
+        """Return how much is left of each capacity of a shared device."""
+        names = candidate.device.capacity
+        return {name: self._left.get(_of_device(candidate, name), number(names[name]["value"])) for name in names}
+
+    def _costs(self, candidate: Candidate, amounts: Mapping[str, str]) -> Counters:
+        driver, device, pool = candidate
+        costs: Counters = {}
+        if device.consumes_counters and not (device.allow_multiple_allocations and self.is_taken(candidate)):
+            for counter_set, counters in device.consumes_counters.items():
+                costs |= {(driver, pool, counter_set, counter): number(value) for counter, value in counters.items()}
+        if device.allow_multiple_allocations:
+            for name, capacity in device.capacity.items():
+                costs[_of_device(candidate, name)] = consumed(capacity, amounts.get(name))
+                self._left.setdefault(_of_device(candidate, name), number(capacity["value"]))
+        return costs
+
+    def _spend(self, costs: Counters, sign: int) -> None:
+        for name, cost in costs.items():
+            self._left[name] = self._left.get(name, Decimal(0)) - sign * cost
+
+    def _compatible(self, candidate: Candidate) -> bool:
+        return all(
+            are_compatible(
+                [
+                    one.device.compatibility_groups
+                    for one in (*(taken for taken, _ in self._taken), candidate)
+                    if one.driver == candidate.driver
+                    and one.pool == candidate.pool
+                    and counter_set in one.device.consumes_counters
+                ]
+            )
+            for counter_set in candidate.device.consumes_counters
+        )
+
+
+def _of_device(candidate: Candidate, capacity: str) -> tuple[str, str, str, str]:
+    return candidate.driver, candidate.pool, f"capacity of {candidate.device.name}", capacity
+
+
+def counters(pools: Sequence[DevicePool]) -> Counters:
+    """Return the counters of configured pools."""
+    return {
+        (pool.driver, "", counter_set, counter): number(value)
+        for pool in pools
+        for physical in pool.physical_devices
+        for counter_set, values in physical.counter_sets.items()
+        for counter, value in values.items()
+    }
+
+
+def satisfiable(wanted: Sequence[Wanted], constraints: Sequence[Constraint], room: Room) -> bool | None:
+    """Tell whether a node with this `room` has a device for each of the `wanted` at once; None if that is too hard."""
     if not _enough(wanted) or not all(_can_hold(constraint, wanted) for constraint in constraints):
         return False
     # Those with the fewest candidates come first.
-    search = _Search(sorted(wanted, key=lambda one: len(one.candidates)), constraints, pools)
+    search = _Search(sorted(wanted, key=lambda one: len(one.candidates)), constraints, room)
     try:
         return search.run(0)
     except _TooHard:
@@ -150,35 +246,36 @@ class _Search:
 
     wanted: Sequence[Wanted]
     constraints: Sequence[Constraint]
-    pools: Sequence[DevicePool]
+    room: Room
 
     def __post_init__(self) -> None:
         self.steps = 0
         self.taken: list[Candidate] = []
-        self.left: dict[tuple[str, ...], Decimal] = {
-            (pool.driver, counter_set, counter): number(value)
-            for pool in self.pools
-            for physical in pool.physical_devices
-            for counter_set, counters in physical.counter_sets.items()
-            for counter, value in counters.items()
-        }
 
     def run(self, place: int) -> bool:
+        """Tell whether the wanted devices from this place on can be found; the room is afterwards as it was."""
         if place == len(self.wanted):
             return True
+        amounts = self.wanted[place].amounts
         for candidate in self._choices(place):
             self.steps += 1
             if self.steps > STEPS_MAX:
                 raise _TooHard
-            costs = self._costs(candidate, self.wanted[place])
-            if self._affordable(costs) and self._compatible(candidate) and self._constraints_hold(place, candidate):
-                self._spend(costs, -1)
-                self.taken.append(candidate)
-                if self.run(place + 1):
-                    return True
-                self.taken.pop()
-                self._spend(costs, 1)
+            if self.room.has(candidate, amounts) and self._constraints_hold(place, candidate):
+                with self._taking(candidate, amounts):
+                    if self.run(place + 1):
+                        return True
         return False
+
+    @contextmanager
+    def _taking(self, candidate: Candidate, amounts: Mapping[str, str]) -> Iterator[None]:
+        self.room.take(candidate, amounts)
+        self.taken.append(candidate)
+        try:
+            yield
+        finally:
+            self.taken.pop()
+            self.room.give_back()
 
     def _choices(self, place: int) -> Iterator[Candidate]:
         """Yield the devices that may be taken; those of one request in their order, which avoids permutations."""
@@ -188,43 +285,8 @@ class _Search:
         if before and (before.claim, before.request) == (wanted.claim, wanted.request):
             candidates = candidates[candidates.index(self.taken[-1]) :]
         for candidate in candidates:
-            if candidate.device.allow_multiple_allocations or not self._is_taken(candidate):
+            if not self.room.is_used_up(candidate):
                 yield candidate
-
-    def _is_taken(self, candidate: Candidate) -> bool:
-        return any(taken.key == candidate.key for taken in self.taken)
-
-    def _costs(self, candidate: Candidate, wanted: Wanted) -> dict[tuple[str, ...], Decimal]:
-        driver, device = candidate
-        costs: dict[tuple[str, ...], Decimal] = {}
-        if not device.allow_multiple_allocations or not self._is_taken(candidate):
-            for counter_set, counters in device.consumes_counters.items():
-                costs |= {(driver, counter_set, counter): number(value) for counter, value in counters.items()}
-        if device.allow_multiple_allocations:
-            for name, capacity in device.capacity.items():
-                key = (driver, device.name, "capacity", name)
-                self.left.setdefault(key, number(capacity["value"]))
-                costs[key] = consumed(capacity, wanted.amounts.get(name))
-        return costs
-
-    def _affordable(self, costs: Mapping[tuple[str, ...], Decimal]) -> bool:
-        return all(self.left.get(key, Decimal(0)) >= cost for key, cost in costs.items())
-
-    def _spend(self, costs: Mapping[tuple[str, ...], Decimal], sign: int) -> None:
-        for key, cost in costs.items():
-            self.left[key] += sign * cost
-
-    def _compatible(self, candidate: Candidate) -> bool:
-        return all(
-            are_compatible(
-                [
-                    one.device.compatibility_groups
-                    for one in (*self.taken, candidate)
-                    if one.driver == candidate.driver and counter_set in one.device.consumes_counters
-                ]
-            )
-            for counter_set in candidate.device.consumes_counters
-        )
 
     def _constraints_hold(self, place: int, candidate: Candidate) -> bool:
         return all(

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from topology.checks.allocation import Candidate, has_capacity
+from topology.checks.allocation import Candidate, Room, counters, has_capacity
 from topology.kubernetes import cel
+from topology.kubernetes.objects import Object
 from topology.objects.inventory import DevicePool
 from topology.schema.base import Problem
 from topology.schema.devices import DeviceClass
@@ -51,6 +52,8 @@ class Alternative:
     selectors: Sequence[Selector] = ()
     amounts: Mapping[str, str] = field(default_factory=dict)
     derived: Sequence[Derived] = ()
+    tolerations: Sequence[Object] = ()
+    """Those of a live request: taints of the configuration are faults, which devices in use may get later."""
 
     @cached_property
     def criteria(self) -> Hashable:
@@ -67,9 +70,13 @@ class NodeDevices:
 
     def __init__(self, pools: Sequence[DevicePool]) -> None:
         """Keep the devices by pool, one pool per driver."""
-        self.pools = pools
+        self._counters = counters(pools)
         self._candidates = [Candidate(pool.driver, device) for pool in pools for device in pool.devices]
         self._known: dict[Hashable, list[Candidate]] = {}
+
+    def room(self) -> Room:
+        """Return the room of the node without any pod."""
+        return Room(self._counters)
 
     def matching(self, wanted: Alternative, pool: NodePool) -> list[Candidate]:
         """Return the devices that match, with their derived attributes; `pool` is named in errors.
@@ -80,36 +87,52 @@ class NodeDevices:
         """
         if wanted.criteria not in self._known:
             self._known[wanted.criteria] = [
-                _with_derived(wanted.derived, candidate, pool)
+                self._with_derived(wanted.derived, candidate, pool)
                 for candidate in self._candidates
                 if all(_matches(one, candidate, pool, wanted) for one in (*wanted.class_selectors, *wanted.selectors))
                 and has_capacity(candidate.device.capacity, wanted.amounts)
             ]
         return self._known[wanted.criteria]
 
+    def _with_derived(self, derived: Sequence[Derived], candidate: Candidate, pool: NodePool) -> Candidate:
+        for entry in derived:
+            with _aborting(entry.path, candidate, pool):
+                candidate = with_derived(entry, candidate)
+        return candidate
+
 
 def _matches(selector: Selector, candidate: Candidate, pool: NodePool, wanted: Alternative) -> bool:
     shipped = selector.device_class if selector.device_class and selector.device_class.driver else None
+    with _aborting(wanted.path if shipped else selector.path, candidate, pool, shipped):
+        return is_selected(selector, candidate)
+
+
+def is_selected(selector: Selector, candidate: Candidate) -> bool:
+    """Tell whether a selector selects a device, as far as that can be told without Kubernetes.
+
+    Raises:
+        CelError: the evaluation fails.
+    """
     try:
-        with _aborting(wanted.path if shipped else selector.path, candidate, pool, shipped):
-            return cel.compile_selector(selector.expression, list_attributes=True).matches(_as_cel_device(candidate))
+        return cel.compile_selector(selector.expression, list_attributes=True).matches(_as_cel_device(candidate))
     except cel.UncheckedError:
         return True
 
 
-def _with_derived(derived: Sequence[Derived], candidate: Candidate, pool: NodePool) -> Candidate:
-    """Add the attributes that a request derives; a derived attribute replaces one of the same name."""
-    attributes = dict(candidate.device.attributes)
-    for entry in derived:
-        with _aborting(entry.path, candidate, pool):
-            compiled = cel.compile_derived(entry.expression, list_attributes=True)
-            attributes[entry.name] = compiled.attribute(_as_cel_device(candidate))
-    return candidate._replace(device=replace(candidate.device, attributes=attributes)) if derived else candidate
+def with_derived(derived: Derived, candidate: Candidate) -> Candidate:
+    """Return the device with an attribute that a request derives, which replaces one of the same name.
+
+    Raises:
+        CelError: the evaluation fails.
+    """
+    compiled = cel.compile_derived(derived.expression, list_attributes=True)
+    attributes = {**candidate.device.attributes, derived.name: compiled.attribute(_as_cel_device(candidate))}
+    return candidate._replace(device=replace(candidate.device, attributes=attributes))
 
 
 def _as_cel_device(candidate: Candidate) -> cel.CelDevice:
-    driver, device = candidate
-    return cel.CelDevice(driver, device.attributes, device.capacity, device.allow_multiple_allocations)
+    device = candidate.device
+    return cel.CelDevice(candidate.driver, device.attributes, device.capacity, device.allow_multiple_allocations)
 
 
 @contextmanager
@@ -147,7 +170,7 @@ def _hint_for_class(shipped: DeviceClass) -> str:
 
 def _hint(missing: str, candidate: Candidate) -> str:
     """Return what to write instead of the `missing` attribute or capacity."""
-    driver, device = candidate
+    driver, device, _ = candidate
     for kind, entries in (("attributes", device.attributes), ("capacity", device.capacity)):
         if missing in (_full_name(driver, name) for name in entries):
             domain, _, name = missing.rpartition("/")

@@ -5,14 +5,15 @@ Shared devices, constraints, counters and other workloads may leave room for few
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from topology.checks.allocation import DeviceKey
 from topology.checks.node_kinds import NodeKind
 from topology.checks.requests import Request, node_resources
 from topology.kubernetes.quantities import number
 from topology.schema.base import Problem
 from topology.schema.workloads import Workload
 
-_Taken = tuple[set[tuple[str, str]], int]
-"""Devices, by driver and name, and how many of them are taken."""
+_Taken = tuple[set[DeviceKey], int]
+"""Devices, and how many of them are taken."""
 
 
 def too_many_pods(
@@ -65,7 +66,7 @@ def _all_taken(kind: NodeKind, requests: Iterable[Request]) -> list[_Taken]:
 
 def _taken(kind: NodeKind, request: Request) -> _Taken | None:
     """Return what a request takes at least; None if it takes no device away from others."""
-    names: set[tuple[str, str]] = set()
+    names: set[DeviceKey] = set()
     counts = []
     for alternative in request.alternatives:
         matching = kind.matching(alternative)
@@ -78,6 +79,6 @@ def _taken(kind: NodeKind, request: Request) -> _Taken | None:
     return None if request.admin_access else (names, min(counts, default=1))
 
 
-def _sum(taken: Iterable[_Taken], names: set[tuple[str, str]]) -> int:
+def _sum(taken: Iterable[_Taken], names: set[DeviceKey]) -> int:
     """Return how many devices are taken from `names` alone."""
     return sum(count for other, count in taken if other <= names)

@@ -1,9 +1,9 @@
 """Claims that no node of a stack can satisfy, reported before anything is created."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
 
-from topology.checks.allocation import Wanted, attribute_of, satisfiable
+from topology.checks.allocation import Candidate, Constraint, Room, Wanted, attribute_of, satisfiable
 from topology.checks.device_matching import AbortedError, Alternative, Derived, Selector, attribute_names
 from topology.checks.node_kinds import NodeKind, node_kinds
 from topology.checks.requests import Declarations, Request, extended_resources, node_resources, selections
@@ -170,7 +170,7 @@ class _Pod:
                     for kind in self.kinds
                     for request in self.requests
                     for alternative in request.alternatives
-                    for wanted in _wanted(kind, request, alternative)
+                    for wanted in _wanted(request, alternative, kind.matching(alternative))
                     if constraint.covers(wanted)
                     for candidate in wanted.candidates
                 ]
@@ -183,18 +183,32 @@ class _Pod:
                     )
 
     def _satisfiable_on(self, kind: NodeKind) -> bool | None:
-        """Tell whether a choice of alternatives fits; None if there are too many to try, or the search is too hard."""
         constraints = [constraint for claim in self.claims for constraint in claim.constraints()]
-        resources = [one for request in self.resources for one in _wanted(kind, request, request.alternatives[0])]
-        exclusive = [request for request in self.requests if not request.admin_access]
-        answers = []
-        for choice in islice(product(*(request.alternatives for request in exclusive)), CHOICES_MAX):
-            chosen = zip(exclusive, choice, strict=True)
-            wanted = [one for request, alternative in chosen for one in _wanted(kind, request, alternative)]
-            answers.append(satisfiable([*wanted, *resources], constraints, kind.devices.pools))
-            if answers[-1]:
-                return True
-        return None if None in answers or len(answers) == CHOICES_MAX else False
+        return at_once([*self.requests, *self.resources], constraints, kind.matching, kind.devices.room())
+
+
+def at_once(
+    requests: Sequence[Request],
+    constraints: Sequence[Constraint],
+    matching: Callable[[Alternative], Sequence[Candidate]],
+    room: Room,
+) -> bool | None:
+    """Tell whether a node with this `room` can satisfy all requests, with the devices `matching` each alternative.
+
+    None if there are too many choices of alternatives to try, or one is too hard to decide.
+    """
+    exclusive = [request for request in requests if not request.admin_access]
+    answers = []
+    for choice in islice(product(*(request.alternatives for request in exclusive)), CHOICES_MAX):
+        wanted = [
+            one
+            for request, alternative in zip(exclusive, choice, strict=True)
+            for one in _wanted(request, alternative, matching(alternative))
+        ]
+        answers.append(satisfiable(wanted, constraints, room))
+        if answers[-1]:
+            return True
+    return None if None in answers or len(answers) == CHOICES_MAX else False
 
 
 def _pool_names(kinds: Sequence[NodeKind]) -> str:
@@ -208,7 +222,6 @@ def _fitting(kind: NodeKind, wanted: Alternative) -> int:
     return len(matching)
 
 
-def _wanted(kind: NodeKind, request: Request, alternative: Alternative) -> list[Wanted]:
-    matching = kind.matching(alternative)
+def _wanted(request: Request, alternative: Alternative, matching: Sequence[Candidate]) -> list[Wanted]:
     count = max(len(matching), 1) if alternative.count is None else alternative.count
     return [Wanted(request.claim, request.name, matching, alternative.amounts)] * count

@@ -9,6 +9,7 @@ https://github.com/kubernetes/apimachinery/blob/v0.37.2/pkg/api/resource/quantit
 import re
 from collections.abc import Sequence
 from decimal import ROUND_UP, Decimal
+from functools import lru_cache
 
 _QUANTITY = re.compile(r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))([num]|[kMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]+)?")
 _UNITS = {"": Decimal(1), "m": Decimal("1e-3"), "u": Decimal("1e-6"), "n": Decimal("1e-9")}
@@ -16,6 +17,7 @@ _UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1
 _UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 
 
+@lru_cache(maxsize=4096)
 def number(quantity: str) -> Decimal:
     """Return the value of a quantity such as `80Gi`, `500m` or `1e3`.
 
@@ -40,6 +42,13 @@ def canonical(quantity: str) -> str:
     if quantity[-1].isdigit() and "e" in quantity.lower():
         return _with_unit(_in_nanos(value), 1000, _EXPONENTS)
     return _with_unit(_in_nanos(value), 1000, _DECIMAL_UNITS)
+
+
+def written(value: Decimal, like: str) -> str:
+    """Return `value` as a quantity, in binary units if the quantity `like` has one."""
+    if not like.endswith("i") or value % 1024:
+        return canonical(f"{value:f}")
+    return canonical(f"{value / 1024:f}Ki")
 
 
 _BINARY_UNITS = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from topology.kubernetes.objects import Object
 from topology.status.live_objects import allocated_devices
 
+NODE_NOT_READY = "node.kubernetes.io/not-ready"
+
 TaintedDevices = tuple[str, str, str, str, str]
 """Driver, pool and device, where an empty one stands for any, and the key and value of the taint."""
 
@@ -19,7 +21,7 @@ class Unfit(NamedTuple):
     devices: Sequence[TaintedDevices] = ()
     """Devices with a NoExecute taint."""
     not_ready: Sequence[str] = ()
-    """Nodes with the taint `node.kubernetes.io/not-ready`, which pods tolerate for some time."""
+    """Nodes with the taint `NODE_NOT_READY`, which pods tolerate for some time."""
 
     def evicts(self, pod: Object, claims: Iterable[Object], seconds: int) -> bool:
         """Tell whether a pod with these claims will be evicted within so many `seconds`."""
@@ -38,13 +40,21 @@ def _seconds_on_not_ready(pod: Object) -> float:
     """
     for toleration in pod["spec"].get("tolerations") or []:
         if (
-            toleration.get("key") in (None, "", "node.kubernetes.io/not-ready")
+            toleration.get("key") in (None, "", NODE_NOT_READY)
             and toleration.get("effect") in (None, "", "NoExecute")
             and (toleration.get("operator") == "Exists" or not toleration.get("value"))
         ):
             seconds = toleration.get("tolerationSeconds")
             return math.inf if seconds is None else float(seconds)
     return 0
+
+
+def stays_for_some_time(pod: Object, node: Object) -> bool:
+    """Tell whether a pod tolerates a NoExecute taint of its node for a limited time; `Unfit` knows nodes not ready."""
+    taints = {taint["key"] for taint in node["spec"].get("taints") or [] if taint["effect"] == "NoExecute"}
+    limited = {entry.get("key") or "" for entry in pod["spec"].get("tolerations") or [] if "tolerationSeconds" in entry}
+    evicting = taints - {NODE_NOT_READY}
+    return bool(evicting & limited or (evicting and "" in limited))
 
 
 def _seconds_on_device(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> float:

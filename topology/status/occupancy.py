@@ -3,40 +3,56 @@
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
-from topology.kubernetes.counters import are_compatible
-from topology.kubernetes.objects import Object
-from topology.kubernetes.quantities import number
+from topology.checks.allocation import Candidate, Counters, DeviceKey, Room
+from topology.kubernetes.objects import Key, Object, key
+from topology.kubernetes.quantities import number, written
+from topology.objects.inventory import Device
 from topology.schema.faults import DeviceTaintRule
-
-Counters = dict[tuple[str, str], Decimal]
-"""Values, by the names of a counter set and of a counter in it."""
+from topology.status.live_objects import LiveObjects, allocated_devices
 
 PoolName = tuple[str, str]
 """A driver, and the name of one of its pools."""
+
+
+class Holding(NamedTuple):
+    """A claim that holds a device, and how much of the capacity of a shared device it consumes."""
+
+    claim: Key
+    amounts: Mapping[str, str]
+
+
+Holdings = Mapping[DeviceKey, Sequence[Holding]]
+"""The claims that hold each device."""
 
 
 class Occupancy(NamedTuple):
     """How many devices a pool has, how many of them claims hold, and which ones are available.
 
     A device is neither allocated nor available if other devices have used up its counters, if its compatibility groups
-    exclude an allocated device, or if it has a NoSchedule or NoExecute taint, whether claims tolerate it or not. `fits`
-    is for devices that share counters: how many devices of each kind, such as a MIG profile, could be allocated if no
-    other kind were requested.
+    exclude an allocated device, or if it has a NoSchedule or NoExecute taint, whether claims tolerate it or not. A
+    shared device is available until one of its capacities is used up. `fits` is for devices that share counters: how
+    many devices of each kind, such as a MIG profile, could be allocated if no other kind were requested.
     """
 
-    devices: int
+    candidates: Mapping[str, Candidate]
+    """The devices, by name."""
+    counters: Counters
     allocated: int
     available: frozenset[str]
     fits: Mapping[str, int]
     taints: Mapping[str, list[str]]
     """The taints of each device, in the form of kubectl: `key=value:effect`."""
-    allocatable: frozenset[str] = frozenset()
-    """The devices that would be available without their taints."""
+    left: Mapping[str, Mapping[str, str]]
+    """What is left of each capacity of the shared devices that claims hold, and that are not used up."""
     lost: bool = False
     """Whether the pool's node is not ready, and so gets no pods."""
+
+    @property
+    def devices(self) -> int:
+        """The number of devices."""
+        return len(self.candidates)
 
     @property
     def tainted(self) -> int:
@@ -49,13 +65,24 @@ class Occupancy(NamedTuple):
         return len(self.available)
 
 
+def holdings(live: LiveObjects) -> Holdings:
+    """Return the claims that hold each device, other people's claims included; admin access holds none."""
+    found: dict[DeviceKey, list[Holding]] = defaultdict(list)
+    for claim in live.claims.values():
+        for result in [] if live.is_orphaned(claim) else allocated_devices(claim):
+            if not result.get("adminAccess"):
+                place = result["driver"], result["pool"], result["device"]
+                found[place].append(Holding(key(claim), result.get("consumedCapacity") or {}))
+    return found
+
+
 def occupancy(
     slices: Iterable[Object],
-    allocated: Mapping[PoolName, set[str]],
+    held: Holdings,
     rules: Sequence[DeviceTaintRule] = (),
     lost: Container[str] = (),
 ) -> dict[PoolName, Occupancy]:
-    """Return the occupancy of every pool that has `slices`, given the names of the `allocated` devices by pool.
+    """Return the occupancy of every pool that has `slices`, given the claims that hold its devices.
 
     No device is available on nodes that are `lost`.
     """
@@ -66,9 +93,9 @@ def occupancy(
     found = {}
     for name, of_pool in specs.items():
         selecting = [rule for rule in rules if rule.selects(*name, rule.device or "")]
-        found[name] = _occupancy(newest(of_pool), allocated.get(name, set()), selecting)
+        found[name] = _occupancy(name, newest(of_pool), held, selecting)
         if of_pool[0].get("nodeName") in lost:
-            found[name] = found[name]._replace(available=frozenset(), allocatable=frozenset(), fits={}, lost=True)
+            found[name] = found[name]._replace(available=frozenset(), fits={}, left={}, lost=True)
     return found
 
 
@@ -78,90 +105,104 @@ def newest(specs: list[Object]) -> list[Object]:
     return [spec for spec in specs if spec["pool"].get("generation", 0) == newest]
 
 
-def _occupancy(specs: list[Object], allocated: set[str], rules: Sequence[DeviceTaintRule]) -> Occupancy:
-    devices = [device for spec in specs for device in spec.get("devices", [])]
-    held = [device for device in devices if device["name"] in allocated]
-    left = _counters(counter_set for spec in specs for counter_set in spec.get("sharedCounters", []))
-    for device in held:
-        _consume(device, left)
-    taints = {device["name"]: _taints(device, rules) for device in devices}
-    allocatable = [
-        device for device in devices if device["name"] not in allocated and _is_allocatable(device, left, held)
-    ]
+def blocking(taints: Iterable[str]) -> list[str]:
+    """Return the taints that keep claims without a toleration from a device."""
+    return [taint for taint in taints if taint.endswith((":NoSchedule", ":NoExecute"))]
+
+
+def room_beside(counters: Counters, candidates: Iterable[Candidate], held: Holdings) -> Room:
+    """Return the room that the claims which hold some of the devices leave."""
+    room = Room(counters)
+    for candidate in candidates:
+        for holding in held.get(candidate.key, ()):
+            room.take(candidate, holding.amounts)
+    return room
+
+
+def _occupancy(name: PoolName, specs: list[Object], held: Holdings, rules: Sequence[DeviceTaintRule]) -> Occupancy:
+    driver, pool = name
+    entries = [entry for spec in specs for entry in spec.get("devices") or []]
+    candidates = {entry["name"]: Candidate(driver, _device(entry), pool) for entry in entries}
+    counters = _counters(name, specs)
+    room = room_beside(counters, candidates.values(), held)
+    taints = {entry["name"]: _taints(entry, rules) for entry in entries}
     free = [
-        device
-        for device in allocatable
-        if not any(taint.endswith((":NoSchedule", ":NoExecute")) for taint in taints[device["name"]])
+        candidate
+        for device, candidate in candidates.items()
+        if not blocking(taints[device]) and has_room(room, candidate)
     ]
+    taken = [candidate for candidate in candidates.values() if room.is_taken(candidate)]
     return Occupancy(
-        len(devices),
-        len(held),
-        frozenset(device["name"] for device in free),
-        _fits(free, left, held) if left else {},
+        candidates,
+        counters,
+        len(taken),
+        frozenset(candidate.device.name for candidate in free),
+        _fits(free, room) if counters else {},
         taints,
-        frozenset(device["name"] for device in allocatable),
+        {candidate.device.name: _left(room, candidate) for candidate in free if room.is_taken(candidate)},
     )
 
 
+def has_room(room: Room, candidate: Candidate) -> bool:
+    """Tell whether some request can still have the device; for a shared one, whether there is some of it left."""
+    if candidate.device.allow_multiple_allocations and room.is_taken(candidate):
+        return all(room.left(candidate).values())
+    return room.has(candidate, {})
+
+
+def _left(room: Room, candidate: Candidate) -> dict[str, str]:
+    capacity = candidate.device.capacity
+    return {name: written(amount, capacity[name]["value"]) for name, amount in room.left(candidate).items()}
+
+
+def _device(entry: Object) -> Device:
+    """Return a device of a live slice, as far as it decides what requests can have it."""
+    used = entry.get("consumesCounters") or []
+    return Device(
+        entry["name"],
+        entry.get("attributes") or {},
+        entry.get("capacity") or {},
+        {found["counterSet"]: _values(found) for found in used},
+        bool(entry.get("allowMultipleAllocations")),
+        compatibility_groups=sorted({group for found in used for group in found.get("compatibilityGroups") or []}),
+    )
+
+
+def _values(counters: Object) -> dict[str, str]:
+    return {name: counter["value"] for name, counter in (counters.get("counters") or {}).items()}
+
+
+def _counters(pool: PoolName, specs: Iterable[Object]) -> Counters:
+    return {
+        (*pool, found["name"], name): number(value)
+        for spec in specs
+        for found in spec.get("sharedCounters") or []
+        for name, value in _values(found).items()
+    }
+
+
 def _taints(device: Object, rules: Sequence[DeviceTaintRule]) -> list[str]:
-    taints = [(taint["key"], taint.get("value", ""), taint["effect"]) for taint in device.get("taints", [])]
+    taints = [(taint["key"], taint.get("value", ""), taint["effect"]) for taint in device.get("taints") or []]
     taints += [
         (rule.taint.key, rule.taint.value, rule.taint.effect) for rule in rules if rule.device in (None, device["name"])
     ]
     return sorted(f"{key}{'=' if value else ''}{value}:{effect}" for key, value, effect in taints)
 
 
-def _is_compatible(device: Object, others: Sequence[Object]) -> bool:
-    return all(
-        are_compatible(
-            [
-                other.get("compatibilityGroups", [])
-                for one in (device, *others)
-                for other in one.get("consumesCounters", [])
-                if other["counterSet"] == own["counterSet"]
-            ]
-        )
-        for own in device.get("consumesCounters", [])
-    )
-
-
-def _is_allocatable(device: Object, left: Counters, held: Sequence[Object]) -> bool:
-    has_room = all(left.get(counter, 0) >= value for counter, value in _consumed(device).items())
-    return has_room and _is_compatible(device, held)
-
-
-def _consume(device: Object, left: Counters) -> None:
-    for counter, value in _consumed(device).items():
-        left[counter] = left.get(counter, Decimal(0)) - value
-
-
-def _fits(free: list[Object], left: Counters, held: Sequence[Object]) -> dict[str, int]:
-    """Allocate as many devices of each kind as possible, in order; devices of one kind consume equal amounts."""
+def _fits(free: Sequence[Candidate], room: Room) -> dict[str, int]:
+    """Take as many devices of each kind as possible, in order; devices of one kind consume equal amounts."""
     fits: dict[str, int] = {}
-    for kind in sorted({_kind(device) for device in free}):
-        rest = dict(left)
-        taken = list(held)
-        for device in (device for device in free if _kind(device) == kind):
-            if _is_allocatable(device, rest, taken):
-                taken.append(device)
-                _consume(device, rest)
+    for kind in sorted({_kind(candidate) for candidate in free}):
+        for candidate in (candidate for candidate in free if _kind(candidate) == kind):
+            if has_room(room, candidate):
+                room.take(candidate, {})
                 fits[kind] = fits.get(kind, 0) + 1
+        for _ in range(fits.get(kind, 0)):
+            room.give_back()
     return fits
 
 
-def _kind(device: Object) -> str:
+def _kind(candidate: Candidate) -> str:
     """Return the kind of a partition: its MIG profile, or else its name without numbers."""
-    profile: str | None = device.get("attributes", {}).get("profile", {}).get("string")
-    return profile or re.sub(r"-?[0-9]+", "", device["name"])
-
-
-def _counters(sets: Iterable[Object], named_by: str = "name") -> Counters:
-    return {
-        (found[named_by], name): number(counter["value"])
-        for found in sets
-        for name, counter in found["counters"].items()
-    }
-
-
-def _consumed(device: Object) -> Counters:
-    return _counters(device.get("consumesCounters", []), named_by="counterSet")
+    profile: str | None = candidate.device.attributes.get("profile", {}).get("string")
+    return profile or re.sub(r"-?[0-9]+", "", candidate.device.name)

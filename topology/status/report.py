@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -18,12 +18,15 @@ from topology.status.evictions import Unfit
 from topology.status.expectations import expectation, unfit
 from topology.status.leftovers import leftovers
 from topology.status.live_objects import LiveObjects, claim_names, of_kind
-from topology.status.occupancy import Occupancy, PoolName, occupancy
+from topology.status.occupancy import Occupancy, PoolName, holdings, occupancy
 from topology.status.shortage import Shortage
-from topology.status.workload_progress import READY_PHASES, Expected, counted, progress, reasons, unmet
+from topology.status.workload_progress import Expected, counted, progress, reasons, unmet
 
 CLAIMS_LISTED_MAX = 100
 """With more claims than this, `claims` has counts, and lists at most this many, of the unsatisfied ones."""
+
+LEFT_LISTED_MAX = 10
+"""At most this many shared devices of a driver in a pool are listed with the capacity that is left."""
 
 OTHER_KINDS = ("DeviceClass", "Node", "ResourceSlice")
 """The kinds that `report` needs besides workloads, pods and claims."""
@@ -69,6 +72,7 @@ class Details(NamedTuple):
     pools: Mapping[PoolName, Occupancy]
     """The occupancy of every pool of resource.k8s.io."""
     live: LiveObjects
+    shortage: Shortage
 
 
 def details(topology: Topology, objects: Sequence[Object]) -> Details:
@@ -79,8 +83,9 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     live = LiveObjects(objects)
     lost = {name for name, node in live.nodes.items() if live_objects.is_not_ready(node)}
     rules = list(_taint_rules(topology, objects))
-    pools = occupancy(of_kind(objects, "ResourceSlice"), _allocated_by_pool(live), rules, lost)
-    shortage = Shortage(objects, live, pools)
+    held = holdings(live)
+    pools = occupancy(of_kind(objects, "ResourceSlice"), held, rules, lost)
+    shortage = Shortage(objects, live, pools, held)
     claims = [
         entry
         for applied in topology.applied
@@ -88,7 +93,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
         for entry in _claims_of(applied.name, pod, live, pools, shortage)
     ]
     claims.sort(key=lambda entry: [natural_key(entry[name]) for name in ("workload", "pod", "name")])
-    return Details(claims, pools, live)
+    return Details(claims, pools, live, shortage)
 
 
 def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[DeviceTaintRule]:
@@ -103,27 +108,24 @@ def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[Devi
         yield DeviceTaintRule.model_validate(values)
 
 
-def _allocated_by_pool(live: LiveObjects) -> dict[PoolName, set[str]]:
-    """Return the names of the devices that claims hold, other people's claims included; admin access holds none."""
-    allocated: dict[PoolName, set[str]] = {}
-    for claim in live.claims.values():
-        for device in [] if live.is_orphaned(claim) else live_objects.allocated_devices(claim):
-            if not device.get("adminAccess"):
-                allocated.setdefault((device["driver"], device["pool"]), set()).add(device["device"])
-    return allocated
+def report(topology: Topology, objects: Sequence[Object], quiet: int = 0) -> Report:
+    """Return the report of a stack, from the live `objects` of all `kinds`.
 
-
-def report(topology: Topology, objects: Sequence[Object]) -> Report:
-    """Return the report of a stack, from the live `objects` of all `kinds`."""
-    claims, pools, live = details(topology, objects)
+    `quiet` is for how many seconds nothing had changed when the wait for the workloads was given up.
+    """
+    claims, pools, live, _ = details(topology, objects)
     listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))]
     evicting = unfit(topology)
     return Report(
         _listed(claims),
         listed,
         [_leftover(claim, live) for claim in leftovers(topology, live)],
-        _summary(claims, listed),
-        [line for applied in topology.applied for line in _unexpected(expectation(applied), live, evicting, claims)],
+        _summary(claims, live.pods_of(maker for applied in topology.applied for maker in applied.makers()), listed),
+        [
+            line
+            for applied in topology.applied
+            for line in _unexpected(expectation(applied), live, evicting, claims, quiet)
+        ],
     )
 
 
@@ -134,7 +136,7 @@ def _claims_of(
     node = pod["spec"].get("nodeName", "")
     names = claim_names(pod)
     waits = live_objects.is_refused(pod) and not node
-    reason = _reason(pod, [line for name in names for line in shortage.of(pod, name)] if waits else [])
+    reason = _reason(pod, shortage.of(pod) if waits else [])
     for name in names.values():
         if live_objects.needs_no_claim(pod, name):
             continue
@@ -234,39 +236,64 @@ def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, An
 
 
 def _pool(pool: NodePool, live: LiveObjects, pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
+    """Return the counts of a pool, and of each of its drivers if it has several."""
     nodes = [name for name in pool.node_names() if name in live.nodes]
-    occupied = [pools[driver, node] for driver in pool.drivers for node in nodes if (driver, node) in pools]
-    fits: Counter[str] = Counter()
-    for found in occupied:
-        fits.update(found.fits)
-    entry: dict[str, Any] = {
-        "name": pool.name,
-        "nodes": len(nodes),
+    by_driver = {
+        driver: {node: pools[driver, node] for node in nodes if (driver, node) in pools}
+        for driver in sorted(pool.drivers)
+    }
+    occupied = [found for of_driver in by_driver.values() for found in of_driver.values()]
+    drivers = {driver: _counts(found.values()) | _left(found) for driver, found in by_driver.items()}
+    counts = _counts(occupied) | {"drivers": drivers} if len(drivers) > 1 else drivers[pool.drivers[0]]
+    not_ready = sum(live_objects.is_not_ready(live.nodes[node]) for node in nodes)
+    fits = sum((Counter(found.fits) for found in occupied), Counter[str]())
+    more = given(notReady=not_ready, fits=dict(sorted(fits.items())))
+    return {"name": pool.name, "nodes": len(nodes)} | counts | more
+
+
+def _counts(occupied: Collection[Occupancy]) -> dict[str, Any]:
+    return {
         "devices": sum(found.devices for found in occupied),
         "allocated": sum(found.allocated for found in occupied),
         "free": sum(found.free for found in occupied),
-    }
-    tainted = sum(found.tainted for found in occupied)
-    not_ready = sum(live_objects.is_not_ready(live.nodes[node]) for node in nodes)
-    return entry | given(notReady=not_ready, tainted=tainted, fits=dict(sorted(fits.items())))
+    } | given(tainted=sum(found.tainted for found in occupied))
 
 
-def _summary(claims: list[dict[str, Any]], pools: list[dict[str, Any]]) -> str:
-    satisfied = sum(1 for claim in claims if claim["devices"] or claim["state"] == "released")
-    phases = {(claim["namespace"], claim["pod"]): claim["podPhase"] for claim in claims}
-    running = sum(phase in READY_PHASES for phase in phases.values())
-    devices = sum(pool["devices"] for pool in pools)
-    allocated = sum(pool["allocated"] for pool in pools)
+def _left(occupied: Mapping[str, Occupancy]) -> dict[str, Any]:
+    """Return what is left of shared devices that claims hold, given the pools of a driver by node."""
+    left = [
+        (f"{node}/{device}", dict(found.left[device]))
+        for node, found in occupied.items()
+        for device in sorted(found.left, key=natural_key)
+    ]
+    return given(left=dict(left[:LEFT_LISTED_MAX]), leftNotListed=len(left[LEFT_LISTED_MAX:]))
+
+
+def _summary(claims: list[dict[str, Any]], pods: Sequence[Object], pools: list[dict[str, Any]]) -> str:
+    """Count the claims, all `pods` of the stack (also those without claims), and the devices that claims hold."""
+    released = sum(claim["state"] == "released" for claim in claims)
+    allocated = sum("allocated" in claim["state"] for claim in claims) + released
+    phases = Counter(pod["status"].get("phase") for pod in pods)
+    running, ended = phases["Running"], phases["Succeeded"]
+    in_use, devices, nodes = (sum(pool[name] for pool in pools) for name in ("allocated", "devices", "nodes"))
     return (
-        f"{satisfied} of {len(claims)} claims allocated, {running} of {len(phases)} pods running, "
-        f"{allocated} of {devices} devices in use on {counted(sum(pool['nodes'] for pool in pools), 'node')}"
+        f"{allocated} of {len(claims)} claims allocated{_in_brackets(released=released)}, "
+        f"{running} of {len(pods)} pods running{_in_brackets(ended=ended, waiting=len(pods) - running - ended)}, "
+        f"{in_use} of {devices} devices in use on {counted(nodes, 'node')}"
     )
 
 
-def _unexpected(expected: Expected, live: LiveObjects, evicting: Unfit, claims: list[dict[str, Any]]) -> Iterator[str]:
+def _in_brackets(**numbers: int) -> str:
+    told = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+    return f" ({told})" if told else ""
+
+
+def _unexpected(
+    expected: Expected, live: LiveObjects, evicting: Unfit, claims: list[dict[str, Any]], quiet: int
+) -> Iterator[str]:
     found = progress(expected, live, evicting)
     if not found.meets(expected):
-        yield from unmet(expected, found, live)
+        yield from unmet(expected, found, live, quiet)
         yield from reasons(_pending(expected, live, claims))
 
 

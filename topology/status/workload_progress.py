@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Maker, Object, key
 from topology.status.evictions import FIT, Unfit
 from topology.status.live_objects import (
@@ -24,6 +25,9 @@ CONTROLLERS = frozenset({"Deployment", "Job"})
 REASONS_TOLD_MAX = 5
 """At most this many reasons are listed for a workload, and at most this many pods for each reason."""
 
+PODS_AWAITED_MAX = 3
+"""At most this many of the pods that are waited for are named."""
+
 
 class Expected(NamedTuple):
     """What a workload must reach within `seconds`: how many claims are allocated and pending, how many pods run.
@@ -40,6 +44,11 @@ class Expected(NamedTuple):
     seconds: int
     pods: int | None = None
     running: int | None = None
+
+    @property
+    def wanted(self) -> int | str:
+        """How many claims are to be allocated, in words."""
+        return "all" if self.allocated is None else self.allocated
 
     @classmethod
     def from_json(cls, entry: Sequence[Any]) -> "Expected":
@@ -74,13 +83,12 @@ def progress(expected: Expected, live: LiveObjects, unfit: Unfit = FIT) -> Progr
     """Return how far a workload has progressed; while pods will be evicted from what is `unfit`, it is not settled."""
     pods = live.pods_of(expected.makers)
     allocated = pending = 0
-    settled = all(_has_settled(maker, live) for maker in expected.makers)
+    settled = all(has_settled(maker, live) for maker in expected.makers)
     for pod in pods:
-        names = claim_names(pod).values()
-        used = [live.claims.get((key(pod)[0], name), {}) for name in names]
+        used = claims_of(pod, live)
         satisfied = [
             has_succeeded(pod) or is_allocated(claim) or needs_no_claim(pod, name)
-            for name, claim in zip(names, used, strict=True)
+            for name, claim in zip(claim_names(pod).values(), used, strict=True)
         ]
         allocated += sum(satisfied)
         pending += len(satisfied) - sum(satisfied)
@@ -88,6 +96,11 @@ def progress(expected: Expected, live: LiveObjects, unfit: Unfit = FIT) -> Progr
         has_arrived = _has_arrived(pod, used) or (is_refused(pod) and may_wait)
         settled = settled and has_arrived and not unfit.evicts(pod, used, expected.seconds)
     return Progress(len(pods), allocated, pending, settled, _running(pods))
+
+
+def claims_of(pod: Object, live: LiveObjects) -> list[Object]:
+    """Return the claims that a pod uses; an empty object for each that does not exist."""
+    return [live.claims.get((key(pod)[0], name), {}) for name in claim_names(pod).values()]
 
 
 def _running(pods: Iterable[Object]) -> int:
@@ -116,7 +129,7 @@ def _is_creating(controller: Object | None) -> bool:
     return False
 
 
-def _has_settled(maker: Maker, live: LiveObjects) -> bool:
+def has_settled(maker: Maker, live: LiveObjects) -> bool:
     """Tell whether a controller exists and has created all of its pods, except those that follow on completed ones."""
     controller = live.by_name.get(maker)
     if controller is None:
@@ -162,27 +175,71 @@ def _wanted_by_job(spec: Mapping[str, Any], pods: Sequence[Object]) -> int:
     return min(int(spec.get("completions", parallelism)), parallelism + sum(map(has_succeeded, pods)))
 
 
-def unmet(expected: Expected, found: Progress, live: LiveObjects) -> Iterator[str]:
-    """Say, in one line or two, how a workload differs from what is expected when its time is up."""
-    gone = [maker[2] for maker in expected.makers if maker[0] == "Pod" and not live.pods_of([maker])]
+def lost(expected: Expected, live: LiveObjects) -> list[str]:
+    """Return the bare pods of a workload that are gone, terminating or failed, so that it can no longer be as expected.
+
+    No controller creates such pods again.
+    """
+    return [maker[2] for maker in expected.makers if maker[0] == "Pod" and not live.pods_of([maker])]
+
+
+def _missing(expected: Expected, live: LiveObjects) -> list[str]:
+    """Return the pods that do not run (of a job: have not completed), except those that are expected to wait."""
+    may_wait = expected.pending or expected.running is not None
+    return [
+        pod["metadata"]["name"]
+        for pod in live.pods_of(expected.makers)
+        if not _has_arrived(pod, claims_of(pod, live)) and not (may_wait and is_refused(pod))
+    ]
+
+
+def _has_other_claims(expected: Expected, found: Progress) -> bool:
+    """Tell whether the claims are not as expected, and pods that do not run yet do not explain it."""
+    too_many = expected.allocated is not None and found.allocated > expected.allocated
+    return bool(expected.pending or too_many) and not found.has_claims(expected)
+
+
+def awaited(expected: Expected, found: Progress, live: LiveObjects) -> str:
+    """Say what a workload still lacks: which of its pods, or how its counts differ from what is expected."""
+    name = expected.workload
+    if _has_other_claims(expected, found):
+        counts = f"{found.allocated} claims are allocated and {found.pending} pending"
+        return f"{name} ({counts}, expected: {expected.wanted} and {expected.pending})"
+    if expected.running not in (None, found.running):
+        return f"{name} ({found.running} pods run, expected: {expected.running})"
+    missing = _missing(expected, live)
+    total = max(expected.pods or 0, found.pods)
+    count = total - found.pods + len(missing)
+    names = ", ".join(sorted(missing, key=natural_key)[:PODS_AWAITED_MAX])
+    return f"{count} of {total} pods of {name}{names and f': {names}'}" if count else f"the rollout of {name}"
+
+
+def unmet(expected: Expected, found: Progress, live: LiveObjects, quiet: int = 0) -> Iterator[str]:
+    """Say, in one line or two, how a workload differs from what is expected.
+
+    Its time is up; or it has lost pods, which is not waited for; or nothing has changed for `quiet` seconds.
+    """
+    gone = lost(expected, live)
     pods = found.pods + len(gone) if expected.pods is None else expected.pods
-    if expected.pending and (expected.running is None or not found.has_claims(expected)):
+    after = "" if gone or quiet else f" after {expected.seconds} s"
+    still = f"; nothing has changed for {quiet} s, and nothing is under way that could change it"
+    why = still if quiet and not gone else ""
+    if _has_other_claims(expected, found) or (expected.pending and expected.running is None):
         claims = found.allocated + found.pending
-        wanted = "all" if expected.allocated is None else expected.allocated
         yield (
             f"workload {expected.workload}: {found.allocated} of {claims} claims are allocated and {found.pending} "
-            f"pending after {expected.seconds} s, but it expects {wanted} allocated and {expected.pending} pending "
+            f"pending{after}, but it expects {expected.wanted} allocated and {expected.pending} pending{why} "
             f"(kwok-dra:{expected.key} expect, readyTimeoutSeconds)"
         )
     else:
         expects = "" if expected.running is None else f", but it expects {expected.running}"
         yield (
-            f"workload {expected.workload}: {found.running} of {pods} pods run after {expected.seconds} s{expects} "
+            f"workload {expected.workload}: {found.running} of {pods} pods run{after}{expects}{why} "
             f"(kwok-dra:{expected.key} {'expect, ' if expects else ''}readyTimeoutSeconds)"
         )
     if gone:
         yield f"  {_listed(gone)}: gone or failed, and no controller creates such pods again"
-    elif found.pods > pods or found._replace(settled=True).meets(expected):
+    elif found.pods > pods or (found._replace(settled=True).meets(expected) and not _missing(expected, live)):
         yield "  but the rollout is unfinished: older pods remain, or some will be evicted from their node or device"
 
 

@@ -1,0 +1,104 @@
+"""Recognizes when to give up a wait: nothing has changed for a while, and nothing is under way that could."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from cluster.api import snapshot
+from cluster.api.api_server import ApiServer
+from topology.kubernetes.objects import Object, key
+from topology.status.evictions import Unfit
+from topology.status.live_objects import LiveObjects, is_refused
+from topology.status.pending_changes import may_change, nodes_may_change
+from topology.status.workload_progress import Expected
+
+BACKOFF_SECONDS = 10
+"""The longest time for which the scheduler puts off a pod that an event has woken: podMaxBackoffSeconds.
+https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/
+"""
+
+SLACK_SECONDS = 3
+"""For the scheduler, which takes up pods every second, and for what comes of that to be read."""
+
+QUIET_SECONDS = 15
+"""The least time without a change after which a wait is given up."""
+
+INTERVAL_SECONDS = 5
+"""The time between two reads counts for at most this much."""
+
+
+class Standstill:
+    """Recognizes that nothing can change any more in a cluster that only its own components change.
+
+    An expectation that holds is not cut short. `may_change` and `nodes_may_change` see in the objects what is under
+    way: pods that are created, bound, completed, evicted or deleted, claims that are attached or released, and nodes
+    that become ready. Otherwise, only a timer can start a change:
+
+    - The scheduler tries a pod that an event has woken at most `BACKOFF_SECONDS` after its last attempt; a pod group of
+      n pods, the square root of n times as long after it (calculateBackoffDuration in backend/queue/backoff_queue.go).
+    - Every 5 minutes, the scheduler tries pods that no event has woken. They run then only if it has missed an event.
+    - A controller repeats a request that has failed after milliseconds, later after seconds.
+    - A HorizontalPodAutoscaler acts every 15 s; without a metrics server it only enforces its limits.
+
+    A scheduler that is slow is not taken for one that has decided. It has refused all pods that wait, so it has tried
+    each of them. The time from the creation of a pod to its refusal shows how long the scheduler needs for so many pods
+    on such a machine; it has twice that time. If the whole machine stops later, so do the reads, and only
+    `INTERVAL_SECONDS` of that time count. What remains is a scheduler that stops for so long while the API server
+    answers.
+    """
+
+    def __init__(self) -> None:
+        """Begin to watch."""
+        self.seconds = 0
+        """How long nothing had changed when the standstill came; 0 before."""
+        self._quiet = self._looked = 0.0
+        self._state: object = None
+
+    def has_come(
+        self, api: ApiServer, entries: Sequence[Expected], live: LiveObjects, unfit: Unfit, now: float
+    ) -> bool:
+        """Tell whether the `live` objects, read at the time `now`, can no longer change.
+
+        Raises:
+            UnreachableError: the cluster does not answer.
+            RefusedError: the API server refuses to list the nodes.
+        """
+        state = None if may_change(entries, live, unfit) else _state(api, live)
+        stays = state is not None and state == self._state
+        self._quiet = self._quiet + min(now - self._looked, INTERVAL_SECONDS) if stays else 0.0
+        self._state, self._looked = state, now
+        needed = _seconds_needed([pod for pod in live.pods if is_refused(pod)])
+        self.seconds = int(needed) if stays and self._quiet >= needed else 0
+        return self.seconds > 0
+
+
+def _state(api: ApiServer, live: LiveObjects) -> object:
+    """Return what changes with anything in the cluster; None while its nodes are to change.
+
+    A node has a new version whenever its status is reported.
+    """
+    nodes = snapshot.must_read(api, ["Node"])
+    if nodes_may_change(nodes, live.pods):
+        return None
+    versions = {(entry["metadata"]["uid"], entry["metadata"]["resourceVersion"]) for entry in live.by_name.values()}
+    return versions, [(node["metadata"]["uid"], node["spec"]) for node in nodes]
+
+
+def _seconds_needed(refused: Sequence[Object]) -> float:
+    backoff = BACKOFF_SECONDS * math.sqrt(max(_sizes_of_groups(refused), default=1))
+    looking = max((seconds for pod in refused for seconds in _seconds_until_refused(pod)), default=0)
+    return max(QUIET_SECONDS, backoff + max(SLACK_SECONDS, 2 * looking))
+
+
+def _sizes_of_groups(pods: Iterable[Object]) -> Iterable[int]:
+    groups = [(key(pod)[0], group.get("podGroupName")) for pod in pods if (group := pod["spec"].get("schedulingGroup"))]
+    return Counter(groups).values()
+
+
+def _seconds_until_refused(pod: Object) -> Iterator[float]:
+    """Yield how long after its creation the scheduler first refused a pod: later refusals are not transitions."""
+    for condition in pod["status"]["conditions"]:
+        if condition["type"] == "PodScheduled" and condition.get("lastTransitionTime"):
+            created = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+            yield (datetime.fromisoformat(condition["lastTransitionTime"]) - created).total_seconds()
