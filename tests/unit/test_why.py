@@ -71,9 +71,9 @@ def test_who_holds_the_devices(topology: Topology, objects: list[Object]) -> Non
         "n-0": [f"{wants}: 0 of 2 that match can be allocated; gpu-0, gpu-1: in use by {first}"],
         "n-1": [f"{wants}: 1 of 2 that match can be allocated; gpu-0: in use by {second}"],
     }
-    assert changes == [
-        f"without {first}, on n-0",
+    assert changes == [  # the holder of one device first
         f"without {second}, on n-1",
+        f"without {first}, on n-0",
         "with 1 more free device for request gpu, on n-1",
     ]
 

@@ -191,6 +191,13 @@ def test_more_claims_are_allocated_than_expected() -> None:
         assert awaited(entry, progress(entry, there), there) == f"job ({counts})"
 
 
+def test_pods_that_have_ended_count_as_pods_that_ran() -> None:
+    there = LiveObjects([by_job("a"), refused("b", "c", metadata=owned("Job")), job(2), FREE])
+    assert list(unmet(expected("Job"), progress(expected("Job"), there), there))[0] == (
+        "workload job: 1 of 2 pods run or have ended after 5 s (kwok-dra:workloads readyTimeoutSeconds)"
+    )
+
+
 def test_a_pod_that_is_about_to_start_is_no_unfinished_rollout() -> None:
     there = LiveObjects([pod("job", "Pending", "c"), HELD])
     assert list(unmet(expected("Pod"), progress(expected("Pod"), there), there)) == [

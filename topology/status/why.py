@@ -1,5 +1,6 @@
 """Why a pod waits, node by node, and the smallest changes with which it would run."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -117,13 +118,18 @@ class Why:
         return not any(self._reasons(case, node))
 
     def _without_a_holder(self) -> Iterator[str]:
+        """Yield the claims of which one would have to go, those with the fewest devices first."""
+        found = []
         for node in self.nodes:
             if any(self._reasons_of_node(self.case, node)):
                 continue
-            claims = {holding.claim for holdings in node.held.values() for holding in holdings}
-            for claim in sorted(claims):
-                if self._runs(self.case, node.without([claim])):
-                    yield f"without {self._holder(claim)}, on {node.name}"
+            devices = Counter(holding.claim for holdings in node.held.values() for holding in holdings)
+            found += [
+                (count, natural_key(node.name), f"without {self._holder(claim)}, on {node.name}")
+                for claim, count in devices.items()
+                if self._runs(self.case, node.without([claim]))
+            ]
+        return (change for *_, change in sorted(found))
 
     def _other_wishes(self) -> Iterator[str]:
         for what, case in self._variants():

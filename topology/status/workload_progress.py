@@ -233,8 +233,9 @@ def unmet(expected: Expected, found: Progress, live: LiveObjects, quiet: int = 0
         )
     else:
         expects = "" if expected.running is None else f", but it expects {expected.running}"
+        run = "run or have ended" if any(map(has_succeeded, live.pods_of(expected.makers))) else "run"
         yield (
-            f"workload {expected.workload}: {found.running} of {pods} pods run{after}{expects}{why} "
+            f"workload {expected.workload}: {found.running} of {pods} pods {run}{after}{expects}{why} "
             f"(kwok-dra:{expected.key} {'expect, ' if expects else ''}readyTimeoutSeconds)"
         )
     if gone:
