@@ -288,7 +288,7 @@ def test_pods_that_wait_are_an_error_with_the_reason(manifests: Project) -> None
         del config["manifests"][0]["expect"]
         config["manifests"][0]["readyTimeoutSeconds"] = 2
     said = manifests.fails()
-    assert "workload demo: 7 of 8 pods run after 2 s (kwok-dra:manifests readyTimeoutSeconds)" in said
+    assert "workload demo: 7 of 8 pods run or have ended after 2 s (kwok-dra:manifests readyTimeoutSeconds)" in said
     assert "1 cannot allocate all claims" in said
 
 
