@@ -9,7 +9,7 @@ from cluster.api import snapshot
 from cluster.api.api_server import ApiServer
 from topology.kubernetes.objects import Object, key
 from topology.status.evictions import Unfit
-from topology.status.live_objects import LiveObjects, is_refused
+from topology.status.live_objects import LiveObjects, is_refused, of_kind
 from topology.status.pending_changes import may_change, nodes_may_change
 from topology.status.workload_progress import Expected
 
@@ -17,6 +17,13 @@ BACKOFF_SECONDS = 10
 """The longest time for which the scheduler puts off a pod that an event has woken: podMaxBackoffSeconds.
 https://kubernetes.io/docs/reference/config-api/kube-scheduler-config.v1/
 """
+
+AUTOSCALER_SECONDS = 15
+"""The time between two turns of a HorizontalPodAutoscaler: horizontalPodAutoscalerSyncPeriod.
+https://kubernetes.io/docs/reference/config-api/kube-controller-manager-config.v1alpha1/
+"""
+
+AUTOSCALERS = "HorizontalPodAutoscaler=/apis/autoscaling/v2/horizontalpodautoscalers"
 
 SLACK_SECONDS = 3
 """For the scheduler, which takes up pods every second, and for what comes of that to be read."""
@@ -39,7 +46,8 @@ class Standstill:
       n pods, the square root of n times as long after it (calculateBackoffDuration in backend/queue/backoff_queue.go).
     - Every 5 minutes, the scheduler tries pods that no event has woken. They run then only if it has missed an event.
     - A controller repeats a request that has failed after milliseconds, later after seconds.
-    - A HorizontalPodAutoscaler acts every 15 s; without a metrics server it only enforces its limits.
+    - A HorizontalPodAutoscaler acts every `AUTOSCALER_SECONDS`. Without a metrics server, it only enforces its limits:
+      that long after it was created if the workload did not exist then, and always before Kubernetes 1.37.
 
     A scheduler that is slow is not taken for one that has decided. It has refused all pods that wait, so it has tried
     each of them. The time from the creation of a pod to its refusal shows how long the scheduler needs for so many pods
@@ -62,13 +70,16 @@ class Standstill:
 
         Raises:
             UnreachableError: the cluster does not answer.
-            RefusedError: the API server refuses to list the nodes.
+            RefusedError: the API server refuses to list the nodes or the autoscalers.
         """
         state = None if may_change(entries, live, unfit) else _state(api, live)
         stays = state is not None and state == self._state
         self._quiet = self._quiet + min(now - self._looked, INTERVAL_SECONDS) if stays else 0.0
         self._state, self._looked = state, now
-        needed = _seconds_needed([pod for pod in live.pods if is_refused(pod)])
+        refused = [pod for pod in live.pods if is_refused(pod)]
+        needed = _seconds_needed(refused)
+        if stays and self._quiet >= needed and _has_autoscalers(api):
+            needed = _seconds_needed(refused, AUTOSCALER_SECONDS)
         self.seconds = int(needed) if stays and self._quiet >= needed else 0
         return self.seconds > 0
 
@@ -85,10 +96,14 @@ def _state(api: ApiServer, live: LiveObjects) -> object:
     return versions, [(node["metadata"]["uid"], node["spec"]) for node in nodes]
 
 
-def _seconds_needed(refused: Sequence[Object]) -> float:
+def _has_autoscalers(api: ApiServer) -> bool:
+    return bool(of_kind(snapshot.must_read(api, [AUTOSCALERS]), "HorizontalPodAutoscaler"))
+
+
+def _seconds_needed(refused: Sequence[Object], timer: float = 0) -> float:
     backoff = BACKOFF_SECONDS * math.sqrt(max(_sizes_of_groups(refused), default=1))
     looking = max((seconds for pod in refused for seconds in _seconds_until_refused(pod)), default=0)
-    return max(QUIET_SECONDS, backoff + max(SLACK_SECONDS, 2 * looking))
+    return max(QUIET_SECONDS, max(timer, backoff) + max(SLACK_SECONDS, 2 * looking))
 
 
 def _sizes_of_groups(pods: Iterable[Object]) -> Iterable[int]:

@@ -230,9 +230,12 @@ class Watch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *objects: Object) -> None:
         self.objects: Sequence[Object] = objects or (RUNS, HELD, WAITS, FREE)
         self.nodes = [node()]
+        self.autoscalers: list[Object] = []
         self.now = 1000.0
         self.standstill = Standstill()
-        monkeypatch.setattr(snapshot, "must_read", lambda _, kinds: self.nodes if kinds == ["Node"] else None)
+        monkeypatch.setattr(
+            snapshot, "must_read", lambda _, kinds: {"Node": self.nodes}.get(kinds[0], self.autoscalers)
+        )
 
     def look(self, after: float = 0.0) -> bool:
         """Look again after some time."""
@@ -325,6 +328,13 @@ def test_a_slow_scheduler_has_more_time(
     watch = Watch(monkeypatch, *waiting, *(claimed(str(place)) for place in range(len(refused))))
     watch.look()
     assert watch.comes_after() == watch.standstill.seconds == needed
+
+
+def test_an_autoscaler_has_time_for_its_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    watch.autoscalers = [live("HorizontalPodAutoscaler", "a", {}, {})]
+    watch.look()
+    assert watch.comes_after() == watch.standstill.seconds == 18
 
 
 @pytest.mark.parametrize(("sizes", "needed"), [([1], 15), ([2], 17), ([2, 9, 1], 33)])
