@@ -222,7 +222,7 @@ def _device(pool: PoolName, spec: Object, occupied: Occupancy, shares: Sequence[
         state = "held"
     elif spec["name"] in occupied.available:
         state = "free"
-    elif taints or occupied.lost:
+    elif taints or occupied.lost or occupied.incomplete:
         state = "tainted"
     return ShownDevice(spec["name"], pool[0], spec, state, shares, taints, occupied.left.get(spec["name"]))
 

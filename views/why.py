@@ -1,6 +1,7 @@
 """Why a pod or a claim waits, node by node, for the terminal or as JSON."""
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from rich.console import Group, RenderableType
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from topology.kubernetes.objects import Object, key
 from topology.schema.values import suggestion
-from topology.status.live_objects import claim_names, is_allocated, is_refused, refusal
+from topology.status.live_objects import NEEDS_NO_NODE, claim_keys, is_allocated, is_refused, refusal
 from topology.status.report import Details
 from topology.status.why import Verdict, Why
 from views import wording
@@ -17,7 +18,10 @@ from views import wording
 NODES_LISTED_MAX = 3
 """At most this many nodes are named that turn the pod down for the same reasons."""
 
-UNKNOWN = "nothing that kwok-dra knows of is in the way: the scheduler may not have looked again"
+NODE_GROUPS_MAX = 20
+"""At most this many nodes, or groups of nodes with the same reasons, are shown."""
+
+UNKNOWN = "nothing that kwok-dra knows of is in the way: the scheduler knows more, or has not looked again"
 
 
 class UnknownNameError(Exception):
@@ -46,12 +50,12 @@ def answers(found: Details, pod: str, claim: str) -> list[Answer]:
     """
     if pod:
         return [_answer(found, entry) for entry in _named(found.live.pods, "pod", pod)]
-    (one, *_) = _named(found.live.claims.values(), "claim", claim)
-    namespace, name = key(one)
-    users = [entry for entry in found.live.pods if key(entry)[0] == namespace and name in claim_names(entry).values()]
+    claims = {key(one): one for one in _named(found.live.claims.values(), "claim", claim)}
+    users = [entry for entry in found.live.pods if not claims.keys().isdisjoint(claim_keys(entry))]
     if not users:
-        state = "allocated" if is_allocated(one) else "pending"
-        raise UnknownNameError(f"claim {claim} is {state}, and no pod uses it: a claim is allocated only for a pod")
+        pending = "pending, and no pod uses it: a claim is allocated only for a pod"
+        state = "allocated, but no pod uses it" if any(map(is_allocated, claims.values())) else pending
+        raise UnknownNameError(f"claim {claim} is {state}")
     return [_answer(found, entry) for entry in users]
 
 
@@ -67,14 +71,19 @@ def _answer(found: Details, pod: Object) -> Answer:
     name = "/".join(key(pod))
     phase, node = pod["status"].get("phase", "Unknown"), pod["spec"].get("nodeName")
     if node:
-        return Answer(name, f"is {phase} on node {node}")
+        claims = [found.live.claims[claim] for claim in claim_keys(pod) if claim in found.live.claims]
+        pending = [key(claim)[1] for claim in claims if not is_allocated(claim)]
+        but = f", but it has no devices for {', '.join(sorted(pending))}: {NEEDS_NO_NODE}" if pending else ""
+        return Answer(name, f"is {phase} on node {node}{but}")
+    if phase != "Pending":
+        return Answer(name, f"is {phase}")
     if gates := [str(gate["name"]) for gate in pod["spec"].get("schedulingGates") or []]:
         return Answer(name, f"waits until its schedulingGates are removed: {', '.join(gates)}")
     if not is_refused(pod):
         scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
         return Answer(name, f"is {phase}: scheduler {scheduler} has not considered it yet")
     why = Why(pod, found.live, found.shortage)
-    return Answer(name, f"waits. The scheduler says: {refusal(pod)}", why.verdicts(), why.changes())
+    return Answer(name, f"waits. The scheduler says: {refusal(pod)}", why.verdicts, why.changes())
 
 
 def text(answer: Answer) -> RenderableType:
@@ -93,8 +102,11 @@ def _nodes(verdicts: Sequence[Verdict]) -> Iterator[RenderableType]:
     together: dict[tuple[str, ...], list[str]] = {}
     for verdict in verdicts:
         together.setdefault(tuple(verdict.reasons), []).append(verdict.node)
-    for found, names in together.items():
+    for found, names in islice(together.items(), NODE_GROUPS_MAX):
         count = f" ({len(names)} nodes)" if len(names) > NODES_LISTED_MAX else ""
         yield Text(wording.first(names, NODES_LISTED_MAX) + count, style="bold")
         reasons = found or [UNKNOWN]
         yield from (Padding(Text(reason, style="yellow"), (0, 0, 0, 2)) for reason in reasons)
+    more = sum(len(names) for names in islice(together.values(), NODE_GROUPS_MAX, None))
+    if more:
+        yield Text(f"and {more} more (FORMAT=json lists all)", style="bold")

@@ -267,8 +267,8 @@ def match_attribute(seen: Seen) -> None:
     gpu = {"18": "gpu-0", "40": "gpu-1", "4f": "gpu-2", "5e": "gpu-3"}[nic.split("-")[2]]
     assert {device["request"]: device["device"] for device in aligned["devices"]} == {"gpu": gpu, "nic": nic}
     assert seen.pool("hgx")["free"] == 7
-    # There are free devices for each request: only the scheduler's own words remain.
-    assert seen.pending("aligned")["reason"].endswith("1 cannot allocate all claims.")
+    root = "no devices that are free on hgx-0 meet the constraint matchAttribute resource.kubernetes.io/pcieRoot"
+    assert seen.pending("aligned")["reason"].endswith(f"1 cannot allocate all claims; {root}")
 
 
 def opaque_config(seen: Seen) -> None:

@@ -102,6 +102,15 @@ def test_constraints(count: int, constraints: list[Constraint], expected: bool) 
     assert satisfiable(wanted(*GPUS, count=count), constraints, room([NODE])) is expected
 
 
+@pytest.mark.parametrize(
+    ("requests", "expected"),
+    [([], False), (["r"], False), (["r/small"], True), (["r/big"], False), (["other"], True)],
+)
+def test_a_constraint_may_be_on_one_alternative_of_a_request(requests: list[str], expected: bool) -> None:
+    wants = wanted(*GPUS, count=3, request="r/big")
+    assert satisfiable(wants, [same("numa", *requests)], room([NODE])) is expected
+
+
 def test_derived_attributes_do_not_change_the_identity_of_a_device() -> None:
     one = wanted(device("gpu-0", a=1, b=1), device("gpu-1", a=2, b=1), request="one")
     two = wanted(device("gpu-0", a=1, b=1, c=1), device("gpu-1", a=1, b=3), request="two")
@@ -220,6 +229,27 @@ SHARED = device("gpu-0", shared=True, counters={"slots": "1"})
 )
 def test_shared_devices(count: int, amounts: dict[str, str], expected: bool) -> None:
     assert satisfiable(wanted(SHARED, count=count, **amounts), [], room([pool(SHARED, slots="1")])) is expected
+
+
+def test_a_request_gets_a_shared_device_once_if_the_room_says_so() -> None:
+    one_share_each = Room({}, one_share_each=True)
+    both = [device(f"gpu-{number}", shared=True) for number in (0, 1)]
+    assert satisfiable(wanted(*both, count=2, memory="10"), [], one_share_each) is True
+    assert satisfiable(wanted(*both, count=3, memory="10"), [], one_share_each) is False
+    other = wanted(*both, count=2, request="s", memory="10")
+    assert satisfiable([*wanted(*both, count=2, memory="10"), *other], [], one_share_each) is True
+
+
+def test_admin_access_needs_counters_too() -> None:
+    whole, half = (
+        Candidate(DRIVER, device("whole", counters={"memory": "80"})),
+        Candidate(DRIVER, halves(memory="0")[0]),
+    )
+    left = room([pool(whole.device, half.device, memory="80")])
+    left.take(whole, {})
+    assert [left.fits(whole, {}), left.fits(half, {})] == [False, True]
+    left.take(half, {})
+    assert [left.has(half, {}), left.fits(half, {})] == [False, True]
 
 
 def test_a_share_is_a_share_of_one_device() -> None:

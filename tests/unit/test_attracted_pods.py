@@ -54,6 +54,7 @@ def test_what_is_tolerated(tolerations: list[dict[str, str]], lands: bool) -> No
         ({"affinity": affinity(term("type", "DoesNotExist"))}, False),
         ({"affinity": affinity(term("slots", "Gt", "7"))}, True),
         ({"affinity": affinity(term("slots", "Gt", "8"))}, False),
+        ({"affinity": affinity(term("slots", "Gt", "many"))}, False),
         ({"affinity": affinity(term("slots", "Lt", "9"))}, True),
         ({"affinity": affinity(term("type", "Lt", "9"))}, False),
         ({"affinity": affinity(term("absent", "Lt", "9"))}, False),

@@ -1136,7 +1136,7 @@ def test_kubernetes_checks_a_selector_that_the_program_cannot() -> None:
 
 
 def test_the_scheduler_decides_about_a_claim_that_is_too_hard(monkeypatch: pytest.MonkeyPatch) -> None:
-    hard = stack({"gpu": shared(default="50Gi"), "gpusPerNode": 2}, claims=[claim({"count": 3})])
+    hard = stack({"gpu": shared(default="50Gi"), "gpusPerNode": 2}, claims=[claim({"count": 2}, {})])
     assert problems(hard)
     monkeypatch.setattr(allocation, "STEPS_MAX", 1)
     load(hard)

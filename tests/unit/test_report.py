@@ -513,7 +513,6 @@ def sharing(node_name: str, memory: str) -> Object:
         ),
         (blocked(*WORN), exactly(count=2, **TOLERATION), None),
         ([*blocked(*WORN[:1]), sharing("n-0", "0")], exactly(**ALL), "all 1 of any on n-0, but gpu-0 is in use"),
-        ([*blocked(*WORN[:1]), sharing("n-0", "0")], exactly(adminAccess=True), None),
         ([*blocked(*SHARED), sharing("n-0", "12Gi")], exactly(**FOUR), None),
         (
             [*blocked(*SHARED), sharing("n-0", "16Gi")],
@@ -546,11 +545,47 @@ def test_an_error_of_the_scheduler_stands_alone(topology: Topology) -> None:
     assert listed(topology, [*blocked({"name": "gpu-0"}), *CLASSES, waiting, short])[0]["reason"] == error
 
 
-def test_a_shared_device_can_serve_a_request_several_times(topology: Topology) -> None:
-    request = exactly(count=2, **FOUR)
+def test_a_request_gets_a_shared_device_once(topology: Topology) -> None:
+    twice, each = [exactly(count=2, **FOUR)], [exactly(**FOUR) | {"name": name} for name in ("r", "s")]
     for objects in (blocked(*SHARED), [*blocked(*SHARED), sharing("n-0", "4Gi")]):
-        (found,) = listed(topology, [*objects, *CLASSES, *wanting(request)])
+        (found,) = listed(topology, [*objects, *CLASSES, *wanting(*twice)])
+        assert found["reason"].endswith("2 of any with memory 4Gi, but no node has more than 1 free of 1 that match")
+        (found,) = listed(topology, [*objects, *CLASSES, *wanting(*each)])
         assert found["reason"].startswith(f"{SHORT}; yet n-0 has free devices for it")
+
+
+def test_a_pool_of_which_slices_are_missing(topology: Topology) -> None:
+    objects = blocked({"name": "gpu-0"}, node_name="kwok-node-0")
+    objects[1]["spec"]["pool"] |= {"generation": 2, "resourceSliceCount": 2}
+    found = report(topology, [*objects, *CLASSES, *wanting(exactly())])
+    assert isinstance(found.claims, list)
+    assert found.claims[0]["reason"].endswith("on kwok-node-0, gpu-0 is in a pool of which slices are missing")
+    assert [pool["free"] for pool in found.pools] == [0]
+
+
+def test_a_claim_that_is_about_to_be_deleted_still_holds_its_device(topology: Topology) -> None:
+    left = of_pod("left", "gone", ("n-0", "gpu-0"), namespace="else")
+    (found,) = listed(topology, [*blocked({"name": "gpu-0"}), left, *CLASSES, *wanting(exactly())])
+    assert found["reason"].endswith("no node has more than 0 free of 1 that match")
+
+
+def test_a_class_that_is_gone_has_no_devices(topology: Topology) -> None:
+    (found,) = listed(topology, [*blocked({"name": "gpu-0"}), *wanting(exactly("gone"))])
+    assert found["reason"] == f"{SHORT}; request r wants 1 of gone, but no device matches"
+
+
+def test_the_nearest_node_is_the_one_whose_devices_are_counted(topology: Topology) -> None:
+    objects = [*blocked({"name": "gpu-0"}), *blocked({"name": "gpu-0"}, {"name": "gpu-1"}, node_name="n-1")]
+    held = claim("held", ("n-1", "gpu-0"), ("n-1", "gpu-1"), namespace="else")
+    (found,) = listed(topology, [*objects, held, *CLASSES, *wanting(exactly(count=2))])
+    assert found["reason"].endswith("no node has more than 1 free of 1 that match")
+
+
+def test_a_derived_attribute_that_fails_does_not_exclude_a_device(topology: Topology) -> None:
+    derived = {"name": "x.io/y", "expression": f"device.attributes['{DRIVER}'].missing"}
+    asking = exactly(count=2, derivedAttributes=[derived])
+    (found,) = listed(topology, [*blocked({"name": "gpu-0"}), *CLASSES, *wanting(asking)])
+    assert found["reason"].endswith("no node has more than 1 free of 1 that match")
 
 
 PAIRED: list[Object] = [
@@ -577,7 +612,16 @@ OF_KIND_B: Any = selecting(f"device.attributes['{DRIVER}'].kind == 'b'")
         (
             [exactly(count=2, **OF_KIND_B), exactly(count=2) | {"name": "s"}],
             {},
-            "requests r and s want the same devices of n-0",
+            "requests r and s want the same devices of n-0, or devices that exclude each other",
+        ),
+        # All of the devices of an alternative, one of which has a taint, are not to be had.
+        (
+            [
+                {"name": "r", "firstAvailable": [exactly(**ALL)["exactly"], exactly(count=4, **TOLERATION)["exactly"]]},
+                exactly(**OF_KIND_B) | {"name": "s"},
+            ],
+            {},
+            "requests r and s want the same devices of n-0, or devices that exclude each other",
         ),
     ],
 )
@@ -586,8 +630,25 @@ def test_the_reason_is_about_all_requests_together(
 ) -> None:
     waiting, short = wanting(*requests)
     short["spec"]["devices"]["constraints"] = [constraint] if constraint else []
-    (found,) = listed(topology, [*blocked(*PAIRED), *CLASSES, waiting, short])
+    worn = {"name": "gpu-9", "taints": [TAINT]}
+    (found,) = listed(topology, [*blocked(*PAIRED, worn), *CLASSES, waiting, short])
     assert found["reason"].startswith(f"{SHORT}; {reason or 'yet '}")
+
+
+def test_a_constraint_on_one_alternative_does_not_exclude_another(topology: Topology) -> None:
+    waiting, short = wanting({"name": "r", "firstAvailable": [exactly(count=2)["exactly"] | {"name": n} for n in "ab"]})
+    short["spec"]["devices"]["constraints"] = [{"matchAttribute": f"{DRIVER}/numa", "requests": ["r/a"]}]
+    (found,) = listed(topology, [*blocked(*PAIRED), *CLASSES, waiting, short])
+    assert found["reason"].startswith(f"{SHORT}; yet n-0 has free devices for it")
+
+
+def test_the_reason_names_the_claims_of_requests_of_one_name(topology: Topology) -> None:
+    waiting, short = wanting(exactly())
+    waiting["spec"]["resourceClaims"].append({"name": "other", "resourceClaimName": "other"})
+    other: Any = claim("other")
+    other["spec"] = short["spec"]
+    (found, _) = listed(topology, [*blocked({"name": "gpu-0"}), *CLASSES, waiting, short, other])
+    assert "; requests r of claim gpu0 and r of claim other want the same devices of n-0" in found["reason"]
 
 
 def test_the_reason_names_what_the_nearest_node_lacks(topology: Topology) -> None:
@@ -603,13 +664,20 @@ def test_nothing_is_said_of_what_is_not_known(topology: Topology) -> None:
     """Devices that several nodes can reach, selectors that only Kubernetes evaluates, a node that is not ready."""
     fabric = live("ResourceSlice", "net", {"driver": DRIVER, "allNodes": True, "pool": {"name": "net"}})
     fabric["spec"]["devices"] = [{"name": "gpu-9"}]
+    spread = [live("Node", "n-1"), *blocked({"name": "gpu-0"}), *blocked({"name": "gpu-1"})]
+    spread[2]["spec"]["pool"] = spread[4]["spec"]["pool"] = {"name": "spread"}
+    spread[4]["spec"]["nodeName"] = "n-1"
     not_ready = blocked({"name": "gpu-0"})
     not_ready[0]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
-    url = exactly(**selecting("isURL('http://x')"))
+    url = selecting("isURL('http://x')")
     for objects, request in (
         ([*blocked({"name": "gpu-0"}), fabric], exactly(count=2)),
-        (blocked({"name": "gpu-0"}), url),
+        ([live("Node", "n-0"), fabric], exactly(count=2)),
+        (spread, exactly(**ALL)),
+        (blocked({"name": "gpu-0"}), exactly(**url)),
+        (blocked(*WORN), exactly(**url, **ALL)),
         (not_ready, exactly(**ALL)),
+        ([*blocked({"name": "gpu-0"}), claim("held", ("n-0", "gpu-0"))], exactly(adminAccess=True)),
     ):
         (found,) = listed(topology, [*objects, *CLASSES, *wanting(request)])
         assert found["reason"] == UNSCHEDULABLE
@@ -648,12 +716,27 @@ def test_devices_that_do_not_fit_beside_those_in_use(topology: Topology) -> None
     uses = {"consumesCounters": [{"counterSet": "memory", "counters": {"size": {"value": "1"}}}]}
     objects = blocked({"name": "gpu-0"} | uses, {"name": "gpu-1"} | uses)
     objects[1]["spec"]["sharedCounters"] = counters
-    (found,) = listed(
-        topology, [*objects, claim("held", ("n-0", "gpu-0"), namespace="else"), *CLASSES, *wanting(exactly(**ALL))]
-    )
+    held = claim("held", ("n-0", "gpu-0"), namespace="else")
+    (found,) = listed(topology, [*objects, held, *CLASSES, *wanting(exactly(**ALL))])
     assert found["reason"].endswith(
         "wants all 2 of any on n-0, but gpu-0 is in use, gpu-1 does not fit beside the devices in use"
     )
+    # Not even admin access to the device that is in use fits.
+    (found,) = listed(topology, [*objects, held, *CLASSES, *wanting(exactly(adminAccess=True))])
+    assert found["reason"].endswith("1 of any, but no node has more than 0 free of 2 that match")
+    (found,) = listed(topology, [*objects, *CLASSES, *wanting(exactly(count=2))])
+    assert found["reason"].endswith("; request r wants devices of n-0 that exclude each other")
+
+
+def test_compatibility_groups_are_those_of_a_counter_set(topology: Topology) -> None:
+    """The devices share one counter set, for which neither has a group."""
+    sets = [{"name": name, "counters": {"size": {"value": "9"}}} for name in ("x", "y")]
+    uses = [{"counterSet": name, "counters": {"size": {"value": "1"}}} for name in ("x", "y")]
+    both = [uses[0], uses[1] | {"compatibilityGroups": ["a"]}]
+    objects = blocked({"name": "gpu-0", "consumesCounters": both}, {"name": "gpu-1", "consumesCounters": uses[:1]})
+    objects[1]["spec"]["sharedCounters"] = sets
+    (found,) = listed(topology, [*objects, *CLASSES, *wanting(exactly(count=2))])
+    assert found["reason"].startswith(f"{SHORT}; yet n-0 has free devices for it")
 
 
 def test_the_reason_is_about_nodes_that_the_pod_may_run_on(topology: Topology) -> None:
@@ -699,6 +782,44 @@ def test_the_reason_resolves_an_extended_resource(topology: Topology) -> None:
     (found,) = listed(topology, [*node("n-0", devices=2), *classes, waiting])
     wanted = "request example.com/gpu wants 3 of any, but no node has more than 2 free of 2 that match"
     assert found["reason"] == f"{SHORT}; {wanted}"
+
+
+ALWAYS = {"restartPolicy": "Always"}
+
+
+@pytest.mark.parametrize(
+    ("init", "containers", "count"),
+    [
+        ([], [1, 2], 3),
+        ([(2, {})], [], 2),
+        ([(2, {})], [3], None),  # Two devices of the container serve it before.
+        ([(4, {}), (3, {})], [2], 4),
+        ([(2, ALWAYS)], [1], 3),
+        ([(2, ALWAYS), (2, {})], [1], 4),  # The sidecar keeps its devices.
+        ([(1, {}), (2, ALWAYS)], [1], 3),
+    ],
+)
+def test_extended_resources_of_init_containers(
+    topology: Topology, init: list[tuple[int, Object]], containers: list[int], count: int | None
+) -> None:
+    def container(amount: int) -> Object:
+        return {"name": "x", "resources": {"limits": {"example.com/gpu": str(amount)}}}
+
+    waiting = pod("fake-pod-1")
+    waiting["spec"] |= {
+        "resourceClaims": [],
+        "initContainers": [container(amount) | more for amount, more in init],
+        "containers": [{"name": "main", "resources": None}, *map(container, containers)],
+    }
+    classes = [live("DeviceClass", "any", {"extendedResourceName": "example.com/gpu"})]
+    (found,) = listed(topology, [*node("n-0", devices=(count or 3) - (count is not None)), *classes, waiting])
+    assert ("yet " if count is None else f"request example.com/gpu wants {count} of any") in found["reason"]
+
+
+def test_a_pod_that_was_created_on_a_node_gets_no_devices(topology: Topology) -> None:
+    (found,) = listed(topology, [pod("fake-pod-1", node="n-0", claim="c"), claim("c")])
+    why = "the scheduler allocates claims only for pods that have no node yet"
+    assert found["reason"] == f"its pod is on node n-0: {why}"
 
 
 @pytest.mark.parametrize(

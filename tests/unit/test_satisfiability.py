@@ -192,6 +192,15 @@ def test_what_no_node_can_satisfy(configuration: Configuration, expected: list[s
             devices(2),
             claims=[claim(either({}), constraints=[{"requests": ["r0/a0"], "matchAttribute": f"{DRIVER}/index"}])],
         ),
+        *(
+            stack(
+                devices(2),
+                claims=[
+                    claim(either(*one), constraints=[{"requests": ["r0/a0"], "matchAttribute": f"{DRIVER}/index"}])
+                ],
+            )
+            for one in (({"count": 2}, {"count": 2}), (NONE, {"count": 2}))
+        ),
         stack(devices(2), claims=[claim(ALL)]),
         stack(devices(2), claims=[claim(ALL | index(0), {})]),
         stack(devices(2), claims=[claim(ADMIN | ALL, {"count": 2})], namespace="admin"),
@@ -391,3 +400,14 @@ def test_a_selector_finds_a_device_of_a_pool_with_one_node() -> None:
         f"{REQUEST}: wants 1 device of class any matching its selectors, but no node that its pods may run on (a) has "
         "any: name another class, or loosen what it asks for"
     ]
+
+
+@pytest.mark.parametrize(("version", "works"), [("1.35.0", True), ("1.36.0", False), ("1.37.2", False)])
+def test_a_request_gets_a_shared_device_once_since_kubernetes_1_36(version: str, works: bool) -> None:
+    twice = claim({"count": 2, "capacity": {"memory": "1"}})
+    configuration = stack(shared(), claims=[twice]) | {"cluster": {"name": "x", "kubeVersion": version}}
+    if works:
+        load(configuration)
+    else:
+        few = "wants 2 devices of class any with memory 1, but no node of a has more than 1"
+        assert problems(configuration)[0].startswith(f"{REQUEST}: {few}")

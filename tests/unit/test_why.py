@@ -9,6 +9,7 @@ from rich.console import Console
 from tests.unit import live_fleet as live
 from topology.schema.stack import Topology
 from topology.status.report import details
+from topology.status.why import Verdict
 from views import why
 
 Object = dict[str, Any]
@@ -112,6 +113,8 @@ def test_resources_and_selectors_of_nodes(topology: Topology, objects: list[Obje
     assert nodes["n-1"][0] == "does not match the nodeSelector or the node affinity of the pod"
     assert nodes["n-1"][1].endswith("of cpu left, and the pod requests 1k")
     assert changes == []
+    _, changes = said(topology, [*objects, *waiting(exactly(), nodeSelector={"a": "b"})])
+    assert changes == ["without the nodeSelector of the pod, on n-1"]
 
 
 def test_constraints(topology: Topology, objects: list[Object]) -> None:
@@ -125,6 +128,156 @@ def test_constraints(topology: Topology, objects: list[Object]) -> None:
 def test_a_node_that_could_run_it(topology: Topology, objects: list[Object]) -> None:
     nodes, _ = said(topology, [*objects, *waiting(exactly())])
     assert nodes["n-1"] == []
+
+
+def test_no_change_is_proposed_if_nothing_known_is_in_the_way(topology: Topology, objects: list[Object]) -> None:
+    assert said(topology, [*objects, *waiting(exactly())])[1] == []
+
+
+def test_a_holder_is_a_pod_with_all_its_claims(topology: Topology, objects: list[Object]) -> None:
+    more = live.claim("more", live.result("n-1", "gpu-1"))
+    more["status"]["reservedFor"] = objects[-1]["status"]["reservedFor"]
+    nodes, changes = said(topology, [*objects, more, *waiting(exactly(count=2))])
+    assert nodes["n-1"][0].endswith("0 of 2 that match can be allocated; gpu-0, gpu-1: in use by pod training-second")
+    assert changes[:2] == [
+        f"without pod training-{name}, on n-{place}" for place, name in enumerate(("first", "second"))
+    ]
+
+
+def test_a_pod_is_not_to_do_without_its_own_claims(topology: Topology, objects: list[Object]) -> None:
+    pod, claim = waiting(exactly(count=2))
+    pod["spec"]["resourceClaims"].append({"name": "own", "resourceClaimName": "own"})
+    own = live.claim("own", live.result("n-1", "gpu-1"))
+    nodes, changes = said(topology, [*objects[:-2], own, pod, claim])
+    assert nodes["n-1"][0].endswith("1 of 2 that match can be allocated; gpu-1: in use by claim own")
+    assert not any("own" in change for change in changes)
+
+
+def test_more_devices_for_one_request_are_not_enough_for_two(topology: Topology, objects: list[Object]) -> None:
+    """The device that is free on n-1 can serve either request."""
+    _, changes = said(topology, [*objects, *waiting(exactly(count=2), exactly("other"))])
+    assert not any("more free device" in change for change in changes)
+
+
+def test_a_toleration_that_is_proposed_is_for_that_taint(topology: Topology, objects: list[Object]) -> None:
+    taints = [{"key": "worn", "effect": effect} for effect in ("NoSchedule", "NoExecute")]
+    for entry in objects:
+        if entry["kind"] == "ResourceSlice":
+            for device in entry["spec"]["devices"]:
+                device["taints"] = taints
+    assert not any("tolerates" in change for change in said(topology, [*objects[:-4], *waiting(exactly())])[1])
+
+
+def test_a_node_that_is_not_ready(topology: Topology, objects: list[Object]) -> None:
+    for entry in objects:
+        if entry["kind"] == "Node":
+            entry["spec"]["taints"] = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
+            entry["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    nodes, changes = said(topology, [*objects, *waiting(exactly())])
+    assert nodes["n-1"][0] == "is not ready"
+    assert changes == []
+
+
+def test_devices_that_several_nodes_can_reach_may_serve_any_of_them(topology: Topology, objects: list[Object]) -> None:
+    spec = {"driver": DRIVER, "allNodes": True, "pool": {"name": "net"}, "devices": [{"name": "net-0"}]}
+    nodes, changes = said(topology, [*objects, live.live("ResourceSlice", "net", spec, {}), *waiting(exactly(count=2))])
+    assert (nodes, changes) == ({"n-0": [], "n-1": []}, [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"deviceClassName": "gone"}, "wants 1 of gone: there is no class gone"),
+        (
+            {"capacity": {"requests": {"memory": "1Ti"}}},
+            f"wants 1 of {DRIVER} with memory 1Ti: no device matches; 2 of 2 devices do not offer memory 1Ti",
+        ),
+        (
+            {"selectors": [{"cel": {"expression": "1 ==\n  2"}}]},
+            f"wants 1 of {DRIVER}: no device matches; selector 1 == 2 excludes 2 of 2 devices",
+        ),
+    ],
+)
+def test_why_no_device_matches(topology: Topology, objects: list[Object], asked: Object, reason: str) -> None:
+    nodes, _ = said(topology, [*objects, *waiting(exactly(**asked))])
+    assert nodes["n-1"] == [f"request gpu {reason}"]
+
+
+def test_who_uses_up_a_shared_device(topology: Topology, objects: list[Object]) -> None:
+    for entry in objects:
+        if entry["kind"] == "ResourceSlice":
+            for device in entry["spec"]["devices"]:
+                device |= {"allowMultipleAllocations": True, "capacity": {"memory": {"value": "8Gi"}}}
+    for result in objects[-1]["status"]["allocation"]["devices"]["results"]:
+        result |= {"shareID": "s", "consumedCapacity": {"memory": "6Gi"}}
+    asked = waiting(exactly(count=2, capacity={"requests": {"memory": "4Gi"}}))
+    nodes, _ = said(topology, [*objects, *asked])
+    assert nodes["n-1"][0].endswith("gpu-0: has 2Gi of memory left, in use by pod training-second")
+
+
+@pytest.mark.parametrize(
+    ("spec", "left"),
+    [
+        ({"affinity": {"podAntiAffinity": {"x": 1}, "podAffinity": {}}}, ", subject to the podAntiAffinity of the pod"),
+        ({"topologySpreadConstraints": [{}]}, ", subject to the topologySpreadConstraints of the pod"),
+    ],
+)
+def test_what_is_not_examined_is_said(topology: Topology, objects: list[Object], spec: Object, left: str) -> None:
+    _, changes = said(topology, [*objects, *waiting(exactly(count=2), **spec)])
+    assert changes[0] == f"without pod training-second, on n-1{left}"
+
+
+def container(cpu: str, **more: object) -> Object:
+    return {"name": "c", "resources": {"requests": {"cpu": cpu}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("spec", "requests"),
+    [
+        ({"containers": [container("300"), container("1")]}, "301"),
+        ({"containers": [container("1")], "resources": {"requests": {"cpu": "300"}}}, "300"),
+        ({"containers": [container("300")], "resources": {"requests": {"cpu": "1"}}}, None),
+        ({"containers": [], "resources": {"requests": {"cpu": "300"}}, "overhead": {"cpu": "2"}}, "302"),
+        ({"containers": [container("1")], "initContainers": [container("300")]}, "300"),
+        (
+            {"containers": [], "initContainers": [container("5", restartPolicy="Always"), container("300")]},
+            "305",
+        ),
+        ({"containers": [container("0")], "initContainers": None}, None),
+    ],
+)
+def test_what_a_pod_requests_of_a_node(
+    topology: Topology, objects: list[Object], spec: Object, requests: str | None
+) -> None:
+    """Pods that hold more than all of the cpu of n-0 leave none, but a pod that requests none may run there."""
+    objects[-4]["spec"] |= {"containers": [container("1k")]}
+    nodes, _ = said(topology, [*objects, *waiting(exactly(), **spec)])
+    told = [reason.rpartition(" ")[2] for reason in nodes["n-1"] if "of cpu left" in reason]
+    assert told == ([requests] if requests else [])
+    assert any("of cpu left" in reason for reason in nodes["n-0"]) == (spec["containers"] != [container("0")])
+
+
+def test_devices_use_cpu_of_their_node(topology: Topology, objects: list[Object]) -> None:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#node-allocatable-resources."""
+    capacity = next(entry for entry in objects if entry["kind"] == "Node")["status"]["allocatable"]["cpu"]
+    mapped = {"mapping": [{"name": "cpu", "quantity": "2"}], "containers": ["a", "b"]}
+    mapped["overhead"] = [{"name": "cpu", "perPod": "1", "perContainer": "500m"}]
+    objects[-2]["status"]["nodeAllocatableResourceClaimStatuses"] = [mapped, {"resources": {"cpu": "1"}}]
+    nodes, _ = said(topology, [*objects, *waiting(exactly(), containers=[container("1k")])])
+    left = {name: int(reasons[0].split(" ")[1]) for name, reasons in nodes.items()}
+    assert left == {"n-0": left["n-1"] + 5, "n-1": int(capacity) - 5}
+
+
+def test_a_node_has_an_extended_resource_that_is_devices_elsewhere(topology: Topology, objects: list[Object]) -> None:
+    for entry in objects:
+        if entry["kind"] == "DeviceClass":
+            entry["spec"]["extendedResourceName"] = "example.com/gpu"
+        if entry["kind"] == "Node":
+            amount = "1" if entry["metadata"]["name"] == "n-0" else "0"
+            entry["status"]["allocatable"] = {"pods": "9", "example.com/gpu": amount}
+    spec = {"containers": [{"name": "c", "resources": {"limits": {"example.com/gpu": "2"}}}], "resourceClaims": []}
+    nodes, _ = said(topology, [*objects, *waiting(**spec)])
+    assert nodes == {"n-0": ["has 1 of example.com/gpu left, and the pod requests 2"], "n-1": []}
 
 
 def test_a_claim_of_another_namespace_that_no_pod_uses(topology: Topology, objects: list[Object]) -> None:
@@ -142,12 +295,30 @@ def test_pods_that_do_not_wait_for_a_node(topology: Topology, objects: list[Obje
     new, claim = waiting(exactly())
     new["status"]["conditions"] = []
     assert "has not considered it yet" in answer(topology, [*objects, new, claim]).state
+    new["status"]["phase"] = "Failed"
+    assert answer(topology, [*objects, new, claim]).state == "is Failed"
+    new["spec"]["nodeName"] = "n-1"
+    assert answer(topology, [*objects, new, claim]).state == (
+        "is Failed on node n-1, but it has no devices for training-late-c: the scheduler allocates claims only for "
+        "pods that have no node yet"
+    )
 
 
 def test_a_claim_is_asked_for_by_its_name(topology: Topology, objects: list[Object]) -> None:
     found = details(topology, [*objects, *waiting(exactly(count=2))])
     (of_claim,) = why.answers(found, "", "default/training-late-c")
     assert of_claim == why.answers(found, "default/training-late", "")[0]
+
+
+def test_a_claim_of_this_name_in_each_namespace(topology: Topology, objects: list[Object]) -> None:
+    there = waiting(exactly(count=2))
+    for entry in there:
+        entry["metadata"]["namespace"] = "there"
+    found = details(topology, [*objects, *waiting(exactly(count=2)), *there])
+    assert [entry.pod for entry in why.answers(found, "", "training-late-c")] == [
+        "default/training-late",
+        "there/training-late",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,10 +331,12 @@ def test_a_claim_is_asked_for_by_its_name(topology: Topology, objects: list[Obje
         ),
         ("", "x", "there is no claim x in the cluster. See make status"),
         ("", "spare", "claim spare is pending, and no pod uses it: a claim is allocated only for a pod"),
+        ("", "used", "claim used is allocated, but no pod uses it"),
     ],
 )
 def test_an_unknown_name(topology: Topology, objects: list[Object], pod: str, claim: str, message: str) -> None:
-    found = details(topology, [*objects, *waiting(exactly()), live.claim("spare")])
+    used = live.claim("used", live.result("n-1", "gpu-1"))
+    found = details(topology, [*objects, *waiting(exactly()), live.claim("spare"), used])
     with pytest.raises(why.UnknownNameError) as error:
         why.answers(found, pod, claim)
     assert str(error.value) == message
@@ -189,3 +362,12 @@ def test_the_answer_for_programs(topology: Topology, objects: list[Object]) -> N
     told = answer(topology, [*objects, *waiting(exactly(count=2))]).as_json()
     assert json.loads(json.dumps(told)) == told
     assert [*told] == ["pod", "state", "nodes", "wouldRun"]
+
+
+def test_only_some_of_many_nodes_are_shown(topology: Topology, objects: list[Object]) -> None:
+    verdicts = [Verdict(f"n-{number}", [f"reason {number}"]) for number in range(23)]
+    console = Console(width=40)
+    with console.capture() as capture:
+        console.print(why.text(why.Answer("default/p", "waits", verdicts)))
+    lines = capture.get().splitlines()
+    assert [line.strip() for line in lines[-2:]] == ["reason 19", "and 3 more (FORMAT=json lists all)"]

@@ -193,7 +193,7 @@ def test_more_claims_are_allocated_than_expected() -> None:
 
 def test_pods_that_have_ended_count_as_pods_that_ran() -> None:
     there = LiveObjects([by_job("a"), refused("b", "c", metadata=owned("Job")), job(2), FREE])
-    assert list(unmet(expected("Job"), progress(expected("Job"), there), there))[0] == (
+    assert next(unmet(expected("Job"), progress(expected("Job"), there), there)) == (
         "workload job: 1 of 2 pods run or have ended after 5 s (kwok-dra:workloads readyTimeoutSeconds)"
     )
 

@@ -45,7 +45,10 @@ class Wanted(NamedTuple):
 
 
 class Constraint(NamedTuple):
-    """Devices of a claim's `requests` (default: all) must have a value of `attribute` in common; `distinct`: none."""
+    """Devices of a claim's `requests` (default: all) must have a value of `attribute` in common; `distinct`: none.
+
+    `request/alternative` names one alternative of a request.
+    """
 
     claim: str
     requests: Sequence[str]
@@ -54,7 +57,8 @@ class Constraint(NamedTuple):
 
     def covers(self, wanted: Wanted) -> bool:
         """Tell whether the constraint applies to this device."""
-        return wanted.claim == self.claim and (not self.requests or wanted.request in self.requests)
+        names = {wanted.request, wanted.request.partition("/")[0]}
+        return wanted.claim == self.claim and (not self.requests or not names.isdisjoint(self.requests))
 
 
 Values = frozenset[tuple[str, Any]]
@@ -88,17 +92,24 @@ Counters = dict[tuple[str, str, str, str], Decimal]
 class Room:
     """What is left of the devices of a node: counters, capacity of shared devices, and the devices not taken."""
 
-    def __init__(self, counters: Counters) -> None:
-        """Begin with all `counters`, and with no device taken."""
+    def __init__(self, counters: Counters, one_share_each: bool = False) -> None:
+        """Begin with all `counters`, and with no device taken.
+
+        With `one_share_each`, a request gets no device twice: since Kubernetes 1.36, not even a shared one.
+        """
+        self.one_share_each = one_share_each
         self._left = dict(counters)
         self._taken: list[tuple[Candidate, Counters]] = []
         self._times: Counter[DeviceKey] = Counter()
 
     def has(self, candidate: Candidate, amounts: Mapping[str, str]) -> bool:
         """Tell whether a device can be taken; `amounts` are what a request consumes if the device is shared."""
+        return not self.is_used_up(candidate) and self.fits(candidate, amounts)
+
+    def fits(self, candidate: Candidate, amounts: Mapping[str, str]) -> bool:
+        """Tell whether a device, in use or not, fits beside those that are taken: all that admin access needs."""
         costs = self._costs(candidate, amounts)
-        has_enough = all(self._left.get(name, 0) >= cost for name, cost in costs.items())
-        return has_enough and not self.is_used_up(candidate) and self._compatible(candidate)
+        return all(self._left.get(name, 0) >= cost for name, cost in costs.items()) and self._compatible(candidate)
 
     def take(self, candidate: Candidate, amounts: Mapping[str, str]) -> None:
         """Take a device, or a share of it."""
@@ -146,7 +157,7 @@ class Room:
         return all(
             are_compatible(
                 [
-                    one.device.compatibility_groups
+                    _groups(one.device, counter_set)
                     for one in (*(taken for taken, _ in self._taken), candidate)
                     if one.driver == candidate.driver
                     and one.pool == candidate.pool
@@ -155,6 +166,11 @@ class Room:
             )
             for counter_set in candidate.device.consumes_counters
         )
+
+
+def _groups(device: Device, counter_set: str) -> list[str]:
+    """Return the compatibility groups for a counter set; `set/group` is for one set, `group` for all."""
+    return [group for group in device.compatibility_groups if group.rpartition("/")[0] in ("", counter_set)]
 
 
 def _of_device(candidate: Candidate, capacity: str) -> tuple[str, str, str, str]:
@@ -283,7 +299,7 @@ class _Search:
         candidates = wanted.candidates
         before = self.wanted[place - 1] if place else None
         if before and (before.claim, before.request) == (wanted.claim, wanted.request):
-            candidates = candidates[candidates.index(self.taken[-1]) :]
+            candidates = candidates[candidates.index(self.taken[-1]) + self.room.one_share_each :]
         for candidate in candidates:
             if not self.room.is_used_up(candidate):
                 yield candidate

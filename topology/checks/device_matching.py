@@ -54,6 +54,8 @@ class Alternative:
     derived: Sequence[Derived] = ()
     tolerations: Sequence[Object] = ()
     """Those of a live request: taints of the configuration are faults, which devices in use may get later."""
+    name: str = ""
+    """That of an entry of `firstAvailable`."""
 
     @cached_property
     def criteria(self) -> Hashable:
@@ -74,9 +76,9 @@ class NodeDevices:
         self._candidates = [Candidate(pool.driver, device) for pool in pools for device in pool.devices]
         self._known: dict[Hashable, list[Candidate]] = {}
 
-    def room(self) -> Room:
+    def room(self, one_share_each: bool) -> Room:
         """Return the room of the node without any pod."""
-        return Room(self._counters)
+        return Room(self._counters, one_share_each)
 
     def matching(self, wanted: Alternative, pool: NodePool) -> list[Candidate]:
         """Return the devices that match, with their derived attributes; `pool` is named in errors.

@@ -90,7 +90,8 @@ def _holds(expression: Object, values: Mapping[str, str]) -> bool:
             return value is not None
         case "DoesNotExist":
             return value is None
-    return _is_number(value) and _compared(expression["operator"], int(str(value)), int(wanted[0]))
+    numbers = (value, wanted[0])  # The API server accepts other texts, which no node fits.
+    return all(map(_is_number, numbers)) and _compared(expression["operator"], *map(int, map(str, numbers)))
 
 
 def _is_number(value: str | None) -> bool:

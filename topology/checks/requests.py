@@ -9,9 +9,16 @@ from topology.checks.allocation import Constraint
 from topology.checks.device_matching import Alternative, Derived, Selector
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE
 from topology.kubernetes.quantities import number
-from topology.schema.claims import ClaimSpec, DeviceRequest, DeviceSelection
+from topology.schema.claims import ClaimSpec, DeviceRequest, DeviceSelection, DeviceSubRequest
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload
+
+ONE_SHARE_EACH_SINCE = 36
+"""Since Kubernetes 1.36, a request gets a shared device once; before, as often as it has room for it.
+
+https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/dynamic-resource-allocation/structured/internal/incubating/allocator_incubating.go,
+startLocation in allocateOne
+"""
 
 
 class Request(NamedTuple):
@@ -36,11 +43,11 @@ class PodClaim(NamedTuple):
     shared: bool
 
     def constraints(self) -> list[Constraint]:
-        """Return the constraints; an alternative, `request/alternative`, belongs to its request."""
+        """Return the constraints."""
         return [
             Constraint(
                 self.name,
-                [name.partition("/")[0] for name in constraint.requests],
+                constraint.requests,
                 constraint.match_attribute or constraint.distinct_attribute or "",
                 constraint.distinct_attribute is not None,
             )
@@ -53,6 +60,7 @@ class Declarations:
 
     def __init__(self, topology: Topology) -> None:
         """Index the declarations of the topology."""
+        self.one_share_each = topology.cluster.minor >= ONE_SHARE_EACH_SINCE
         self.classes = {
             device_class.name: [
                 Selector(f"deviceClasses[{index}].selectors[{place}]", expression, device_class)
@@ -86,6 +94,7 @@ class Declarations:
             [Selector(f"{path}.selectors[{place}]", text) for place, text in enumerate(selection.selectors)],
             selection.capacity,
             derived,
+            name=selection.name if isinstance(selection, DeviceSubRequest) else "",
         )
 
     def claims(self, workload: Workload, path: str) -> list[PodClaim]:

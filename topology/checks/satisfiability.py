@@ -117,13 +117,19 @@ class _Pod:
 
     def _unsatisfied_requests(self) -> Iterator[Problem]:
         for request in (*self.requests, *self.resources):
-            most = [max(_fitting(kind, one) for kind in self.kinds) for one in request.alternatives]
+            most = [max(self._fitting(kind, one) for kind in self.kinds) for one in request.alternatives]
             counted = list(zip(request.alternatives, most, strict=True))
             if all(fitting < (one.count or 1) for one, fitting in counted):
                 for one, fitting in counted:
                     yield Problem(one.path, self._too_few(one, fitting))
         yield from self._unknown_resources()
         yield from self._too_much_of_nodes()
+
+    def _fitting(self, kind: NodeKind, wanted: Alternative) -> int:
+        matching = kind.matching(wanted)
+        shared = any(candidate.device.allow_multiple_allocations for candidate in matching)
+        again = shared and not self.declarations.one_share_each
+        return wanted.count or len(matching) if again else len(matching)
 
     def _too_few(self, wanted: Alternative, most: int) -> str:
         what = f"device{'s' if wanted.count != 1 else ''} of class {wanted.device_class}"
@@ -165,6 +171,8 @@ class _Pod:
     def _constraints_without_devices(self) -> Iterator[Problem]:
         for claim in self.claims:
             for place, constraint in enumerate(claim.constraints()):
+                if any("/" in name for name in constraint.requests):
+                    continue  # Another alternative of the request may do.
                 candidates = [
                     candidate
                     for kind in self.kinds
@@ -184,7 +192,12 @@ class _Pod:
 
     def _satisfiable_on(self, kind: NodeKind) -> bool | None:
         constraints = [constraint for claim in self.claims for constraint in claim.constraints()]
-        return at_once([*self.requests, *self.resources], constraints, kind.matching, kind.devices.room())
+        return at_once(
+            [*self.requests, *self.resources],
+            constraints,
+            kind.matching,
+            kind.devices.room(self.declarations.one_share_each),
+        )
 
 
 def at_once(
@@ -215,13 +228,7 @@ def _pool_names(kinds: Sequence[NodeKind]) -> str:
     return ", ".join(dict.fromkeys(kind.pool.name for kind in kinds))
 
 
-def _fitting(kind: NodeKind, wanted: Alternative) -> int:
-    matching = kind.matching(wanted)
-    if any(candidate.device.allow_multiple_allocations for candidate in matching):
-        return wanted.count or len(matching)
-    return len(matching)
-
-
 def _wanted(request: Request, alternative: Alternative, matching: Sequence[Candidate]) -> list[Wanted]:
     count = max(len(matching), 1) if alternative.count is None else alternative.count
-    return [Wanted(request.claim, request.name, matching, alternative.amounts)] * count
+    name = f"{request.name}/{alternative.name}" if alternative.name else request.name
+    return [Wanted(request.claim, name, matching, alternative.amounts)] * count

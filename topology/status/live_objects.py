@@ -4,13 +4,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from topology.kubernetes.objects import Maker, Object, key
+from topology.kubernetes.objects import Key, Maker, Object, key
+from topology.kubernetes.reading import entries, part
 
 PREEMPTION = " still not schedulable|, pod group preemption:| preemption:"
 """From here on, the scheduler's message is about preemption, which frees no devices."""
 
 EXTENDED_RESOURCES = "extended resources"
 """The name in a pod of the claim that the scheduler creates for extended resources: the API has none for it."""
+
+NEEDS_NO_NODE = "the scheduler allocates claims only for pods that have no node yet"
+"""Why a claim stays pending whose pod was created with a `nodeName`.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#pre-scheduled-pods
+"""
 
 INTERMEDIATE_KINDS = {"CronJob": "Job", "Deployment": "ReplicaSet"}
 """The kind of object through which these controllers create their pods."""
@@ -93,10 +100,15 @@ def claim_names(pod: Object) -> dict[str, str]:
     return names
 
 
+def claim_keys(pod: Object) -> set[Key]:
+    """Return the keys of the ResourceClaims of a pod."""
+    return {(key(pod)[0], name) for name in claim_names(pod).values() if name}
+
+
 def _requests_extended_resources(pod: Object) -> bool:
     """Tell whether a container requests more than native resources, such as `nvidia.com/gpu`."""
-    limits = [container.get("resources", {}).get("limits") or {} for container in pod["spec"]["containers"]]
-    return any("/" in name for found in limits for name in found)
+    containers = [*entries(pod["spec"], "initContainers"), *entries(pod["spec"], "containers")]
+    return any("/" in name for container in containers for name in part(container, "resources", "limits") or {})
 
 
 def is_shared(pod: Object, claim: str) -> bool:
@@ -123,7 +135,8 @@ def refusal(pod: Object) -> str:
     """Return the scheduler's message about why it has found no node for the pod."""
     for condition in _refusals(pod):
         return re.split(PREEMPTION, str(condition.get("message") or condition.get("reason")))[0]
-    return "not yet considered by the scheduler"
+    node = pod["spec"].get("nodeName")
+    return f"its pod is on node {node}: {NEEDS_NO_NODE}" if node else "not yet considered by the scheduler"
 
 
 def _refusals(pod: Object) -> list[Object]:

@@ -21,18 +21,21 @@ class NodeResources:
         self._used: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         for pod in live.pods:
             if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-                _add(self._used[pod["spec"].get("nodeName", "")], requested(pod["spec"]))
+                used = self._used[pod["spec"].get("nodeName", "")]
+                _add(used, requested(pod["spec"]))
+                for amounts in _of_devices(pod["status"]):
+                    _add(used, amounts)
 
     def lacking(self, spec: Mapping[str, Any], node: Object, of_devices: Container[str]) -> Iterator[str]:
         """Yield the resources of which a node has less left than a pod with this `spec` requests.
 
-        Resources `of_devices`, which device classes provide, are none of the node's.
+        A device class provides resources `of_devices`, unless the node has them itself.
         """
         allocatable = node["status"].get("allocatable") or {}
         for name, amount in requested(spec).items():
             whole = str(allocatable.get(name, "0"))
             left = number(whole) - self._used[node["metadata"]["name"]][name]
-            if amount > left and name not in of_devices:
+            if amount and amount > left and (number(whole) or name not in of_devices):
                 yield f"has {written(left, whole)} of {name} left, and the pod requests {written(amount, whole)}"
 
 
@@ -40,9 +43,8 @@ def requested(spec: Mapping[str, Any]) -> Resources:
     """Return what a pod requests of a node, as the scheduler adds it up.
 
     https://kubernetes.io/docs/concepts/workloads/pods/init-containers/#resource-sharing-within-containers
+    https://kubernetes.io/docs/tasks/configure-pod-container/assign-pod-level-resources/
     """
-    total: dict[str, Decimal] = defaultdict(Decimal, pods=Decimal(1))
-    _add(total, _of(spec.get("overhead")))
     sums: dict[str, Decimal] = defaultdict(Decimal)
     for container in entries(spec, "containers"):
         _add(sums, _of_container(container))
@@ -53,17 +55,22 @@ def requested(spec: Mapping[str, Any]) -> Resources:
         if container.get("restartPolicy") == "Always":
             _add(sidecars, own)
             _add(sums, own)
-        _raise(
-            most,
-            {
-                name: amount + sidecars[name]
-                for name, amount in own.items()
-                if container.get("restartPolicy") != "Always"
-            },
-        )
+        else:
+            _raise(most, {name: amount + sidecars[name] for name, amount in own.items()})
     _raise(sums, most)
-    _add(total, sums)
+    total = defaultdict(Decimal, {**sums, **_of_container(spec), "pods": Decimal(1)})
+    _add(total, _of(spec.get("overhead")))
     return total
+
+
+def _of_devices(status: Mapping[str, Any]) -> Iterator[Resources]:
+    """Yield what the devices of a pod use of its node; Kubernetes 1.36 has only `resources`."""
+    for claim in entries(status, "nodeAllocatableResourceClaimStatuses"):
+        yield _of(claim.get("resources"))
+        for entry in (*entries(claim, "mapping"), *entries(claim, "overhead")):
+            of_containers = [entry.get("perContainer")] * len(claim.get("containers") or [])
+            for amount in (entry.get("quantity"), entry.get("perPod"), *of_containers):
+                yield _of({entry["name"]: amount or 0})
 
 
 def _of_container(container: Mapping[str, Any]) -> Resources:

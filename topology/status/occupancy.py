@@ -31,9 +31,10 @@ class Occupancy(NamedTuple):
     """How many devices a pool has, how many of them claims hold, and which ones are available.
 
     A device is neither allocated nor available if other devices have used up its counters, if its compatibility groups
-    exclude an allocated device, or if it has a NoSchedule or NoExecute taint, whether claims tolerate it or not. A
-    shared device is available until one of its capacities is used up. `fits` is for devices that share counters: how
-    many devices of each kind, such as a MIG profile, could be allocated if no other kind were requested.
+    exclude an allocated device, if it has a NoSchedule or NoExecute taint, whether claims tolerate it or not, or if its
+    pool is incomplete. A shared device is available until one of its capacities is used up. `fits` is for devices that
+    share counters: how many devices of each kind, such as a MIG profile, could be allocated if no other kind were
+    requested.
     """
 
     candidates: Mapping[str, Candidate]
@@ -46,6 +47,10 @@ class Occupancy(NamedTuple):
     """The taints of each device, in the form of kubectl: `key=value:effect`."""
     left: Mapping[str, Mapping[str, str]]
     """What is left of each capacity of the shared devices that claims hold, and that are not used up."""
+    node: str = ""
+    """The node of the devices; empty if they are not all of one node."""
+    incomplete: bool = False
+    """Whether slices are missing; the scheduler then allocates none of the devices."""
     lost: bool = False
     """Whether the pool's node is not ready, and so gets no pods."""
 
@@ -65,11 +70,14 @@ class Occupancy(NamedTuple):
         return len(self.available)
 
 
-def holdings(live: LiveObjects) -> Holdings:
-    """Return the claims that hold each device, other people's claims included; admin access holds none."""
+def holdings(live: LiveObjects, orphaned: bool = False) -> Holdings:
+    """Return the claims that hold each device, other people's claims included; admin access holds none.
+
+    With `orphaned`, also claims whose pod is gone: no other claim gets their devices until the controller deletes them.
+    """
     found: dict[DeviceKey, list[Holding]] = defaultdict(list)
     for claim in live.claims.values():
-        for result in [] if live.is_orphaned(claim) else allocated_devices(claim):
+        for result in [] if live.is_orphaned(claim) and not orphaned else allocated_devices(claim):
             if not result.get("adminAccess"):
                 place = result["driver"], result["pool"], result["device"]
                 found[place].append(Holding(key(claim), result.get("consumedCapacity") or {}))
@@ -92,11 +100,23 @@ def occupancy(
         specs[spec["driver"], spec["pool"]["name"]].append(spec)
     found = {}
     for name, of_pool in specs.items():
+        current = newest(of_pool)
         selecting = [rule for rule in rules if rule.selects(*name, rule.device or "")]
-        found[name] = _occupancy(name, newest(of_pool), held, selecting)
-        if of_pool[0].get("nodeName") in lost:
-            found[name] = found[name]._replace(available=frozenset(), fits={}, left={}, lost=True)
+        node = _node(current)
+        pool = _occupancy(name, current, held, selecting)._replace(
+            node=node,
+            incomplete=len(current) != current[0]["pool"].get("resourceSliceCount", len(current)),
+            lost=node in lost,
+        )
+        unusable = pool.incomplete or pool.lost
+        found[name] = pool._replace(available=frozenset(), fits={}, left={}) if unusable else pool
     return found
+
+
+def _node(specs: Iterable[Object]) -> str:
+    several = ("allNodes", "nodeSelector", "perDeviceNodeSelection")
+    nodes = {"" if any(map(spec.get, several)) else spec.get("nodeName") or spec["pool"]["name"] for spec in specs}
+    return str(nodes.pop()) if len(nodes) == 1 else ""
 
 
 def newest(specs: list[Object]) -> list[Object]:
@@ -112,7 +132,7 @@ def blocking(taints: Iterable[str]) -> list[str]:
 
 def room_beside(counters: Counters, candidates: Iterable[Candidate], held: Holdings) -> Room:
     """Return the room that the claims which hold some of the devices leave."""
-    room = Room(counters)
+    room = Room(counters, one_share_each=True)
     for candidate in candidates:
         for holding in held.get(candidate.key, ()):
             room.take(candidate, holding.amounts)
@@ -164,7 +184,9 @@ def _device(entry: Object) -> Device:
         entry.get("capacity") or {},
         {found["counterSet"]: _values(found) for found in used},
         bool(entry.get("allowMultipleAllocations")),
-        compatibility_groups=sorted({group for found in used for group in found.get("compatibilityGroups") or []}),
+        compatibility_groups=[
+            f"{found['counterSet']}/{group}" for found in used for group in found.get("compatibilityGroups") or []
+        ],
     )
 
 

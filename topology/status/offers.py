@@ -1,7 +1,7 @@
 """What each node offers a request of a pod: the devices that match, and what keeps some of them from it."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -12,12 +12,15 @@ from topology.checks.node_selection import fits, may_run, tolerates
 from topology.checks.requests import Request
 from topology.checks.satisfiability import at_once
 from topology.kubernetes import cel
+from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Object
 from topology.kubernetes.quantities import written
-from topology.status.live_objects import LiveObjects, of_kind
+from topology.status.live_objects import LiveObjects
 from topology.status.occupancy import Holdings, Occupancy, PoolName, blocking, room_beside
 
+HAS_TAINT = "has taint "
 IN_USE = "is in use"
+INCOMPLETE = "is in a pool of which slices are missing"
 NO_ROOM = "does not fit beside the devices in use"
 
 
@@ -39,9 +42,7 @@ class Offer(NamedTuple):
         """Whether the node has as many devices as the request wants."""
         if self.wanted.count is None:
             return bool(self.matching) and not self.blocked
-        usable = self.usable
-        shared = any(candidate.device.allow_multiple_allocations for candidate in usable)
-        return shared or len(usable) >= self.wanted.count
+        return len(self.usable) >= self.wanted.count
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class NodeDevices:
     taints: Mapping[DeviceKey, Sequence[str]]
     counters: Counters
     held: Holdings
+    incomplete: Collection[PoolName] = ()
     lost: bool = False
+    elsewhere: "NodeDevices | None" = None
+    """The devices that several nodes can reach."""
     _matching: dict[object, list[Candidate]] = field(default_factory=dict)
 
     @cached_property
@@ -95,23 +99,45 @@ class NodeDevices:
             ]
         return self._matching[wanted.criteria]
 
+    def is_open(self, wanted: Alternative) -> bool:
+        """Tell whether it is not known here what the node offers: only Kubernetes can tell, or it may soon change."""
+        return (
+            self.lost
+            or bool(self.elsewhere and self.elsewhere.matching(wanted))
+            or (not is_checked(wanted) and bool(self.matching(wanted)))
+        )
+
+    def lacks(self, request: Request) -> bool:
+        """Tell whether the node cannot satisfy a request, by itself, in any way."""
+        return not any(
+            self.is_open(one) or self.offer(one, request.admin_access).serves for one in request.alternatives
+        )
+
     def satisfies(self, requests: Sequence[Request], constraints: Sequence[Constraint]) -> bool | None:
-        """Tell whether all requests can be satisfied at once; None if that is too hard."""
-        return at_once(requests, constraints, lambda wanted: self.offer(wanted).usable, self.room)
+        """Tell whether all requests can be satisfied at once; None if that is too hard or not known here."""
+        if any(self.is_open(one) for request in requests for one in request.alternatives):
+            return None
+        answer = at_once(requests, constraints, self._usable, self.room)
+        # `at_once` leaves out admin access: such devices count in constraints, and are not for later requests.
+        return None if answer and any(request.admin_access for request in requests) else answer
+
+    def _usable(self, wanted: Alternative) -> list[Candidate]:
+        offer = self.offer(wanted)
+        return offer.usable if offer.serves else []
 
     def _blocked(self, candidate: Candidate, wanted: Alternative, admin_access: bool) -> str:
         """Return what keeps a matching device from being allocated; an empty text if nothing does."""
+        if candidate.key[:2] in self.incomplete:
+            return INCOMPLETE
         for taint in blocking(self.taints[candidate.key]):
             if not any(tolerates(entry, taint_of(taint)) for entry in wanted.tolerations):
-                return f"has taint {taint}"
-        if admin_access or self.room.has(candidate, wanted.amounts):
-            return ""
-        if candidate.device.allow_multiple_allocations and self.room.is_taken(candidate):
-            return self._used_up(candidate, wanted.amounts)
-        return IN_USE if self.room.is_taken(candidate) else NO_ROOM
+                return f"{HAS_TAINT}{taint}"
+        if self.room.is_used_up(candidate) and not admin_access:
+            return IN_USE
+        return "" if self.room.fits(candidate, wanted.amounts) else self._used_up(candidate, wanted.amounts)
 
     def _used_up(self, candidate: Candidate, amounts: Mapping[str, str]) -> str:
-        """Return which capacity of a shared device is used up."""
+        """Return which capacity of a shared device is used up, if that is what is in the way."""
         for name, left in self.room.left(candidate).items():
             capacity = candidate.device.capacity[name]
             if consumed(capacity, amounts.get(name)) > left:
@@ -119,45 +145,56 @@ class NodeDevices:
         return NO_ROOM
 
 
-def nodes_with_devices(
-    objects: Iterable[Object], live: LiveObjects, pools: Mapping[PoolName, Occupancy], held: Holdings
-) -> tuple[dict[str, NodeDevices], list[Candidate]]:
-    """Return the nodes that have devices, by name, and the devices that several nodes can reach."""
-    names: dict[str, list[PoolName]] = defaultdict(list)
-    of_no_node: list[Candidate] = []
-    for pool, spec in {_pool(entry): entry["spec"] for entry in of_kind(objects, "ResourceSlice")}.items():
-        if spec.get("allNodes") or spec.get("nodeSelector") or spec.get("perDeviceNodeSelection"):
-            of_no_node += pools[pool].candidates.values()
-        else:
-            names[spec.get("nodeName") or pool[1]].append(pool)
-    return {name: _node(name, live, [pools[pool] for pool in found], held) for name, found in names.items()}, of_no_node
+def node_devices(live: LiveObjects, pools: Mapping[PoolName, Occupancy], held: Holdings) -> dict[str, NodeDevices]:
+    """Return the devices of each node, by name in natural order; also of nodes that have slices but are not there."""
+    by_node: dict[str, list[Occupancy]] = {name: [] for name in live.nodes}
+    for pool in pools.values():
+        by_node.setdefault(pool.node, []).append(pool)
+    reached = [candidate for pool in by_node.pop("", []) for candidate in pool.candidates.values()]
+    elsewhere = NodeDevices("", None, reached, {}, {}, {})
+    return {name: _node(name, live, by_node[name], held, elsewhere) for name in sorted(by_node, key=natural_key)}
 
 
-def _pool(resource_slice: Object) -> PoolName:
-    spec = resource_slice["spec"]
-    return spec["driver"], spec["pool"]["name"]
-
-
-def _node(name: str, live: LiveObjects, pools: Sequence[Occupancy], held: Holdings) -> NodeDevices:
+def _node(
+    name: str, live: LiveObjects, pools: Sequence[Occupancy], held: Holdings, elsewhere: NodeDevices
+) -> NodeDevices:
     candidates = [candidate for pool in pools for candidate in pool.candidates.values()]
-    taints = {candidate.key: pool.taints[device] for pool in pools for device, candidate in pool.candidates.items()}
-    counters = {name: value for pool in pools for name, value in pool.counters.items()}
-    here = {candidate.key: held[candidate.key] for candidate in candidates if candidate.key in held}
-    return NodeDevices(name, live.nodes.get(name), candidates, taints, counters, here, any(pool.lost for pool in pools))
+    return NodeDevices(
+        name,
+        live.nodes.get(name),
+        candidates,
+        {candidate.key: pool.taints[device] for pool in pools for device, candidate in pool.candidates.items()},
+        {counter: value for pool in pools for counter, value in pool.counters.items()},
+        {candidate.key: held[candidate.key] for candidate in candidates if candidate.key in held},
+        {candidate.key[:2] for pool in pools if pool.incomplete for candidate in pool.candidates.values()},
+        any(pool.lost for pool in pools),
+        elsewhere,
+    )
 
 
 def matched(candidate: Candidate, wanted: Alternative) -> Candidate | None:
-    """Return a device that matches, with its derived attributes; one that an expression fails for does not."""
+    """Return a device that matches, with its derived attributes; one that a selector fails for does not."""
     try:
         if not all(is_selected(selector, candidate) for selector in (*wanted.class_selectors, *wanted.selectors)):
             return None
-        for derived in wanted.derived:
-            candidate = with_derived(derived, candidate)
-    except cel.UncheckedError:
-        pass  # Only Kubernetes can derive the attribute.
     except cel.CelError:
         return None
+    with suppress(cel.CelError):  # The scheduler derives an attribute when a constraint names it.
+        for derived in wanted.derived:
+            candidate = with_derived(derived, candidate)
     return candidate if has_capacity(candidate.device.capacity, wanted.amounts) else None
+
+
+def is_checked(wanted: Alternative) -> bool:
+    """Tell whether every expression can be evaluated without Kubernetes."""
+    try:
+        for selector in (*wanted.class_selectors, *wanted.selectors):
+            cel.compile_selector(selector.expression, list_attributes=True)
+        for derived in wanted.derived:
+            cel.compile_derived(derived.expression, list_attributes=True)
+    except cel.CelError as error:
+        return not isinstance(error, cel.UncheckedError)
+    return True
 
 
 def taint_of(text: str) -> dict[str, str]:

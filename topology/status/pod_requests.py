@@ -7,11 +7,13 @@ from typing import NamedTuple
 from topology.checks.allocation import Constraint
 from topology.checks.device_matching import Alternative, Derived, Selector
 from topology.checks.requests import Request
-from topology.kubernetes import cel
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Object, key
 from topology.kubernetes.quantities import number
 from topology.kubernetes.reading import entries, part
 from topology.status.live_objects import EXTENDED_RESOURCES, LiveObjects, claim_names, is_allocated, of_kind
+
+NO_CLASS = [Selector("", "false")]
+"""The selectors of a class that is not there."""
 
 
 class PodRequests(NamedTuple):
@@ -21,14 +23,6 @@ class PodRequests(NamedTuple):
     constraints: Sequence[Constraint]
     terms: Sequence[Sequence[Object]]
     """For each allocated claim with a node selector its terms."""
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether every expression can be evaluated without Kubernetes."""
-        alternatives = [one for request in self.requests for one in request.alternatives]
-        return all(
-            not one.derived and all(map(_is_checked, (*one.class_selectors, *one.selectors))) for one in alternatives
-        )
 
 
 class RequestReader:
@@ -43,8 +37,6 @@ class RequestReader:
         # https://github.com/kubernetes/dynamic-resource-allocation/blob/v0.37.2/deviceclass/extendedresourcecache
         classes.reverse()
         classes.sort(key=lambda entry: str(entry["metadata"].get("creationTimestamp")))
-        allocatable = [node["status"].get("allocatable") or {} for node in live.nodes.values()]
-        of_nodes = {name for amounts in allocatable for name, amount in amounts.items() if number(str(amount))}
         self.extended_resources = {
             resource: entry["metadata"]["name"]
             for entry in classes
@@ -52,8 +44,10 @@ class RequestReader:
                 f"{IMPLICIT_EXTENDED_RESOURCE}/{entry['metadata']['name']}",
                 entry["spec"].get("extendedResourceName"),
             )
-            if resource and resource not in of_nodes
+            if resource
         }
+        allocatable = [node["status"].get("allocatable") or {} for node in live.nodes.values()]
+        self.of_nodes = {name for amounts in allocatable for name, amount in amounts.items() if number(str(amount))}
 
     def read(self, pod: Object) -> PodRequests:
         """Return what a pod still has to get."""
@@ -72,15 +66,25 @@ class RequestReader:
         return PodRequests(requests, constraints, terms)
 
     def _of_containers(self, pod: Object) -> Iterator[Request]:
-        """Yield the requests that the scheduler puts into the claim for a pod's extended resources."""
+        """Yield the requests that the scheduler puts into the claim for a pod's extended resources.
+
+        Nothing is said of resources that are devices on some nodes and none on others. An init container uses the
+        devices of those that run after it, and others only if it needs more.
+        """
         counts: Counter[str] = Counter()
-        for container in pod["spec"]["containers"]:
+        more: Counter[str] = Counter()
+        init = entries(pod["spec"], "initContainers")
+        for container in reversed([*init, *entries(pod["spec"], "containers")]):
             for name, amount in (part(container, "resources", "limits") or {}).items():
-                counts[name] += int(number(str(amount))) if name in self.extended_resources else 0
-        for name, count in counts.items():
-            if count:
-                selection = {"deviceClassName": self.extended_resources[name], "count": count}
-                yield Request(EXTENDED_RESOURCES, name, [self._alternative(selection)])
+                is_of_devices = name in self.extended_resources and name not in self.of_nodes
+                count = int(number(str(amount))) if is_of_devices else 0
+                if container in init and container.get("restartPolicy") != "Always":
+                    more[name] = max(more[name], count - counts[name])
+                else:
+                    counts[name] += count
+        for name, count in (counts + more).items():
+            selection = {"deviceClassName": self.extended_resources[name], "count": count}
+            yield Request(EXTENDED_RESOURCES, name, [self._alternative(selection)])
 
     def _request(self, claim: str, request: Object) -> Request:
         exactly = request.get("exactly") or {}
@@ -93,11 +97,12 @@ class RequestReader:
             "",
             name,
             None if selection.get("allocationMode") == "All" else selection.get("count", 1),
-            self.classes.get(name, []),
+            self.classes.get(name, NO_CLASS),
             _selectors(selection),
             part(selection, "capacity", "requests") or {},
             [Derived("", entry["expression"], entry["name"]) for entry in entries(selection, "derivedAttributes")],
             entries(selection, "tolerations"),
+            selection.get("name", ""),
         )
 
 
@@ -105,20 +110,10 @@ def _selectors(spec: Object) -> list[Selector]:
     return [Selector("", str(part(entry, "cel", "expression"))) for entry in entries(spec, "selectors")]
 
 
-def _is_checked(selector: Selector) -> bool:
-    try:
-        cel.compile_selector(selector.expression, list_attributes=True)
-    except cel.UncheckedError:
-        return False
-    except cel.CelError:
-        pass
-    return True
-
-
 def _constraint(claim: str, constraint: Mapping[str, str]) -> Constraint:
     distinct = constraint.get("distinctAttribute")
-    requests = [name.partition("/")[0] for name in constraint.get("requests") or []]
-    return Constraint(claim, requests, distinct or constraint.get("matchAttribute", ""), distinct is not None)
+    attribute = distinct or constraint.get("matchAttribute", "")
+    return Constraint(claim, constraint.get("requests") or [], attribute, distinct is not None)
 
 
 def _terms(claim: Object) -> Iterator[Sequence[Object]]:

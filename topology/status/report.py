@@ -85,7 +85,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
     rules = list(_taint_rules(topology, objects))
     held = holdings(live)
     pools = occupancy(of_kind(objects, "ResourceSlice"), held, rules, lost)
-    shortage = Shortage(objects, live, pools, held)
+    shortage = Shortage(objects, live, pools, holdings(live, orphaned=True))
     claims = [
         entry
         for applied in topology.applied

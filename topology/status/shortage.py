@@ -10,7 +10,7 @@ from topology.checks.requests import Request
 from topology.kubernetes.objects import Object
 from topology.status.live_objects import LiveObjects, refusal
 from topology.status.occupancy import Holdings, Occupancy, PoolName
-from topology.status.offers import IN_USE, NO_ROOM, NodeDevices, Offer, matched, nodes_with_devices
+from topology.status.offers import IN_USE, NO_ROOM, NodeDevices, Offer, node_devices
 from topology.status.pod_requests import PodRequests, RequestReader
 
 DEVICES_TOLD_MAX = 3
@@ -27,71 +27,64 @@ class Shortage:
     def __init__(
         self, objects: Sequence[Object], live: LiveObjects, pools: Mapping[PoolName, Occupancy], held: Holdings
     ) -> None:
-        """Use the slices and classes of `objects`, the occupancy of its `pools`, and the claims that hold devices."""
+        """Use the classes of `objects`, the occupancy of its `pools`, and the claims that hold devices."""
         self.reader = RequestReader(objects, live)
-        self.nodes, self.devices_of_no_node = nodes_with_devices(objects, live, pools, held)
+        self.nodes = node_devices(live, pools, held)
         self._may_run: dict[str, list[NodeDevices]] = {}
-        self._known: dict[tuple[str, str], list[str]] = {}
+        self._known: dict[tuple[str, str, bool], list[str]] = {}
 
     def of(self, pod: Object) -> list[str]:
-        """Return a line for each request of a pod that no node can satisfy now, or one about all of them together."""
+        """Return a line for each request of a pod that no node can satisfy now, or one about all of them together.
+
+        There is one too if a node has devices for a pod that the scheduler refuses for want of devices alone.
+        """
         asked = self.reader.read(pod)
         if not asked.requests:
             return []
         where = _text([asked.terms, *(pod["spec"].get(name) for name in ("nodeSelector", "affinity", "tolerations"))])
         if where not in self._may_run:
             self._may_run[where] = [node for node in self.nodes.values() if node.may_run(pod, asked.terms)]
-        if self.nodes and not self._may_run[where]:
-            return []  # The scheduler says why no node is left.
-        known = where, repr(asked[:2])
+        only_claims = bool(re.fullmatch(ONLY_CLAIMS, refusal(pod)))
+        known = where, repr(asked[:2]), only_claims
         if known not in self._known:
-            self._known[known] = list(self._lines(asked, self._may_run[where]))
-        return self._known[known] or list(self._contradiction(asked, pod, self._may_run[where]))
+            self._known[known] = list(self._lines(asked, self._may_run[where], only_claims))
+        return self._known[known]
 
-    def _lines(self, asked: PodRequests, nodes: Sequence[NodeDevices]) -> Iterator[str]:
-        lines = [line for request in asked.requests if (line := self._of_request(request, nodes))]
-        yield from lines
-        if not lines and not self._is_open_for(asked, nodes):
+    def _lines(self, asked: PodRequests, nodes: Sequence[NodeDevices], only_claims: bool) -> Iterator[str]:
+        if not nodes:
+            return  # The scheduler says why no node is left.
+        few = sum(bool(node.candidates) for node in nodes) < sum(bool(node.candidates) for node in self.nodes.values())
+        no_node = "no node that the pod may run on" if few else "no node"
+        if short := [request for request in asked.requests if all(node.lacks(request) for node in nodes)]:
+            yield from (_of_request(request, nodes, no_node) for request in short)
+        elif only_claims and (node := next((one for one in nodes if one.node and serves(asked, one)), None)):
+            yield (
+                f"yet {node.name} has free devices for it: the scheduler has not looked at the pod since they became "
+                "free, or it knows more than kwok-dra does"
+            )
+        else:
             yield from together(asked, nodes)
 
-    def _contradiction(self, asked: PodRequests, pod: Object, nodes: Sequence[NodeDevices]) -> Iterator[str]:
-        """Say so if a node has devices for a pod that the scheduler refuses for want of devices alone."""
-        if self._is_open_for(asked, nodes) or not re.fullmatch(ONLY_CLAIMS, refusal(pod)) or not asked.is_checked:
-            return
-        for node in nodes:
-            if node.satisfies(asked.requests, asked.constraints):
-                yield (
-                    f"yet {node.name} has free devices for it: the scheduler has not looked at the pod since they "
-                    "became free, or it knows more than kwok-dra does"
-                )
-                return
 
-    def _is_open_for(self, asked: PodRequests, nodes: Sequence[NodeDevices]) -> bool:
-        return any(self.is_open(one, nodes) for request in asked.requests for one in request.alternatives)
-
-    def _of_request(self, request: Request, nodes: Sequence[NodeDevices]) -> str | None:
-        lines = [self._of_alternative(one, request.admin_access, nodes) for one in request.alternatives]
-        return f"request {request.name} wants {', or '.join(map(str, lines))}" if all(lines) else None
-
-    def _of_alternative(self, wanted: Alternative, admin_access: bool, nodes: Sequence[NodeDevices]) -> str | None:
-        """Return what is wanted and what is in the way; None if a node has it, as far as can be told."""
-        offers = [node.offer(wanted, admin_access) for node in nodes]
-        if any(offer.serves for offer in offers) or self.is_open(wanted, nodes):
-            return None
-        return short(wanted, offers, "no node" if len(nodes) == len(self.nodes) else "no node that the pod may run on")
-
-    def is_open(self, wanted: Alternative, nodes: Sequence[NodeDevices]) -> bool:
-        """Tell whether it is unknown here what the pod can get: devices of no single node, or those of lost nodes."""
-        return any(node.lost for node in nodes) or any(matched(device, wanted) for device in self.devices_of_no_node)
+def _of_request(request: Request, nodes: Sequence[NodeDevices], no_node: str) -> str:
+    lines = [
+        _short(wanted, [node.offer(wanted, request.admin_access) for node in nodes], no_node)
+        for wanted in request.alternatives
+    ]
+    return f"request {request.name} wants {', or '.join(lines)}"
 
 
 def wish(wanted: Alternative, count: int | str) -> str:
     """Return so many devices with what a request wants of them: `2 of gpu.example.com with memory 4Gi`."""
-    amounts = " and ".join(map(" ".join, wanted.amounts.items()))
-    return f"{count} of {wanted.device_class}{' with ' if amounts else ''}{amounts}"
+    return f"{count} of {wanted.device_class}{' with ' if wanted.amounts else ''}{amounts_of(wanted)}"
 
 
-def short(wanted: Alternative, offers: Sequence[Offer], no_node: str) -> str:
+def amounts_of(wanted: Alternative) -> str:
+    """Return the capacity that a request wants of each device."""
+    return " and ".join(map(" ".join, wanted.amounts.items()))
+
+
+def _short(wanted: Alternative, offers: Sequence[Offer], no_node: str) -> str:
     """Return what is wanted, and why none of the `offers` serves it, by the nearest of them."""
     matching = [offer for offer in offers if offer.matching]
     if not matching:
@@ -101,9 +94,9 @@ def short(wanted: Alternative, offers: Sequence[Offer], no_node: str) -> str:
         nearest = min(matching, key=lambda offer: len(offer.blocked))
         what = wish(wanted, f"all {len(nearest.matching)}")
         return f"{what} on {nearest.node}, but {blocked_devices(nearest, every=True)}"
-    nearest = max(matching, key=lambda offer: len(offer.usable))
-    most = max(len(offer.matching) for offer in matching)
-    line = f"{wish(wanted, wanted.count)}, but {no_node} has more than {len(nearest.usable)} free of {most} that match"
+    nearest = max(matching, key=lambda offer: (len(offer.usable), len(offer.matching)))
+    free = f"{len(nearest.usable)} free of {len(nearest.matching)} that match"
+    line = f"{wish(wanted, wanted.count)}, but {no_node} has more than {free}"
     named = blocked_devices(nearest, every=False)
     return f"{line}: on {nearest.node}, {named}" if named else line
 
@@ -127,23 +120,33 @@ def together(asked: PodRequests, nodes: Sequence[NodeDevices]) -> Iterator[str]:
         return
     node = next((one for one in serving if one.satisfies(asked.requests, []) is not False), None)
     if node is None:
-        yield f"requests {_names(asked.requests)} want the same devices of {serving[0].name}"
+        wants = (
+            "requests {} want the same devices of {}, or devices"
+            if len(asked.requests) > 1
+            else "request {} wants devices of {}"
+        )
+        yield f"{wants.format(_names(asked.requests), serving[0].name)} that exclude each other"
         return
     broken = [entry for entry in asked.constraints if node.satisfies(asked.requests, [entry]) is False]
     yield f"no devices that are free on {node.name} meet {' and '.join(map(_constraint, broken or asked.constraints))}"
 
 
+def serves(asked: PodRequests, node: NodeDevices) -> bool:
+    """Tell whether a node has devices for all requests at once, and that is known for sure."""
+    return node.satisfies(asked.requests, asked.constraints) is True
+
+
 def lacking(asked: PodRequests, node: NodeDevices) -> list[Request]:
     """Return the requests that a node cannot satisfy, each by itself."""
-    return [
-        request
-        for request in asked.requests
-        if not any(node.offer(one, request.admin_access).serves for one in request.alternatives)
-    ]
+    return [request for request in asked.requests if node.lacks(request)]
 
 
 def _names(requests: Sequence[Request]) -> str:
-    return " and ".join(dict.fromkeys(request.name for request in requests))
+    names = [request.name for request in requests]
+    several = len(set(names)) < len(names)
+    return " and ".join(
+        f"{name} of claim {one.claim}" if several else name for name, one in zip(names, requests, strict=True)
+    )
 
 
 def _constraint(constraint: Constraint) -> str:

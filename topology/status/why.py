@@ -1,26 +1,33 @@
 """Why a pod waits, node by node, and the smallest changes with which it would run."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from topology.checks.allocation import Candidate
+from topology.checks.allocation import Candidate, DeviceKey, has_capacity
 from topology.checks.device_matching import Alternative, Selector, is_selected
-from topology.checks.node_selection import selects, tolerates
+from topology.checks.node_selection import repelling, selects
 from topology.checks.requests import Request
 from topology.kubernetes import cel
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Key, Object, key
-from topology.status.live_objects import LiveObjects
+from topology.kubernetes.reading import entries
+from topology.status.live_objects import LiveObjects, claim_keys, is_not_ready
 from topology.status.node_resources import NodeResources
-from topology.status.occupancy import blocking
-from topology.status.offers import IN_USE, NodeDevices, Offer, taint_of
+from topology.status.offers import HAS_TAINT, IN_USE, NodeDevices, Offer, taint_of
 from topology.status.pod_requests import PodRequests
-from topology.status.shortage import DEVICES_TOLD_MAX, Shortage, lacking, together, wish
+from topology.status.shortage import DEVICES_TOLD_MAX, Shortage, amounts_of, lacking, serves, together, wish
 
 CHANGES_MAX = 5
 """At most this many changes are proposed."""
+
+CHOICES_OF_NODES = {"nodeSelector": "nodeSelector", "affinity": "node affinity"}
+"""The fields with which a pod chooses nodes, and what they are called here."""
+
+HOLDERS_MAX = 3
+"""At most this many of them are holders of devices."""
 
 
 class Verdict(NamedTuple):
@@ -44,19 +51,29 @@ class Why:
         """Examine `pod` on every node of `live`, with the devices that `shortage` knows."""
         self.live = live
         self.namespace, _ = key(pod)
-        self.case = Case(pod["spec"], shortage.reader.read(pod))
+        self.own_claims = claim_keys(pod)
+        self.reader = shortage.reader
+        self.case = Case(pod["spec"], self.reader.read(pod))
         self.resources = NodeResources(live)
-        self.of_devices = shortage.reader.extended_resources
-        self.nodes = [_devices_of(name, live, shortage) for name in sorted(live.nodes, key=natural_key)]
+        self.nodes = [node for node in shortage.nodes.values() if node.node]
 
+    @cached_property
     def verdicts(self) -> list[Verdict]:
-        """Return what each node says."""
+        """What each node says."""
         return [Verdict(node.name, list(self._reasons(self.case, node))) for node in self.nodes]
 
     def changes(self) -> list[str]:
-        """Return single changes with which a node would run the pod, those of the fewest things first."""
-        found = [*self._without_a_holder(), *self._other_wishes(), *self._more_devices()]
-        return list(dict.fromkeys(found))[:CHANGES_MAX]
+        """Return single changes with which a node would run the pod, those of the fewest things first.
+
+        There are none if nothing that is known here keeps the pod from some node.
+        """
+        if not all(verdict.reasons for verdict in self.verdicts):
+            return []
+        holders = islice(self._without_a_holder(), HOLDERS_MAX)
+        found = dict.fromkeys([*holders, *self._other_wishes(), *self._more_devices()])
+        unexamined = " and ".join(_unexamined(self.case.spec))
+        subject = f", subject to the {unexamined} of the pod" if unexamined else ""
+        return [f"{change}{subject}" for change in islice(found, CHANGES_MAX)]
 
     # What a node says.
 
@@ -70,13 +87,15 @@ class Why:
 
     def _reasons_of_node(self, case: Case, node: NodeDevices) -> Iterator[str]:
         live = self.live.nodes[node.name]
+        if is_not_ready(live):
+            yield "is not ready"
         for taint in _untolerated(case.spec, live):
             yield f"has taint {_written(taint)}, which the pod does not tolerate"
         if not selects(case.spec, live["metadata"].get("labels") or {}, node.name):
             yield "does not match the nodeSelector or the node affinity of the pod"
         if not node.has_devices_of(case.asked.terms):
             yield "is not a node of the devices that a claim of the pod already has"
-        yield from self.resources.lacking(case.spec, live, self.of_devices)
+        yield from self.resources.lacking(case.spec, live, self.reader.extended_resources)
 
     def _lacks(self, request: Request, wanted: Alternative, node: NodeDevices) -> str:
         offer = node.offer(wanted, request.admin_access)
@@ -84,24 +103,26 @@ class Why:
         if not offer.matching:
             return f"{what}: {self._unmatched(wanted, node)}"
         has = f"{len(offer.usable)} of {len(offer.matching)} that match can be allocated"
-        named = "; ".join([has, *self._blocked(offer, node)])
         excluded = list(_excluding(wanted, node)) if len(offer.matching) < (wanted.count or 0) else []
-        return f"{what}: {'; '.join([named, *excluded])}"
+        return f"{what}: {'; '.join([has, *self._blocked(offer, node), *excluded])}"
 
     def _unmatched(self, wanted: Alternative, node: NodeDevices) -> str:
+        if wanted.device_class not in self.reader.classes:
+            return f"there is no class {wanted.device_class}"
         if not node.candidates:
             return "the node has no devices"
         return "; ".join(["no device matches", *_excluding(wanted, node)])
 
     def _blocked(self, offer: Offer, node: NodeDevices) -> Iterator[str]:
         """Yield what blocks the devices, those of one cause together; of devices in use, who holds them."""
-        devices: dict[str, list[str]] = {}
+        devices: dict[str, list[DeviceKey]] = {}
         for place, why in offer.blocked.items():
-            holders = [self._holder(holding.claim) for holding in node.held.get(place, [])]
-            cause = f"{why.replace('is in use', 'in use by')} {' and '.join(holders)}" if why == IN_USE else why
-            devices.setdefault(cause, []).append(place[2])
-        for cause, names in devices.items():
-            yield f"{_some(names)}: {cause}"
+            devices.setdefault(why, []).append(place)
+        for why, places in devices.items():
+            holders = [self._holder(holding.claim) for place in places for holding in node.held.get(place, [])]
+            in_use = [f"in use by {_some(list(dict.fromkeys(holders)))}"] if holders else []
+            cause = ", ".join([*([] if why == IN_USE else [why]), *in_use])
+            yield f"{_some([device for *_, device in places])}: {cause}"
 
     def _holder(self, claim: Key) -> str:
         """Return the pods that use a claim, or the claim if none does."""
@@ -115,19 +136,22 @@ class Why:
     # Changes.
 
     def _runs(self, case: Case, node: NodeDevices) -> bool:
-        return not any(self._reasons(case, node))
+        return not any(self._reasons_of_node(case, node)) and serves(case.asked, node)
 
     def _without_a_holder(self) -> Iterator[str]:
-        """Yield the claims of which one would have to go, those with the fewest devices first."""
+        """Yield the holders of which one would have to go, those with the fewest devices first."""
         found = []
         for node in self.nodes:
             if any(self._reasons_of_node(self.case, node)):
                 continue
-            devices = Counter(holding.claim for holdings in node.held.values() for holding in holdings)
+            holders: dict[str, list[Key]] = {}
+            for holding in chain.from_iterable(node.held.values()):
+                if holding.claim not in self.own_claims:
+                    holders.setdefault(self._holder(holding.claim), []).append(holding.claim)
             found += [
-                (count, natural_key(node.name), f"without {self._holder(claim)}, on {node.name}")
-                for claim, count in devices.items()
-                if self._runs(self.case, node.without([claim]))
+                (len(claims), natural_key(node.name), f"without {holder}, on {node.name}")
+                for holder, claims in holders.items()
+                if serves(self.case.asked, node.without(claims))
             ]
         return (change for *_, change in sorted(found))
 
@@ -142,13 +166,12 @@ class Why:
         for taint in self._node_taints():
             tolerations = [*(spec.get("tolerations") or []), taint | {"operator": "Equal"}]
             yield f"if the pod tolerates {_written(taint)}", Case({**spec, "tolerations": tolerations}, asked)
-        if spec.get("nodeSelector") or spec.get("affinity"):
-            free = {name: value for name, value in spec.items() if name not in ("nodeSelector", "affinity")}
-            yield "without the nodeSelector and the affinity of the pod", Case(free, asked)
+        if chosen := [what for name, what in CHOICES_OF_NODES.items() if spec.get(name)]:
+            free = {name: value for name, value in spec.items() if name not in CHOICES_OF_NODES}
+            yield f"without the {' and the '.join(chosen)} of the pod", Case(free, asked)
         for index, request in enumerate(asked.requests):
             for what, changed in self._variants_of(request):
-                requests = [*asked.requests[:index], changed, *asked.requests[index + 1 :]]
-                yield what, Case(spec, asked._replace(requests=requests))
+                yield what, Case(spec, _with(asked, index, changed))
         for index, constraint in enumerate(asked.constraints):
             rest = [*asked.constraints[:index], *asked.constraints[index + 1 :]]
             name = "distinctAttribute" if constraint.distinct else "matchAttribute"
@@ -159,14 +182,14 @@ class Why:
             for selector in one.selectors:
                 rest = [other for other in one.selectors if other is not selector]
                 yield (
-                    f"without the selector {selector.expression} of request {request.name}",
-                    _with(request, index, replace(one, selectors=rest)),
+                    f"without the selector {_shown(selector)} of request {request.name}",
+                    _changed(request, index, replace(one, selectors=rest)),
                 )
             for taint in self._device_taints(request, one):
-                tolerations = [*one.tolerations, {"key": taint_of(taint)["key"], "operator": "Exists"}]
+                tolerations = [*one.tolerations, taint_of(taint) | {"operator": "Equal"}]
                 yield (
                     f"if request {request.name} tolerates {taint}",
-                    _with(request, index, replace(one, tolerations=tolerations)),
+                    _changed(request, index, replace(one, tolerations=tolerations)),
                 )
 
     def _node_taints(self) -> list[dict[str, str]]:
@@ -178,49 +201,51 @@ class Why:
         return [dict(taint) for taint in found.values()]
 
     def _device_taints(self, request: Request, wanted: Alternative) -> list[str]:
-        offers = [(node, node.offer(wanted, request.admin_access)) for node in self.nodes]
-        taints = [
-            taint
-            for node, offer in offers
-            for place, why in offer.blocked.items()
-            for taint in blocking(node.taints[place])
-            if why == f"has taint {taint}"
-        ]
-        return list(dict.fromkeys(taints))
+        offers = [node.offer(wanted, request.admin_access) for node in self.nodes]
+        found = [why for offer in offers for why in offer.blocked.values() if why.startswith(HAS_TAINT)]
+        return [why.removeprefix(HAS_TAINT) for why in dict.fromkeys(found)]
 
     def _more_devices(self) -> Iterator[str]:
         """Yield how many devices are missing on the node that misses the fewest, if nothing else is missing there."""
         missing = []
         for node in self.nodes:
             short = lacking(self.case.asked, node)
-            if len(short) == 1 and not any(self._reasons_of_node(self.case, node)):
-                missing += [
-                    (one.count - len(node.offer(one).usable), node.name, short[0].name)
-                    for one in short[0].alternatives
-                    if one.count and node.offer(one).matching
-                ]
+            if len(short) != 1 or short[0].admin_access:
+                continue
+            for one in short[0].alternatives:
+                usable = len(node.offer(one).usable)
+                if one.count and node.matching(one) and self._runs(self._without_more(short[0], one, usable), node):
+                    missing.append((one.count - usable, node.name, short[0].name))
         if missing:
             count, name, request = min(missing, key=lambda entry: entry[0])
             devices = "1 more free device" if count == 1 else f"{count} more free devices"
             yield f"with {devices} for request {request}, on {name}"
 
+    def _without_more(self, request: Request, one: Alternative, usable: int) -> Case:
+        """Return the pod as if the request wanted no more than the devices that are usable."""
+        spec, asked = self.case
+        less = [request._replace(alternatives=[replace(one, count=usable)])] if usable else []
+        return Case(spec, _with(asked, asked.requests.index(request), *less))
 
-def _devices_of(name: str, live: LiveObjects, shortage: Shortage) -> NodeDevices:
-    return shortage.nodes.get(name) or NodeDevices(name, live.nodes[name], [], {}, {}, {})
+
+def _unexamined(spec: Mapping[str, Any]) -> list[str]:
+    """Return what of a pod can keep it from a node but is not examined here."""
+    affinity = spec.get("affinity") or {}
+    fields = {"podAffinity": affinity, "podAntiAffinity": affinity, "topologySpreadConstraints": spec}
+    return [name for name, where in fields.items() if where.get(name)]
 
 
-def _with(request: Request, index: int, changed: Alternative) -> Request:
+def _with(asked: PodRequests, index: int, *changed: Request) -> PodRequests:
+    return asked._replace(requests=[*asked.requests[:index], *changed, *asked.requests[index + 1 :]])
+
+
+def _changed(request: Request, index: int, changed: Alternative) -> Request:
     alternatives = [*request.alternatives[:index], changed, *request.alternatives[index + 1 :]]
     return request._replace(alternatives=alternatives)
 
 
-def _untolerated(spec: Mapping[str, Any], node: Object) -> list[Mapping[str, str]]:
-    return [
-        taint
-        for taint in node["spec"].get("taints") or []
-        if taint["effect"] != "PreferNoSchedule"
-        and not any(tolerates(toleration, taint) for toleration in spec.get("tolerations") or [])
-    ]
+def _untolerated(spec: Mapping[str, Any], node: Object) -> list[Object]:
+    return repelling(entries(spec, "tolerations"), entries(node, "spec", "taints"))
 
 
 def _written(taint: Mapping[str, str]) -> str:
@@ -229,12 +254,19 @@ def _written(taint: Mapping[str, str]) -> str:
 
 
 def _excluding(wanted: Alternative, node: NodeDevices) -> Iterator[str]:
-    """Yield how many devices of the node each selector excludes."""
+    """Yield how many devices of the node each selector excludes, and how many are too small."""
     of_class = [(selector, f"selector of class {wanted.device_class}") for selector in wanted.class_selectors]
     for selector, whose in [*of_class, *((selector, "selector") for selector in wanted.selectors)]:
         excluded = sum(not _selected(selector, candidate) for candidate in node.candidates)
         if excluded:
-            yield f"{whose} {selector.expression} excludes {excluded} of {len(node.candidates)} devices"
+            yield f"{whose} {_shown(selector)} excludes {excluded} of {len(node.candidates)} devices"
+    too_small = sum(not has_capacity(candidate.device.capacity, wanted.amounts) for candidate in node.candidates)
+    if too_small:
+        yield f"{too_small} of {len(node.candidates)} devices do not offer {amounts_of(wanted)}"
+
+
+def _shown(selector: Selector) -> str:
+    return " ".join(selector.expression.split())
 
 
 def _selected(selector: Selector, candidate: Candidate) -> bool:
