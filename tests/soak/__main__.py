@@ -3,6 +3,7 @@
 KILLS=1000  kills at random moments; SEED=1 says which
 CYCLES=100  cycles of up, change, refresh and destroy
 PHASES=     kills in these only: "create change destroy" for instance; usually in all five
+ORACLE=500  random stacks, compared with what is found by trying everything; SEED=1 says which
 TWINS=all   the round trip of each stack through its dump; none with TWINS=, nor the scenarios on Kubernetes 1.36
 JOBS=2      stacks that are killed at the same time
 MINUTES=    it stops after that many
@@ -180,6 +181,11 @@ def tests(results: Results) -> None:
     if cycles:
         names = {"part": "cycles", "program": "", "phase": "", "number": cycles, "times": cycles}
         run_tests(results, names, "tests/e2e/test_long_life.py", CYCLES=str(cycles))
+    stacks = int(os.environ.get("ORACLE") or "500")
+    if stacks:
+        part = f"oracle, seed {os.environ.get('SEED') or '1'}"
+        names = {"part": part, "program": "", "phase": "", "number": stacks, "times": stacks}
+        run_tests(results, names, "tests/e2e/test_answers.py::test_random_stacks", ORACLE=str(stacks))
     if os.environ.get("TWINS", "all") != "all":
         return
     names = {"part": "scenarios", "program": "", "phase": "", "number": 0, "times": 1}

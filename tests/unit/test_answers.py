@@ -20,6 +20,8 @@ REFUSED = {
     ],
     ("all-partitions", "refused"): [("workloads[1].claims", ["empty node of cut"])],
     ("all-nics", "refused"): [("manifests[1].files[0]", ["document 1", "Pod large", "empty node of large"])],
+    ("channel-per-pod", "each-pod-refused"): [("workloads[0].replicas", ["is 6", "at most 2 such pods"])],
+    ("channel-per-pod", "shared-refused"): [("workloads[0].replicas", ["is 5", "at most 4 such pods"])],
     ("group-claim", "refused"): [("workloads[0].replicas", ["node can hold at most 1 such pod"])],
     ("two-classes", "refused"): [("workloads[0].replicas", ["can hold at most 1 such pod"])],
     ("queue-sample", "as-published"): [
@@ -59,6 +61,16 @@ def test_what_cannot_work_is_refused(case: str, stack: str, tmp_path: Path) -> N
         assert "did you mean" not in problem.message
 
 
+def test_two_classes_for_one_extended_resource_are_warned_of(tmp_path: Path) -> None:
+    told: list[str] = []
+    topology("two-classes", "one-waits", tmp_path, told.append)
+    assert len(told) == 1
+    assert "gpu.nvidia.com and shared.example.org" in told[0]
+    assert "nvidia.com/gpu" in told[0].split("extendedResourceName")[1]
+    topology("two-classes", "only-shared", tmp_path, told.append)
+    assert len(told) == 1
+
+
 def test_the_version_of_the_file_is_the_one_that_counts(tmp_path: Path) -> None:
     """The flat request of v1 is right in v1beta1."""
     (applied,) = topology("misshapen-claims", "v1beta1", tmp_path).manifests
@@ -72,13 +84,21 @@ def test_only_the_scheduler_knows_that_a_gang_is_too_greedy(tmp_path: Path) -> N
 EXPECT = re.compile(r"expect: \{(\w+): (\d+)\}")
 
 
-@pytest.mark.parametrize("case", ["group-claim", "two-classes"])
-def test_the_remedy_that_a_message_names_works(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("case", "stack", "mended"),
+    [
+        ("channel-per-pod", "each-pod-refused", "each-pod"),
+        ("channel-per-pod", "shared-refused", "shared"),
+        ("group-claim", "refused", "one-waits"),
+        ("two-classes", "refused", "one-waits"),
+    ],
+)
+def test_the_remedy_that_a_message_names_works(case: str, stack: str, mended: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        topology(case, "refused", tmp_path)
+        topology(case, stack, tmp_path)
     remedy = EXPECT.search(str(raised.value))
     assert remedy
-    expect = topology(case, "one-waits", tmp_path).workloads[0].expect
+    expect = topology(case, mended, tmp_path).workloads[0].expect
     assert expect.model_dump(exclude_unset=True) == {remedy[1]: int(remedy[2])}
 
 
