@@ -74,7 +74,7 @@ else
 	@$(PYTEST_E2E) tests/e2e
 endif
 
-soak: tools venv-dev ## kill stacks for hours, and go on where it was stopped: KILLS=1000 SEED=1 CYCLES=100 TWINS=all JOBS=2 PHASES= MINUTES=
+soak: tools venv-dev ## kill stacks for hours, and go on where it was stopped: KILLS=1000 SEED=1 CYCLES=100 ORACLE=500 TWINS=all JOBS=2 PHASES= MINUTES=
 	@.venv/bin/python -m tests.soak
 
 lint: tools venv-dev ## check style and types of the Python, Go and shell code
