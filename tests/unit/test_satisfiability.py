@@ -391,6 +391,13 @@ def test_each_selector_is_evaluated_once_per_kind_of_node(
     assert len(evaluated) == expected
 
 
+def test_a_shared_claim_is_told_with_the_workload_that_uses_it() -> None:
+    pools = [devices(1), devices(4, labels={"pool": "b"})]
+    asking = stack(*pools, claims=[USE], shared_claims=[claim({"count": 5})], nodeSelector={"pool": "b"})
+    (told,) = problems(asking)
+    assert "but no node that the pods of job may run on (b) has more than 4" in told
+
+
 def test_a_selector_finds_a_device_of_a_pool_with_one_node() -> None:
     """Pools of the same devices share what is known of them, unless a selector names what differs."""
     pools = [devices(1, labels={"pool": name}, model={"attributes": {"node": {"string": "{node}"}}}) for name in "ab"]

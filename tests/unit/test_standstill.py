@@ -161,6 +161,19 @@ def rolling(replicas: int = 1, set_seen: int = 1, generation: int = 1, **status:
             ],
             True,
         ),
+        # The newer one of its pods has been refused.
+        (
+            "StatefulSet",
+            [
+                controller("StatefulSet", {"replicas": 2}, {"updatedReplicas": 1}),
+                *(pod(name, phase, **owned("StatefulSet")) for name, phase in (("a", "Running"), ("b", "Pending"))),
+                HELD,
+                FREE,
+            ],
+            False,
+        ),
+        ("Job", [controller("Job", {"completions": 1}, {})], True),
+        ("Job", [controller("Job", {"completions": 1}, {"conditions": [{"type": "Failed", "status": "True"}]})], False),
         ("Deployment", rolling(), False),
         ("Deployment", rolling(replicas=2), True),
         ("Deployment", rolling(set_seen=0), True),

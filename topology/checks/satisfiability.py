@@ -138,7 +138,9 @@ class _Pod:
             what += f" with {', '.join(f'{name} {amount}' for name, amount in wanted.amounts.items())}"
         names = _pool_names(self.kinds)
         everywhere = len(self.kinds) == len(self.all_kinds)
-        where = f"no node of {names}" if everywhere else f"no node that its pods may run on ({names})"
+        # The key of a shared claim does not tell whose pods they are.
+        pods = "its pods" if wanted.path.startswith(self.path) else f"the pods of {self.workload.name}"
+        where = f"no node of {names}" if everywhere else f"no node that {pods} may run on ({names})"
         wants = f"wants {wanted.count or 'all'} {what}, but {where} has"
         if not most:
             return f"{wants} any: name another class, or loosen what it asks for"

@@ -101,19 +101,28 @@ def _is_attached(device: Object, claim: Object) -> bool:
 def _may_create(maker: Maker, live: LiveObjects) -> bool:
     """Tell whether a controller is to create or replace pods; one that is gone, and a bare pod, do neither."""
     controller = live.by_name.get(maker)
-    if controller is None or maker[0] == "Pod":
+    if controller is None or maker[0] == "Pod" or _has_failed(controller):
         return False
     return maker[0] == "CronJob" or not (has_settled(maker, live) or _is_stuck(controller, live))
 
 
-def _is_stuck(controller: Object, live: LiveObjects) -> bool:
-    """Tell whether a Deployment keeps older pods until newer ones run, and the scheduler has refused these.
+def _has_failed(controller: Object) -> bool:
+    """Tell whether a Job has failed for good."""
+    conditions = controller["status"].get("conditions") or []
+    is_job = controller["kind"] == "Job"
+    return is_job and any(entry["type"] == "Failed" and entry["status"] == "True" for entry in conditions)
 
-    Its ReplicaSets have all their pods, and it waits for no pod that is ready to become available (minReadySeconds).
+
+def _is_stuck(controller: Object, live: LiveObjects) -> bool:
+    """Tell whether a rollout keeps older pods until newer ones run, and the scheduler has refused these.
+
+    The ReplicaSets of a Deployment, or the StatefulSet itself, have all their pods, and it waits for no pod that is
+    ready to become available (minReadySeconds).
     """
     uid, status = controller["metadata"]["uid"], controller["status"]
     sets = [entry for entry in of_kind(list(live.by_name.values()), "ReplicaSet") if uid in _owner_uids(entry)]
-    pods = [live.pods_of([("ReplicaSet", *key(entry))]) for entry in sets]
+    sets += [controller] if controller["kind"] == "StatefulSet" else []
+    pods = [live.pods_of([(entry["kind"], *key(entry))]) for entry in sets]
     return (
         all(map(_has_observed, [controller, *sets]))
         and all(entry["spec"].get("replicas") == len(made) for entry, made in zip(sets, pods, strict=True))
