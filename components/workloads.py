@@ -44,7 +44,7 @@ def create_all(
 
 
 def _alone(topology: Topology) -> set[str]:
-    """Return the workloads and manifests while which are waited for nothing else of the stack is created or changed.
+    """Return the workloads and manifests for which an update waits while it creates or changes nothing else.
 
     All others come before or after them. In an existing cluster there are none: its own controllers change it, too.
     """

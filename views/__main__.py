@@ -16,15 +16,15 @@ from views import changes, page, table, why
 
 
 def main() -> int:
-    """Print the table, or write the picture and print its URL."""
+    """Print the table or the answer, or write the picture and print its URL."""
     arguments = _arguments()
     try:
         found = running_stack.read(arguments.stack)
-    except running_stack.NothingToShowError as error:
+        if arguments.view == "why":
+            return _why(found, arguments)
+    except (running_stack.NothingToShowError, why.UnknownNameError) as error:
         print(error, file=sys.stderr)
         return 1
-    if arguments.view == "why":
-        return _why(found, arguments)
     if arguments.view == "status":
         return _status(report(found.topology, found.objects), Path(f".state/{arguments.stack}.status.json"))
     drawn = page.page(found.topology, found.objects, datetime.now().strftime("%Y-%m-%d %H:%M:%S"))
@@ -43,12 +43,12 @@ def _status(told: Report, file: Path) -> int:
 
 
 def _why(found: running_stack.RunningStack, arguments: argparse.Namespace) -> int:
-    """Print why a pod waits, or the pods that use a claim."""
-    try:
-        answers = why.answers(details(found.topology, found.objects), arguments.pod, arguments.claim)
-    except why.UnknownNameError as error:
-        print(error, file=sys.stderr)
-        return 1
+    """Print why a pod waits, or the pods that use a claim.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+    """
+    answers = why.answers(details(found.topology, found.objects), arguments.pod, arguments.claim)
     if arguments.format == "json":
         print(json.dumps([answer.as_json() for answer in answers], indent=2))
         return 0
@@ -68,8 +68,8 @@ def _arguments() -> argparse.Namespace:
     named.add_argument("--pod", default="", help="name or namespace/name")
     named.add_argument("--claim", default="", help="name or namespace/name")
     reasons.add_argument("--format", default="text", choices=["text", "json"])
-    page = views.add_parser("picture", help="a page for the browser")
-    page.add_argument("--file", help="default: .state/<stack>.html")
+    picture = views.add_parser("picture", help="a page for the browser")
+    picture.add_argument("--file", help="default: .state/<stack>.html")
     return parser.parse_args()
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from topology.kubernetes.quantities import number
 from views import wording
-from views.fleet import OTHERS, Physical, Share, ShownDevice
+from views.fleet import OTHERS, Physical, Share, ShownDevice, State
 from views.markup import Html, element, join
 
 HUES = 6
@@ -88,7 +88,7 @@ def _holder_lines(device: ShownDevice) -> Iterator[Html]:
         yield element("div", STATES[device.state], class_="soft")
 
 
-STATES = {"free": "free", "taken": "taken by other parts", "tainted": "unavailable", "gone": "gone"}
+STATES: dict[State, str] = {"free": "free", "taken": "taken by other parts", "tainted": "unavailable", "gone": "gone"}
 
 
 def _meters(device: ShownDevice, style: Style) -> Iterator[Html]:

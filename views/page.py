@@ -10,8 +10,8 @@ from topology.kubernetes.objects import Object
 from topology.schema.stack import Topology
 from topology.status.workload_progress import counted
 from views import wording
-from views.boxes import Style, physical_box
-from views.fleet import Physical, ShownDevice, ShownFleet, ShownNode, ShownPool, State, shown_fleet
+from views.boxes import STATES, Style, physical_box
+from views.fleet import Physical, ShownDevice, ShownFleet, ShownNode, ShownPool, shown_fleet
 from views.markup import Html, element, join
 
 TEMPLATE = Path(__file__).with_name("template.html")
@@ -68,13 +68,7 @@ def _legend(found: ShownFleet, style: Style) -> Iterator[Html]:
         button = element("button", swatch, label, type="button", aria_pressed="false", data_of=style.mark(workload))
         yield element("li", button)
     states = Counter(device.state for device in found.devices())
-    meanings: dict[State, str] = {
-        "free": "free",
-        "taken": "taken by other parts",
-        "tainted": "unavailable",
-        "gone": "held, but no longer published",
-    }
-    for state, meaning in meanings.items():
+    for state, meaning in (STATES | {"gone": "held, but no longer published"}).items():
         if states[state]:
             yield _key(state, f"{meaning} · {states[state]}")
     if shareable := sum(device.left is not None for device in found.devices()):
@@ -89,9 +83,9 @@ def _pending(found: ShownFleet) -> Html:
     reasons = wording.reasons(wording.listed(found.report.claims))
     if not reasons:
         return Html()
-    rows = []
-    for workload, reason, pods in reasons:
-        rows.append([workload, f"{len(pods)}: {wording.first(pods, PODS_LISTED_MAX)}", reason])
+    rows = [
+        [workload, f"{len(pods)}: {wording.first(pods, PODS_LISTED_MAX)}", reason] for workload, reason, pods in reasons
+    ]
     return element(
         "section", element("h2", "Pending claims", class_="warn"), _table(["workload", "pods", "reason"], rows)
     )

@@ -78,9 +78,9 @@ class Standstill:
         self._state, self._looked = state, now
         refused = [pod for pod in live.pods if is_refused(pod)]
         needed = _seconds_needed(refused)
-        if stays and self._quiet >= needed and _has_autoscalers(api):
+        if self._quiet >= needed and _has_autoscalers(api):
             needed = _seconds_needed(refused, AUTOSCALER_SECONDS)
-        self.seconds = int(needed) if stays and self._quiet >= needed else 0
+        self.seconds = int(needed) if self._quiet >= needed else 0
         return self.seconds > 0
 
 

@@ -25,6 +25,7 @@ from topology.schema.manifests import Manifests
 from topology.schema.stack import NodePool, Topology
 from topology.schema.workloads import Workload, in_order
 from topology.status.expectations import expectation, not_ready, unfit
+from topology.status.pending_changes import nodes_may_change
 from topology.status.report import Report, kinds, report
 
 Manifest = dict[str, Any]
@@ -35,6 +36,7 @@ CLUSTER = {
     "kubeFeatureGates": gates_for(OFF_BY_DEFAULT, MINOR),
     "kubeRuntimeConfig": runtime_config_for(OFF_BY_DEFAULT, "v1", MINOR),
 }
+DEFAULT_ACCOUNT = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/serviceaccounts/default"
 STAYS = ("Namespace", "ServiceAccount")
 """It takes seconds to delete a namespace, and one without objects is in nobody's way."""
 
@@ -43,8 +45,6 @@ COMES_BACK = ("Deployment", "ReplicaSet", "Job", "Pod", "ResourceClaim")
 
 NAMESPACED = (*COMES_BACK, "ResourceClaimTemplate", "ServiceAccount")
 """The kinds for which a manifest may leave its namespace out."""
-
-FIRST_NODE_TAINT = "node.kubernetes.io/not-ready"
 
 
 class LiveCluster:
@@ -58,7 +58,7 @@ class LiveCluster:
             config["cluster"] = CLUSTER
         project.up()
         self.api = ApiServer(Path(project.outputs()["kubeconfigPath"]))
-        wait_until(lambda: self.api.get(_account(DEFAULT_NAMESPACE)).status != NOT_FOUND)
+        wait_until(lambda: self.api.get(DEFAULT_ACCOUNT).status != NOT_FOUND)
 
     @contextmanager
     def stack(self, topology: Topology) -> Iterator["LiveStack"]:
@@ -136,10 +136,7 @@ class LiveStack:
 
     def _are_ready(self) -> bool:
         """Tell whether KWOK has made all nodes ready: the scheduler would refuse the pods first."""
-        nodes = snapshot.must_read(self.api, ["Node"])
-        return not any(
-            taint["key"] == FIRST_NODE_TAINT for node in nodes for taint in node["spec"].get("taints") or []
-        ) and all(node["status"].get("conditions") for node in nodes)
+        return not nodes_may_change(snapshot.must_read(self.api, ["Node"]), [])
 
     def delete(self) -> None:
         """Delete everything, and wait until it is gone."""
@@ -199,10 +196,6 @@ def live_path(entry: Object) -> str:
     prefix, _, plural = LISTS[entry["kind"]].rpartition("/")
     namespace, name = key(entry)
     return f"{prefix}/namespaces/{namespace}/{plural}/{name}" if namespace else f"{prefix}/{plural}/{name}"
-
-
-def _account(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
 
 
 def _with_group(manifest: Manifest) -> Manifest:

@@ -21,6 +21,7 @@ from topology.status.report import Report
 
 Claim = dict[str, Any]
 Up = Callable[[str, str], AbstractContextManager[LiveStack]]
+Told = Callable[[str, str], Report]
 
 STACKS = int(os.environ.get("ORACLE") or "10")
 FIRST = 10_000 * int(os.environ.get("SEED") or "1")
@@ -38,6 +39,19 @@ def cluster(new_project: Callable[[], Project]) -> Iterator[LiveCluster]:
 def up(cluster: LiveCluster, tmp_path: Path) -> Up:
     """Return a function that brings up a stack of a case."""
     return lambda case, stack: cluster.stack(topology(case, stack, tmp_path))
+
+
+@pytest.fixture
+def told(up: Up) -> Told:
+    """Return a function that brings up a stack of a case, checks that all is as expected, and returns the report."""
+
+    def told(case: str, stack: str) -> Report:
+        with up(case, stack) as live:
+            found = live.report()
+        assert not found.unexpected
+        return found
+
+    return told
 
 
 def claims(found: Report, workload: str) -> list[Claim]:
@@ -86,12 +100,10 @@ def test_a_taint_evicts_all_pods_from_their_devices(up: Up, tmp_path: Path, befo
         assert "worn-0" in why
 
 
-def test_all_devices_that_share_counters(cluster: LiveCluster, up: Up) -> None:
+def test_all_devices_that_share_counters(cluster: LiveCluster, told: Told) -> None:
     """The scheduler is still the same process."""
     scheduler = cluster.project.pids()["kube-scheduler"]
-    with up("all-partitions", "waiting") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("all-partitions", "waiting")
     assert devices(found, "quarters") == [f"cut-0/gpu-0-partition-{number}" for number in range(4)]
     assert found.pools == [{"name": "cut", "nodes": 1, "devices": 5, "allocated": 4, "free": 0}]
     for name in ("everything", "one"):
@@ -120,10 +132,8 @@ def test_a_pod_of_high_priority_gets_no_device_of_others(up: Up) -> None:
     assert "300 s" not in told
 
 
-def test_all_devices_one_of_which_is_used_up(up: Up) -> None:
-    with up("all-shared", "stack") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_all_devices_one_of_which_is_used_up(told: Told) -> None:
+    found = told("all-shared", "stack")
     (whole,), (tenth,) = (claims(found, name)[0]["devices"] for name in ("whole", "tenth"))
     assert (whole["device"], whole["consumedCapacity"]) == ("gpu-0", {"memory": "80Gi", "compute": "100"})
     assert (tenth["device"], tenth["consumedCapacity"]) == ("gpu-1", {"memory": "10Gi", "compute": "10"})
@@ -136,27 +146,21 @@ def test_all_devices_one_of_which_is_used_up(up: Up) -> None:
     assert "shared-0" in why
 
 
-def test_a_class_that_asks_for_an_attribute_carefully(up: Up) -> None:
-    with up("device-without-attribute", "careful-class") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_a_class_that_asks_for_an_attribute_carefully(told: Told) -> None:
+    found = told("device-without-attribute", "careful-class")
     assert devices(found, "on-fake") == ["fake-0/gpu-0"]
 
 
-def test_a_device_without_an_attribute_in_a_manifest(up: Up) -> None:
+def test_a_device_without_an_attribute_in_a_manifest(told: Told) -> None:
     """The scheduler's error stands alone: nothing is short."""
-    with up("device-without-attribute", "slice-by-hand") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("device-without-attribute", "slice-by-hand")
     assert "CEL runtime error: no such key: type" in reason(found, "anywhere")
     assert "request gpu" not in reason(found, "anywhere")
 
 
-def test_a_channel_for_each_pod(up: Up) -> None:
+def test_a_channel_for_each_pod(told: Told) -> None:
     """The reason is about the channels; six GPUs are free."""
-    with up("channel-per-pod", "each-pod") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("channel-per-pod", "each-pod")
     got = devices(found, "small")
     assert [got.count(name) for name in ("tray-0/channel-0", "tray-1/channel-0")] == [1, 1]
     assert [got.count(name) for name in ("tray-0/gpu-0", "tray-1/gpu-0")] == [1, 1]
@@ -169,10 +173,8 @@ def test_a_channel_for_each_pod(up: Up) -> None:
     assert drivers["gpu.nvidia.com"] == {"devices": 8, "allocated": 2, "free": 6}
 
 
-def test_a_channel_for_whole_nodes_alone(up: Up) -> None:
-    with up("channel-per-pod", "whole-node") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_a_channel_for_whole_nodes_alone(told: Told) -> None:
+    found = told("channel-per-pod", "whole-node")
     assert pool(found, "tray")["drivers"]["gpu.nvidia.com"] == {"devices": 8, "allocated": 8, "free": 0}
     whole = {name.partition("/")[0] for name in devices(found, "whole")}
     small = {name.partition("/")[0] for name in devices(found, "small")}
@@ -180,22 +182,18 @@ def test_a_channel_for_whole_nodes_alone(up: Up) -> None:
     assert whole != small
 
 
-def test_a_channel_that_pods_share(up: Up) -> None:
+def test_a_channel_that_pods_share(told: Told) -> None:
     """The claim is allocated for the fifth pod too, which therefore waits for a GPU of that node."""
-    with up("channel-per-pod", "shared") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("channel-per-pod", "shared")
     assert len({name.partition("/")[0] for name in devices(found, "small")}) == 1
     assert len(pending(found, "small")) == 1
     assert "request gpu wants 1 of gpu.nvidia.com" in reason(found, "small")
     assert pool(found, "tray")["drivers"]["gpu.nvidia.com"]["free"] == 4
 
 
-def test_all_nics_beside_one_gpu(up: Up) -> None:
+def test_all_nics_beside_one_gpu(told: Told) -> None:
     """The scheduler's error stands alone: nothing on the node is in use when it comes."""
-    with up("all-nics", "stack") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("all-nics", "stack")
     nics = ["pci-0000-1a-00-0", "pci-0000-1b-00-0"]
     assert devices(found, "all") == ["small-0/gpu-0", *(f"small-0/{name}" for name in nics)]
     assert devices(found, "exact") == ["large-0/gpu-0", *(f"large-0/{name}" for name in nics)]
@@ -205,10 +203,8 @@ def test_all_nics_beside_one_gpu(up: Up) -> None:
     assert [pool(found, name)["devices"] for name in ("small", "large")] == [3, 6]
 
 
-def test_shares_of_gpus(up: Up) -> None:
-    with up("consumable-shares", "stack") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_shares_of_gpus(told: Told) -> None:
+    found = told("consumable-shares", "stack")
     of_any = [one for claim in claims(found, "any") for one in claim["devices"]]
     assert len({one["shareID"] for one in of_any}) == 12
     assert {one["device"] for one in of_any} == {"gpu-0"}
@@ -226,21 +222,17 @@ def test_shares_of_gpus(up: Up) -> None:
     assert pool(found, "memory")["left"] == {"memory-0/gpu-0": {"memory": "4091Mi"}}
 
 
-def test_a_queues_sample_without_the_queue(up: Up) -> None:
+def test_a_queues_sample_without_the_queue(told: Told) -> None:
     """Three pods take turns at the whole GPU; a suspended job has none, and is not waited for."""
-    with up("queue-sample", "named") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("queue-sample", "named")
     assert [claim["state"] for claim in claims(found, "sample")] == ["released"] * 3
     assert claims(found, "suspended") == []
     assert pool(found, "cut")["allocated"] == 0
 
 
-def test_a_gang_whose_first_pod_takes_too_much(up: Up) -> None:
+def test_a_gang_whose_first_pod_takes_too_much(told: Told) -> None:
     """Nobody may say that there are too few devices: the GPU is free, and has two halves."""
-    with up("gang-with-alternatives", "either") as stack:
-        found = stack.report()
-    assert not found.unexpected
+    found = told("gang-with-alternatives", "either")
     assert len(pending(found, "gang")) == 2
     whys = sorted(str(claim["reason"]) for claim in claims(found, "gang"))
     assert NO_DEVICES in whys[0]
@@ -249,17 +241,13 @@ def test_a_gang_whose_first_pod_takes_too_much(up: Up) -> None:
     assert [found.pools[0][name] for name in ("devices", "allocated", "free")] == [3, 0, 3]
 
 
-def test_a_gang_that_asks_for_halves(up: Up) -> None:
-    with up("gang-with-alternatives", "halves") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_a_gang_that_asks_for_halves(told: Told) -> None:
+    found = told("gang-with-alternatives", "halves")
     assert devices(found, "gang") == ["node-0/gpu-0-half-0", "node-0/gpu-0-half-1"]
 
 
-def test_alternatives_without_a_gang(up: Up) -> None:
-    with up("gang-with-alternatives", "no-gang") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_alternatives_without_a_gang(told: Told) -> None:
+    found = told("gang-with-alternatives", "no-gang")
     (one,) = (one for claim in claims(found, "pods") for one in claim["devices"])
     assert (one["request"], one["device"]) == ("gpu/whole", "gpu-0")
     assert "request gpu wants 1 of gpu.example.com" in reason(found, "pods")
@@ -277,10 +265,8 @@ def test_a_groups_claim_on_a_node_without_room(up: Up) -> None:
     assert running["node"] == running["devices"][0]["pool"] == waiting["devices"][0]["pool"]
 
 
-def test_a_groups_claim_on_a_node_with_room(up: Up) -> None:
-    with up("group-claim", "both-fit") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_a_groups_claim_on_a_node_with_room(told: Told) -> None:
+    found = told("group-claim", "both-fit")
     assert len({(claim["node"], claim["podPhase"]) for claim in claims(found, "pair")}) == 1
 
 
@@ -297,10 +283,8 @@ def test_two_classes_for_one_extended_resource(up: Up) -> None:
     assert f"nvidia.com/gpu wants 1 of {serving}" in reason(found, "pods")
 
 
-def test_a_class_without_its_extended_resource(up: Up) -> None:
-    with up("two-classes", "only-shared") as stack:
-        found = stack.report()
-    assert not found.unexpected
+def test_a_class_without_its_extended_resource(told: Told) -> None:
+    found = told("two-classes", "only-shared")
     ((one,),) = (claim["devices"] for claim in claims(found, "pods") if claim["devices"])
     assert (one["device"], one["consumedCapacity"]) == ("part-0", {"cores": "100"})
     assert "0 of cores left" in reason(found, "pods")

@@ -385,7 +385,8 @@ def derived_attributes(seen: Seen) -> None:
     assert {device["request"]: device["device"] for device in aligned["devices"]} == {"gpu": "gpu-1", "nic": "nic-0"}
     # A GPU and a NIC are free, but not on one node.
     assert seen.pool("host")["free"] == 2
-    assert seen.pending("aligned")["reason"].endswith("1 cannot allocate all claims.")
+    reason = "no devices that are free on host-0 meet the constraint matchAttribute derived/node"
+    assert seen.pending("aligned")["reason"].endswith(reason)
 
 
 def compatibility_groups(seen: Seen) -> None:

@@ -23,6 +23,8 @@ Place = tuple[str, str, str]
 """A driver, a pool and a device in it."""
 
 STEPS_MAX = 200_000
+HARMLESS = ("None", "PreferNoSchedule")
+"""The effects of taints, of devices and of nodes, that keep no pod away."""
 
 
 class Outcome(Enum):
@@ -76,11 +78,8 @@ class Device(NamedTuple):
         if not requested.keys() <= capacity.keys():
             return None
         found = {name: _rounded(entry, requested.get(name)) for name, entry in capacity.items()}
-        return (
-            {name: amount for name, amount in found.items() if amount is not None}
-            if None not in found.values()
-            else None
-        )
+        consumed = {name: amount for name, amount in found.items() if amount is not None}
+        return consumed if len(consumed) == len(found) else None
 
 
 def _rounded(capacity: Object, requested: str | None) -> Decimal | None:
@@ -122,10 +121,9 @@ class Pod:
     shared: Sequence[str] = ()
     """The names of its claims that other pods use too and that are not allocated."""
 
-    def only(self, names: Iterable[str], constrained: bool = False) -> "Pod":
-        """Return the pod with these requests alone."""
-        kept = [request for request in self.requests if request.name in set(names)]
-        return replace(self, requests=kept, constraints=self.constraints if constrained else [])
+    def only(self, names: Sequence[str]) -> "Pod":
+        """Return the pod with these requests alone, without constraints."""
+        return replace(self, requests=[one for one in self.requests if one.name in names], constraints=[])
 
 
 class Taken(NamedTuple):
@@ -176,18 +174,18 @@ class Fleet:
         for device in spec.get("devices") or []:
             self.devices[spec["nodeName"]].append(Device((*pool, device["name"]), device))
 
-    def pod(self, manifest: Object, namespace: str = "") -> Pod:
+    def pod(self, manifest: Object) -> Pod:
         """Return a pod, live or from a template of one."""
-        space = namespace or manifest["metadata"].get("namespace", "default")
+        space, _ = _key(manifest)
         made = {
             entry["name"]: entry.get("resourceClaimName")
             for entry in manifest.get("status", {}).get("resourceClaimStatuses") or []
         }
         found = Pod(manifest["spec"], [], [])
-        for number_, used in enumerate(manifest["spec"].get("resourceClaims") or []):
+        for place, used in enumerate(manifest["spec"].get("resourceClaims") or []):
             name = used.get("resourceClaimName") or made.get(used["name"])
             claim = self.claims[space, name] if name else self.templates[space, used["resourceClaimTemplateName"]]
-            found = self._with_claim(found, number_, claim, name if used.get("resourceClaimName") else None)
+            found = self._with_claim(found, place, claim, used.get("resourceClaimName"))
         return found
 
     def _with_claim(self, pod: Pod, place: int, claim: Object, shared: str | None) -> Pod:
@@ -219,7 +217,7 @@ class Fleet:
             (pod.nodes is None or name in pod.nodes)
             and (pod.spec.get("nodeSelector") or {}).items() <= labels.items()
             and all(labels.get(entry["key"]) in entry["values"] for entry in wanted)
-            and all(_is_tolerated(taint, pod.spec) for taint in node["spec"].get("taints") or [])
+            and _tolerates_all(pod.spec, node["spec"])
         )
 
     def on(self, node: str, pod: Pod) -> Outcome:
@@ -234,15 +232,15 @@ class Fleet:
         found = {self.on(node, pod) for node in self.admitting(pod)}
         return next((one for one in (Outcome.ERROR, Outcome.FITS) if one in found), Outcome.SHORT)
 
-    def holds(self, makes: Sequence[Callable[["Fleet"], Pod]]) -> bool:
-        """Tell whether there is a place for all of some pods at once."""
-        if not makes:
+    def holds(self, manifest: Object, count: int) -> bool:
+        """Tell whether there is a place for so many pods of one kind at once."""
+        if not count:
             return True
-        pod = makes[0](self)
+        pod = self.pod(manifest)
         for node in self.admitting(pod):
             try:
                 for taken in self.allocations(node, pod):
-                    if self._after(node, pod, taken).holds(makes[1:]):
+                    if self._after(node, pod, taken).holds(manifest, count - 1):
                         return True
             except ConstraintError:
                 return False
@@ -260,11 +258,8 @@ class Fleet:
 
     def matching(self, node: str, selection: Object) -> list[Device]:
         """Return the devices of a node that the class and the selectors select, and that are large enough."""
-        selectors = [
-            *(self.classes[selection["deviceClassName"]].get("selectors") or []),
-            *(selection.get("selectors") or []),
-        ]
-        expressions = [selector["cel"]["expression"] for selector in selectors]
+        sources = (self.classes[selection["deviceClassName"]], selection)
+        expressions = [entry["cel"]["expression"] for source in sources for entry in source.get("selectors") or []]
         return [
             device
             for device in self.devices[node]
@@ -326,7 +321,8 @@ class _Search:
                 raise TooManyError
             amounts = device.amounts(_amounts(selection)) or {}
             one = Taken(request, alternative, device, amounts, bool(selection.get("adminAccess")))
-            if not self._is_free(one, found) or not self._has_counters(one, found) or _is_worn(device, selection):
+            is_sound = _tolerates_all(selection, device.published)
+            if not (is_sound and self._is_free(one, found) and self._has_counters(one, found)):
                 return None
             if not all(self._meets(constraint, one, found) for constraint in self.pod.constraints):
                 if selection.get("allocationMode") == "All":
@@ -397,18 +393,11 @@ def _covers(claim: int, constraint: Object, one: Taken) -> bool:
     return claim == one.request.claim and (not names or not mine.isdisjoint(names))
 
 
-def _is_worn(device: Device, selection: Object) -> bool:
-    """Tell whether the device has a taint that the request does not tolerate."""
-    tolerations = selection.get("tolerations") or []
-    return not all(
-        taint["effect"] == "None" or any(_tolerates(entry, taint) for entry in tolerations)
-        for taint in device.published.get("taints") or []
-    )
-
-
-def _is_tolerated(taint: Object, spec: Object) -> bool:
-    return taint["effect"] == "PreferNoSchedule" or any(
-        _tolerates(entry, taint) for entry in spec.get("tolerations") or []
+def _tolerates_all(wanted: Object, tainted: Object) -> bool:
+    """Tell whether a pod or a request tolerates the taints of a node or a device."""
+    return all(
+        taint["effect"] in HARMLESS or any(_tolerates(entry, taint) for entry in wanted.get("tolerations") or [])
+        for taint in tainted.get("taints") or []
     )
 
 

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from tests.oracle.brute_force import Fleet, Object, Outcome, Pod, TooManyError
@@ -14,8 +13,6 @@ from topology.schema.stack import Topology
 
 FITTING = "pods that wait: a node can serve them"
 WORD = re.compile(r"[A-Za-z0-9](?:[\w.-]*\w)?")
-OF_WORKLOAD = re.compile(r"workloads\[([0-9]+)\]")
-OF_SHARED = re.compile(r"claims\[([0-9]+)\]")
 
 
 @dataclass
@@ -29,10 +26,6 @@ class Figures:
         """Add the figures of a further stack."""
         self.counts += other.counts
         self.disagreements += other.disagreements
-
-    def differ(self, what: str) -> None:
-        """Note a disagreement."""
-        self.disagreements.append(what)
 
     def __str__(self) -> str:
         """Return a line for each figure."""
@@ -51,7 +44,7 @@ def judge_refusal(topology: Topology, objects: Sequence[Object], problems: Itera
         found.counts["refused: " + ("too many pods" if all_pods else "no node can serve the pod")] += 1
         try:
             if all(can_run(topology, objects, index, all_pods=all_pods) for index in workloads_of(problem, topology)):
-                found.differ(f"refused, but nodes can serve it: {problem.path}: {problem.message}")
+                found.disagreements.append(f"refused, but nodes can serve it: {problem.path}: {problem.message}")
         except TooManyError:
             found.counts["refused: too many ways to try"] += 1
     return found
@@ -59,11 +52,12 @@ def judge_refusal(topology: Topology, objects: Sequence[Object], problems: Itera
 
 def workloads_of(problem: Problem, topology: Topology) -> list[int]:
     """Return the workloads that a problem may be about: those with the claim if it is at a shared one."""
-    if of_workload := OF_WORKLOAD.match(problem.path):
-        return [int(of_workload[1])]
-    of_shared = OF_SHARED.match(problem.path)
-    assert of_shared, problem
-    name = topology.claims[int(of_shared[1])].name
+    found = re.match(r"(workloads|claims)\[([0-9]+)\]", problem.path)
+    assert found, problem
+    index = int(found[2])
+    if found[1] == "workloads":
+        return [index]
+    name = topology.claims[index].name
     return [
         place for place, entry in enumerate(topology.workloads) if any(claim.claim == name for claim in entry.claims)
     ]
@@ -71,11 +65,11 @@ def workloads_of(problem: Problem, topology: Topology) -> list[int]:
 
 def can_run(topology: Topology, objects: Sequence[Object], index: int, *, all_pods: bool = False) -> bool:
     """Tell whether empty nodes can run a pod of a workload, or all of them at once."""
-    fleet = Fleet(objects)
-    make = partial(Fleet.pod, manifest=_pod(objects, topology.workloads[index].name))
-    if not all_pods:
-        return fleet.outcome(make(fleet)) is Outcome.FITS
-    return fleet.holds([make] * topology.workloads[index].replicas)
+    workload, fleet = topology.workloads[index], Fleet(objects)
+    manifest = _pod(objects, workload.name)
+    if all_pods:
+        return fleet.holds(manifest, workload.replicas)
+    return fleet.outcome(fleet.pod(manifest)) is Outcome.FITS
 
 
 def _pod(objects: Sequence[Object], workload: str) -> Object:
@@ -114,7 +108,7 @@ def _judge_pod(fleet: Fleet, pod: Pod, name: str, reason: str, found: Figures) -
     outcome = fleet.outcome(pod)
     if outcome is Outcome.FITS:
         found.counts[FITTING] += 1
-        found.differ(f"{name} waits, but {_first_fitting(fleet, pod)} can serve it: {reason}")
+        found.disagreements.append(f"{name} waits, but {_first_fitting(fleet, pod)} can serve it: {reason}")
         return
     scheduler, *clauses = reason.split("; ")
     judges = [_Clause(fleet, pod, clause) for clause in clauses]
@@ -128,7 +122,7 @@ def _judge_pod(fleet: Fleet, pod: Pod, name: str, reason: str, found: Figures) -
         wrong = [line for judge in judges for line in judge.wrong()] + ([] if clauses else ["it names nothing"])
     found.counts[f"reasons: {kind}"] += 1
     if wrong:
-        found.differ(f"{name}: {', '.join(wrong)}: {reason}")
+        found.disagreements.append(f"{name}: {', '.join(wrong)}: {reason}")
 
 
 def _has_admin_access(pod: Pod) -> bool:

@@ -16,6 +16,7 @@ from tests.rendering import rendered
 from topology.checks.validation import ConfigurationError, load
 from topology.schema.base import Problem
 from topology.schema.stack import Topology
+from topology.status.live_objects import is_refused
 from topology.status.report import report
 
 ALL_CHECKS = list(HealthCheck)
@@ -64,7 +65,7 @@ def compare(cluster: LiveCluster, stack: Configuration) -> Figures:
     found.add(then)
     for problem in problems:
         if why := _refused_in_vain(problem, topology, pods):
-            found.differ(why)
+            found.disagreements.append(why)
     return found
 
 
@@ -103,9 +104,7 @@ def _is_settled(objects: Sequence[Object], topology: Topology) -> bool:
 def _is_refused(pod: Object) -> bool:
     used = [entry for entry in pod["spec"]["resourceClaims"] if "resourceClaimTemplateName" in entry]
     made = [entry for entry in pod["status"].get("resourceClaimStatuses") or [] if entry.get("resourceClaimName")]
-    conditions = pod["status"].get("conditions") or []
-    refused = any((entry["type"], entry["status"]) == ("PodScheduled", "False") for entry in conditions)
-    return refused and len(used) == len(made)
+    return is_refused(pod) and len(used) == len(made)
 
 
 def _last_judged(live: LiveStack) -> tuple[Figures, Sequence[Object]]:

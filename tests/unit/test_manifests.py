@@ -709,3 +709,12 @@ def test_pods_that_no_node_can_run(objects: list[Object], message: str | None, w
         load(stack({}), folder)
     else:
         assert problems(stack({}), folder) == [f"{FILE}: {message}"]
+
+
+def test_a_claim_of_the_files_beside_one_of_the_stack(write: Any) -> None:
+    """The message names the document, whichever claims come before it."""
+    asking = claims({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "count": 3}}]})
+    folder = write("a.yaml", asking, pod(claim="c"))
+    shared = [{"name": "shared", "requests": [{"name": "r", "deviceClass": "gpu"}]}]
+    with pytest.raises(ConfigurationError, match=r"document 1: ResourceClaim c: requests\[0\]: wants 3"):
+        load(stack({"files": ["a.yaml"]}, claims=shared), folder)

@@ -651,6 +651,13 @@ def test_the_reason_names_the_claims_of_requests_of_one_name(topology: Topology)
     assert "; requests r of claim gpu0 and r of claim other want the same devices of n-0" in found["reason"]
 
 
+def test_nothing_contradicts_the_scheduler_about_a_pod_of_a_group(topology: Topology) -> None:
+    waiting, short = wanting(exactly())
+    waiting["spec"]["schedulingGroup"] = {"podGroupName": "four"}
+    (found,) = listed(topology, [*blocked({"name": "gpu-0"}), *CLASSES, waiting, short])
+    assert found["reason"] == UNSCHEDULABLE
+
+
 def test_the_reason_names_what_the_nearest_node_lacks(topology: Topology) -> None:
     """Each request can be satisfied, but on different nodes."""
     objects = [*blocked({"name": "gpu-0"}), *blocked({"name": "big"}, {"name": "gpu-1"}, node_name="n-1")]

@@ -3,7 +3,7 @@
 https://github.com/kubernetes/kubernetes/tree/v1.37.2/staging/src/k8s.io/dynamic-resource-allocation/structured
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from topology.objects.inventory import Device, DevicePool
 
 STEPS_MAX = 20_000
 """The search gives up after this many steps and leaves the answer to the scheduler."""
-
 
 DeviceKey = tuple[str, str, str]
 """The names of a driver, of one of its pools, and of a device in it; the pool of a configured node has none."""
@@ -98,7 +97,7 @@ class Room:
         With `one_share_each`, a request gets no device twice: since Kubernetes 1.36, not even a shared one.
         """
         self.one_share_each = one_share_each
-        self._left = dict(counters)
+        self._left = defaultdict(Decimal, counters)
         self._taken: list[tuple[Candidate, Counters]] = []
         self._times: Counter[DeviceKey] = Counter()
 
@@ -109,7 +108,7 @@ class Room:
     def fits(self, candidate: Candidate, amounts: Mapping[str, str]) -> bool:
         """Tell whether a device, in use or not, fits beside those that are taken: all that admin access needs."""
         costs = self._costs(candidate, amounts)
-        return all(self._left.get(name, 0) >= cost for name, cost in costs.items()) and self._compatible(candidate)
+        return all(self._left[name] >= cost for name, cost in costs.items()) and self._compatible(candidate)
 
     def take(self, candidate: Candidate, amounts: Mapping[str, str]) -> None:
         """Take a device, or a share of it."""
@@ -151,7 +150,7 @@ class Room:
 
     def _spend(self, costs: Counters, sign: int) -> None:
         for name, cost in costs.items():
-            self._left[name] = self._left.get(name, Decimal(0)) - sign * cost
+            self._left[name] -= sign * cost
 
     def _compatible(self, candidate: Candidate) -> bool:
         return all(
@@ -159,9 +158,7 @@ class Room:
                 [
                     _groups(one.device, counter_set)
                     for one in (*(taken for taken, _ in self._taken), candidate)
-                    if one.driver == candidate.driver
-                    and one.pool == candidate.pool
-                    and counter_set in one.device.consumes_counters
+                    if one.key[:2] == candidate.key[:2] and counter_set in one.device.consumes_counters
                 ]
             )
             for counter_set in candidate.device.consumes_counters
@@ -277,7 +274,7 @@ class _Search:
             self.steps += 1
             if self.steps > STEPS_MAX:
                 raise _TooHard
-            if self.room.has(candidate, amounts) and self._constraints_hold(place, candidate):
+            if self.room.fits(candidate, amounts) and self._constraints_hold(place, candidate):
                 with self._taking(candidate, amounts):
                     if self.run(place + 1):
                         return True
@@ -294,15 +291,13 @@ class _Search:
             self.room.give_back()
 
     def _choices(self, place: int) -> Iterator[Candidate]:
-        """Yield the devices that may be taken; those of one request in their order, which avoids permutations."""
+        """Return the devices that may be taken; those of one request in their order, which avoids permutations."""
         wanted = self.wanted[place]
         candidates = wanted.candidates
         before = self.wanted[place - 1] if place else None
         if before and (before.claim, before.request) == (wanted.claim, wanted.request):
             candidates = candidates[candidates.index(self.taken[-1]) + self.room.one_share_each :]
-        for candidate in candidates:
-            if not self.room.is_used_up(candidate):
-                yield candidate
+        return (candidate for candidate in candidates if not self.room.is_used_up(candidate))
 
     def _constraints_hold(self, place: int, candidate: Candidate) -> bool:
         return all(

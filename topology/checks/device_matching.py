@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from topology.checks.allocation import Candidate, Room, counters, has_capacity
+from topology.checks.allocation import Candidate, counters, has_capacity
 from topology.kubernetes import cel
 from topology.kubernetes.objects import Object
 from topology.objects.inventory import DevicePool
@@ -53,15 +53,20 @@ class Alternative:
     amounts: Mapping[str, str] = field(default_factory=dict)
     derived: Sequence[Derived] = ()
     tolerations: Sequence[Object] = ()
-    """Those of a live request: taints of the configuration are faults, which devices in use may get later."""
+    """Those of a live request. Configured ones need none: a taint is a fault, which a device in use may get later."""
     name: str = ""
-    """That of an entry of `firstAvailable`."""
+    """The name of an entry of `firstAvailable`; else empty."""
+
+    @property
+    def all_selectors(self) -> Sequence[Selector]:
+        """The selectors of the class, then those of the request."""
+        return (*self.class_selectors, *self.selectors)
 
     @cached_property
     def criteria(self) -> Hashable:
         """Everything that decides which devices match, without the keys of the configuration."""
         return (
-            tuple(selector.expression for selector in (*self.class_selectors, *self.selectors)),
+            tuple(selector.expression for selector in self.all_selectors),
             tuple((attribute.name, attribute.expression) for attribute in self.derived),
             tuple(sorted(self.amounts.items())),
         )
@@ -72,13 +77,9 @@ class NodeDevices:
 
     def __init__(self, pools: Sequence[DevicePool]) -> None:
         """Keep the devices by pool, one pool per driver."""
-        self._counters = counters(pools)
+        self.counters = counters(pools)
         self._candidates = [Candidate(pool.driver, device) for pool in pools for device in pool.devices]
         self._known: dict[Hashable, list[Candidate]] = {}
-
-    def room(self, one_share_each: bool) -> Room:
-        """Return the room of the node without any pod."""
-        return Room(self._counters, one_share_each)
 
     def matching(self, wanted: Alternative, pool: NodePool) -> list[Candidate]:
         """Return the devices that match, with their derived attributes; `pool` is named in errors.
@@ -89,18 +90,19 @@ class NodeDevices:
         """
         if wanted.criteria not in self._known:
             self._known[wanted.criteria] = [
-                self._with_derived(wanted.derived, candidate, pool)
+                _with_all_derived(wanted.derived, candidate, pool)
                 for candidate in self._candidates
-                if all(_matches(one, candidate, pool, wanted) for one in (*wanted.class_selectors, *wanted.selectors))
+                if all(_matches(one, candidate, pool, wanted) for one in wanted.all_selectors)
                 and has_capacity(candidate.device.capacity, wanted.amounts)
             ]
         return self._known[wanted.criteria]
 
-    def _with_derived(self, derived: Sequence[Derived], candidate: Candidate, pool: NodePool) -> Candidate:
-        for entry in derived:
-            with _aborting(entry.path, candidate, pool):
-                candidate = with_derived(entry, candidate)
-        return candidate
+
+def _with_all_derived(derived: Sequence[Derived], candidate: Candidate, pool: NodePool) -> Candidate:
+    for entry in derived:
+        with _aborting(entry.path, candidate, pool):
+            candidate = with_derived(entry, candidate)
+    return candidate
 
 
 def _matches(selector: Selector, candidate: Candidate, pool: NodePool, wanted: Alternative) -> bool:
@@ -143,7 +145,7 @@ def _aborting(path: str, candidate: Candidate, pool: NodePool, shipped: DeviceCl
 
     The expression of a `shipped` class is in no key: `path` is that of a request for the class.
     """
-    device = candidate.device
+    device = f"device {candidate.device.name} of pool {pool.name}"
     of_class = f"class {shipped.name}, which comes with driver {shipped.driver}, " if shipped else ""
     try:
         yield
@@ -151,16 +153,11 @@ def _aborting(path: str, candidate: Candidate, pool: NodePool, shipped: DeviceCl
         raise
     except cel.CelError as error:
         if error.missing is None:
-            raise AbortedError(
-                Problem(path, f"{of_class}{error}, for device {device.name} of pool {pool.name}")
-            ) from None
-        raise AbortedError(
-            Problem(
-                path,
-                f"{of_class}names {error.missing}, which device {device.name} of pool {pool.name} does not have"
-                f"{_hint_for_class(shipped) if shipped else _hint(error.missing, candidate)}",
-            )
-        ) from None
+            message = f"{error}, for {device}"
+        else:
+            hint = _hint_for_class(shipped) if shipped else _hint(error.missing, candidate)
+            message = f"names {error.missing}, which {device} does not have{hint}"
+        raise AbortedError(Problem(path, f"{of_class}{message}")) from None
 
 
 def _hint_for_class(shipped: DeviceClass) -> str:

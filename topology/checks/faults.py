@@ -36,7 +36,7 @@ def missing_for_stages(cluster: Cluster) -> str:
 
 
 def numbered(what: str, count: int) -> str:
-    """Name all of `count` things that have numbers: `nodes 0 to 3`, `only node 0`, `no nodes`."""
+    """Name `count` numbered things: `nodes 0 to 3`, `only node 0`, `no nodes`."""
     return f"{what}s 0 to {count - 1}" if count > 1 else f"only {what} 0" if count else f"no {what}s"
 
 

@@ -17,6 +17,7 @@ _NODE_FIELDS = {
     ("spec", "taints"): list,
 }
 _POD_FIELDS = {"nodeName": str, "nodeSelector": dict, "tolerations": list}
+_FOREIGN_DEVICES = "must name a node of this stack; otherwise the rule also taints other people's devices"
 
 
 def malformed_fields(topology: Topology) -> Iterator[Problem]:
@@ -61,9 +62,6 @@ def _nodes(topology: Topology) -> set[str]:
         *(name for pool in topology.node_pools for name in pool.node_names()),
         *(entry.name[3] for entry in manifest_objects(topology) if entry.content["kind"] == "Node"),
     }
-
-
-_FOREIGN_DEVICES = "must name a node of this stack; otherwise the rule also taints other people's devices"
 
 
 def _problems_of(entry: ManifestObject, nodes: set[str]) -> Iterator[Problem]:

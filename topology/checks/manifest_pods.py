@@ -1,8 +1,7 @@
 """Pods of manifests that no node of a stack can run: they are read as workloads, and checked like these."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -10,7 +9,7 @@ from topology.checks.manifests import MUTATING_ADMISSION, ManifestObject, manife
 from topology.checks.satisfiability import unsatisfiable_claims
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.objects import Manifest, given
-from topology.kubernetes.reading import creates_pods, entries, part, pod_spec
+from topology.kubernetes.reading import creates_pods, entries, exactly, part, pod_spec
 from topology.schema.base import Problem
 from topology.schema.claims import SharedClaim
 from topology.schema.stack import Topology
@@ -35,6 +34,8 @@ UNREAD = (
 )
 """Fields of a pod's spec that workloads do not have: a pod with one is left to the scheduler."""
 
+_Read = TypeVar("_Read", SharedClaim, Workload)
+
 
 def unsatisfiable_manifests(topology: Topology) -> Iterator[Problem]:
     """Yield why pods of manifests cannot run, except where the entry expects that they wait."""
@@ -58,29 +59,30 @@ def unsatisfiable_manifests(topology: Topology) -> Iterator[Problem]:
             "manifests": [],
         }
     )
-    of_stack: list[ManifestObject | None] = [None] * len(topology.claims)
-    sources: dict[str, list[ManifestObject | None]] = {
-        "workloads": [entry for entry, _ in pods],
-        "claims": [*of_stack, *(entry for entry, _ in claims)],
-    }
+    sources = {f"workloads[{index}]": entry for index, (entry, _) in enumerate(pods)}
+    sources |= {f"claims[{index}]": entry for index, (entry, _) in enumerate(claims, len(topology.claims))}
     yield from (_told(problem, sources) for problem in unsatisfiable_claims(read))
 
 
-def _told(problem: Problem, sources: Mapping[str, Sequence[ManifestObject | None]]) -> Problem:
+def _told(problem: Problem, sources: Mapping[str, ManifestObject]) -> Problem:
     """Return the problem at the file of the object that it is about."""
-    found = re.fullmatch(r"(workloads|claims)\[([0-9]+)\]\.?(.*)", problem.path)
-    entry = sources[found[1]][int(found[2])] if found else None
-    if entry is None or found is None:
+    source, _, key = problem.path.partition(".")
+    if (entry := sources.get(source)) is None:
         return problem
-    return entry.problem(f"{entry}: {found[3]}: {problem.message}" if found[3] else f"{entry}: {problem.message}")
+    return entry.problem(f"{entry}: {f'{key}: ' if key else ''}{problem.message}")
 
 
 def _shared_claim(entry: ManifestObject) -> SharedClaim | None:
     if entry.name[:2] != (RESOURCE_API_GROUP, "ResourceClaim"):
         return None
     values = {"name": entry.name[3], "namespace": entry.name[2], **_claim(entry.content.get("spec"))}
+    return _read(SharedClaim, values)
+
+
+def _read(model: type[_Read], values: Manifest) -> _Read | None:
+    """Return what these values describe; None for something that the API server allows, and the model does not."""
     try:
-        return SharedClaim.model_validate(values)
+        return model.model_validate(values)
     except ValidationError:
         return None
 
@@ -115,10 +117,7 @@ def _workload(
         "nodeSelector": spec.get("nodeSelector") or {},
         "tolerations": spec.get("tolerations") or [],
     }
-    try:
-        return Workload.model_validate(values)
-    except ValidationError:
-        return None  # Something that the API server allows, and a workload does not.
+    return _read(Workload, values)
 
 
 def _count(manifest: Manifest) -> int:
@@ -131,13 +130,13 @@ def _count(manifest: Manifest) -> int:
     return 1 if replicas is None else replicas if type(replicas) is int else 0
 
 
-def _resources(container: Mapping[str, Any]) -> dict[str, str]:
+def _resources(container: Manifest) -> dict[str, str]:
     found = [part(container, "resources", kind) for kind in ("limits", "requests")]
     amounts = {name: str(amount) for some in found if isinstance(some, dict) for name, amount in some.items()}
     return {name: amount for name, amount in amounts.items() if amount != "0"}
 
 
-def _claim(spec: Any) -> dict[str, Any]:
+def _claim(spec: Any) -> Manifest:
     """Return the keys of a claim of the configuration, from the spec of a ResourceClaim in any version."""
     devices = part(spec, "devices")
     return {
@@ -146,21 +145,19 @@ def _claim(spec: Any) -> dict[str, Any]:
     }
 
 
-def _request(request: Mapping[str, Any]) -> dict[str, Any]:
+def _request(request: Manifest) -> Manifest:
     if alternatives := entries(request, "firstAvailable"):
         return {"name": request.get("name"), "firstAvailable": [_selection(entry) for entry in alternatives]}
-    exactly = part(request, "exactly")
-    return {**_selection(exactly if isinstance(exactly, dict) else request), "name": request.get("name")}
+    return {**_selection(exactly(request)), "name": request.get("name")}
 
 
-def _selection(selection: Mapping[str, Any]) -> dict[str, Any]:
-    selectors = [part(entry, "cel", "expression") for entry in entries(selection, "selectors")]
+def _selection(selection: Manifest) -> Manifest:
     return given(
         name=selection.get("name"),
         deviceClass=selection.get("deviceClassName"),
         allocationMode=selection.get("allocationMode"),
         count=None if selection.get("allocationMode") == "All" else selection.get("count"),
-        selectors=selectors,
+        selectors=[part(entry, "cel", "expression") for entry in entries(selection, "selectors")],
         adminAccess=selection.get("adminAccess"),
         capacity=part(selection, "capacity", "requests"),
         tolerations=entries(selection, "tolerations"),

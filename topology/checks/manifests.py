@@ -8,6 +8,7 @@ from topology.checks.node_selection import (
     TOLERATIONS_OF_DAEMONS_ON_HOST_NETWORK,
     TOLERATIONS_OF_EVERY_POD,
     repelling,
+    written,
 )
 from topology.kubernetes import cel
 from topology.kubernetes.api_versions import BUILT_IN_KINDS, RESOURCE_API_GROUP, is_removed, versions_of
@@ -29,11 +30,12 @@ from topology.objects.names import Name, created_by_stack, described
 from topology.schema.base import Problem
 from topology.schema.manifests import Manifests
 from topology.schema.stack import Cluster, Topology
-from topology.schema.values import suggestion
+from topology.schema.values import choice, suggestion
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
 DEFAULT_SCHEDULER = "default-scheduler"
+((ADMIN_LABEL, ADMIN_VALUE),) = namespaces.ADMIN_ACCESS_LABEL.items()
 
 MUTATING_ADMISSION = frozenset(
     ("admissionregistration.k8s.io", kind) for kind in ("MutatingAdmissionPolicy", "MutatingWebhookConfiguration")
@@ -104,9 +106,11 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
         if not topology.cluster.existing:  # An existing cluster may have such a namespace.
             yield from _admin_access(entry, labelled)
         if (spec := pod_spec(entry.content)) is not None:
-            yield from _scheduler(entry, spec, topology.cluster)
+            needs_nodes = not spec.get("nodeName") and creates_pods(entry.content)
+            if needs_nodes and not topology.cluster.existing:
+                yield from _scheduler(entry, spec)
             yield from _claims_of_pods(entry, spec, known)
-            if not is_mutated:
+            if needs_nodes and not is_mutated:
                 yield from _taints(entry, spec, taints, runtime_classes)
 
 
@@ -175,11 +179,10 @@ def _version(content: Manifest) -> str:
     return str(content["apiVersion"]).rpartition("/")[2]
 
 
-def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster) -> Iterator[Problem]:
+def _scheduler(entry: ManifestObject, spec: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
     name = spec.get("schedulerName") or DEFAULT_SCHEDULER
-    has_pods = not spec.get("nodeName") and creates_pods(entry.content)
-    if not cluster.existing and name != DEFAULT_SCHEDULER and has_pods:
+    if name != DEFAULT_SCHEDULER:
         yield entry.problem(
             f"pods of {entry} have schedulerName {name}, but the only scheduler of the cluster is {DEFAULT_SCHEDULER}: "
             "remove schedulerName"
@@ -187,12 +190,10 @@ def _scheduler(entry: ManifestObject, spec: Mapping[str, Any], cluster: Cluster)
 
 
 def _namespaces_with_admin_access(topology: Topology, objects: Sequence[ManifestObject]) -> set[str]:
-    found = [*namespaces.namespaces(topology), *(entry.content for entry in objects)]
-    ((label, value),) = namespaces.ADMIN_ACCESS_LABEL.items()
     return {
         entry["metadata"]["name"]
-        for entry in found
-        if entry["kind"] == "Namespace" and part(entry, "metadata", "labels", label) == value
+        for entry in [*namespaces.namespaces(topology), *(entry.content for entry in objects)]
+        if entry["kind"] == "Namespace" and part(entry, "metadata", "labels", ADMIN_LABEL) == ADMIN_VALUE
     }
 
 
@@ -200,10 +201,9 @@ def _admin_access(entry: ManifestObject, labelled: set[str]) -> Iterator[Problem
     if not is_of_resource_api(entry.content, "ResourceClaim", "ResourceClaimTemplate"):
         return
     if entry.name[2] not in labelled and any(request.get("adminAccess") for request in requests_of(entry.content)):
-        ((label, value),) = namespaces.ADMIN_ACCESS_LABEL.items()
         yield entry.problem(
             f"{entry} has adminAccess, which the API server refuses in namespace {entry.name[2]}: it needs a namespace "
-            f"with the label {label}: {value!r}; add such a Namespace to the files"
+            f"with the label {ADMIN_LABEL}: {ADMIN_VALUE!r}; add such a Namespace to the files"
         )
 
 
@@ -279,11 +279,8 @@ def _claims(entry: ManifestObject, classes: Sequence[str]) -> Iterator[Problem]:
             selectors += entries(request, "selectors")
             name = request.get("deviceClassName")
             if isinstance(name, str) and name not in classes:
-                known = f"Name one of {', '.join(classes)}, or" if classes else "There are none yet:"
-                yield entry.problem(
-                    f"{entry} requests device class {name!r}, which does not exist{suggestion(name, classes)} {known} "
-                    "add the class to a file or to kwok-dra:deviceClasses"
-                )
+                known = choice(name, classes, "add the class to a file or to kwok-dra:deviceClasses")
+                yield entry.problem(f"{entry} requests device class {name!r}, which does not exist{known}")
     for selector in selectors:
         expression = part(selector, "cel", "expression")
         try:
@@ -329,7 +326,7 @@ def _taints(
     runtime_classes: Mapping[str, Manifest],
 ) -> Iterator[Problem]:
     expect, runtime_class = entry.entry.expect, str(spec.get("runtimeClassName") or "")
-    if spec.get("nodeName") or expect.pending or expect.running is not None or not creates_pods(entry.content):
+    if expect.pending or expect.running is not None:
         return
     if runtime_class and runtime_class not in runtime_classes:
         return  # Its tolerations are not known.
@@ -341,12 +338,12 @@ def _taints(
     if all(in_the_way.values()):
         nearest = min(in_the_way, key=lambda name: len(in_the_way[name]))
         needed = dict.fromkeys(f"{{key: {taint['key']}, operator: Exists}}" for taint in in_the_way[nearest])
-        free = f"set taints: [] for {nearest}, under kwok-dra:nodePools"
+        of_pool = f"set taints: [] for {nearest}, under kwok-dra:nodePools"
+        remedy = of_pool if nearest.startswith("pool ") else f"remove the taints of {nearest}"
+        told = [f"{name} has {', '.join(map(written, taints))}" for name, taints in in_the_way.items()]
         yield entry.problem(
-            f"pods of {entry} do not tolerate the taints of any node: "
-            f"{'; '.join(f'{name} has {_told(taints)}' for name, taints in in_the_way.items())}. Give the pods the "
-            f"toleration{'s' if len(needed) > 1 else ''} {' and '.join(needed)}, or "
-            f"{free if nearest.startswith('pool ') else f'remove the taints of {nearest}'}"
+            f"pods of {entry} do not tolerate the taints of any node: {'; '.join(told)}. Give the pods the "
+            f"toleration{'s' if len(needed) > 1 else ''} {' and '.join(needed)}, or {remedy}"
         )
 
 
@@ -360,8 +357,3 @@ def _tolerations(entry: ManifestObject, spec: Mapping[str, Any], runtime_class: 
         of_controller += TOLERATIONS_OF_DAEMONS_ON_HOST_NETWORK
     of_class = entries(runtime_class, "scheduling", "tolerations")
     return [*entries(spec, "tolerations"), *TOLERATIONS_OF_EVERY_POD, *of_controller, *of_class]
-
-
-def _told(taints: Sequence[Object]) -> str:
-    values = [f"={taint['value']}" if taint.get("value") else "" for taint in taints]
-    return ", ".join(f"{taint['key']}{value}:{taint['effect']}" for taint, value in zip(taints, values, strict=True))

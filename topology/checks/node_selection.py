@@ -61,6 +61,12 @@ def tolerates(toleration: Object, taint: Object) -> bool:
     return False
 
 
+def written(taint: Object) -> str:
+    """Return a taint as kubectl writes it: `key=value:effect`, or `key:effect`."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint['key']}{value}:{taint['effect']}"
+
+
 def selects(spec: Object, labels: Mapping[str, str], node: str) -> bool:
     """Tell whether the nodeSelector and the required node affinity of a pod select the `node` with these labels."""
     required = part(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")

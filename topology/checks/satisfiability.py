@@ -64,7 +64,7 @@ class _Pod:
         self.kinds = [kind for kind in kinds if kind.may_run(workload)]
         self.claims = declarations.claims(workload, path)
         self.requests = [request for claim in self.claims for request in declarations.requests(claim)]
-        self.resources = list(self._resource_requests())
+        self.requests += self._resource_requests()
 
     def problems(self) -> Iterator[Problem]:
         """Yield why no node can run the pod, if none can."""
@@ -90,7 +90,7 @@ class _Pod:
                 "and constraints",
             )
         else:
-            yield from too_many_pods(self.workload, self.path, [*self.requests, *self.resources], self.kinds, names)
+            yield from too_many_pods(self.workload, self.path, self.requests, self.kinds, names)
 
     def _no_node(self) -> Problem:
         if not self.all_kinds:
@@ -116,7 +116,7 @@ class _Pod:
     # Requests, one by one.
 
     def _unsatisfied_requests(self) -> Iterator[Problem]:
-        for request in (*self.requests, *self.resources):
+        for request in self.requests:
             most = [max(self._fitting(kind, one) for kind in self.kinds) for one in request.alternatives]
             counted = list(zip(request.alternatives, most, strict=True))
             if all(fitting < (one.count or 1) for one, fitting in counted):
@@ -194,12 +194,8 @@ class _Pod:
 
     def _satisfiable_on(self, kind: NodeKind) -> bool | None:
         constraints = [constraint for claim in self.claims for constraint in claim.constraints()]
-        return at_once(
-            [*self.requests, *self.resources],
-            constraints,
-            kind.matching,
-            kind.devices.room(self.declarations.one_share_each),
-        )
+        room = Room(kind.devices.counters, self.declarations.one_share_each)
+        return at_once(self.requests, constraints, kind.matching, room)
 
 
 def at_once(

@@ -19,7 +19,7 @@ from topology.schema.catalogue import ENTRIES, Catalogue, built_in, read
 from topology.schema.features_used import apis_written, completed, features_used
 from topology.schema.stack import Topology
 from topology.schema.user_files import UnreadableError
-from topology.schema.values import shown, suggestion
+from topology.schema.values import choice, shown, suggestion
 
 
 class ConfigurationError(Exception):
@@ -213,12 +213,8 @@ def _unknown_classes(requests: Iterable[tuple[str, Mapping[str, Any]]], classes:
     for path, request in requests:
         name = request.get("deviceClass")
         if isinstance(name, str) and name not in classes:
-            known = f"Name one of {', '.join(classes)}, or" if classes else "There are none yet:"
-            yield Problem(
-                f"{path}.deviceClass",
-                f"there is no device class {name!r}{suggestion(name, classes)} {known} "
-                "add the class to kwok-dra:deviceClasses",
-            )
+            known = choice(name, classes, "add the class to kwok-dra:deviceClasses")
+            yield Problem(f"{path}.deviceClass", f"there is no device class {name!r}{known}")
 
 
 def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
@@ -289,12 +285,11 @@ def _shared_claims(raw: Mapping[str, object]) -> Iterator[Problem]:
 
 def _no_shared_claim(name: str, namespace: str, known: list[tuple[str, str]]) -> str:
     here = [other for place, other in known if place == namespace]
-    message = f"there is no shared claim {name!r} in namespace {namespace}{suggestion(name, here)}"
+    message = f"there is no shared claim {name!r} in namespace {namespace}"
     if elsewhere := [place for place, other in known if other == name]:
-        return f"{message} It is in {', '.join(elsewhere)}: pods share only claims of their own namespace"
-    if here:
-        return f"{message} Name one of {', '.join(here)}, or add it to kwok-dra:claims"
-    return f"{message} There are none yet: add it to kwok-dra:claims"
+        hint = suggestion(name, here)
+        return f"{message}{hint} It is in {', '.join(elsewhere)}: pods share only claims of their own namespace"
+    return message + choice(name, here, "add it to kwok-dra:claims")
 
 
 def _order(raw: Mapping[str, object]) -> Iterator[Problem]:

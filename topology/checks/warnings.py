@@ -10,7 +10,7 @@ from topology.checks.device_matching import AbortedError, Alternative, NodeDevic
 from topology.checks.manifests import manifest_objects
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE
 from topology.kubernetes.quantities import number
-from topology.kubernetes.reading import entries, is_of_resource_api, part, pod_spec
+from topology.kubernetes.reading import entries, is_of_resource_api, limited_resources, part, pod_spec
 from topology.objects import nodes
 from topology.objects.inventory import Device, device_pools
 from topology.schema.devices import DeviceClass
@@ -53,10 +53,7 @@ def _requested(topology: Topology) -> Iterator[str]:
     for workload in topology.workloads:
         yield from workload.extended_resources
     for entry in manifest_objects(topology):
-        spec = pod_spec(entry.content)
-        for container in (*entries(spec, "initContainers"), *entries(spec, "containers")):
-            found = part(container, "resources", "limits")
-            yield from map(str, found if isinstance(found, dict) else ())
+        yield from limited_resources(pod_spec(entry.content))
 
 
 def _shared_names(classes: Sequence[DeviceClass]) -> Iterator[str]:

@@ -9,7 +9,8 @@ Their types: https://github.com/kubernetes/api/blob/v0.37.2/resource/v1/types.go
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+
+from topology.kubernetes.objects import Manifest
 
 RESOURCE_API_GROUP = "resource.k8s.io"
 RESOURCE_API_VERSIONS = ("v1", "v1beta2", "v1beta1")
@@ -84,7 +85,7 @@ def is_removed(api: str, minor: int) -> bool:
     return since is not None and since <= minor
 
 
-def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:
+def convert(manifest: Manifest, version: str) -> Manifest:
     """Return the v1 object `manifest` as an object of that `version` of resource.k8s.io.
 
     Converts only the kinds that exist in all versions, and returns other objects unchanged. The result may share parts
@@ -100,7 +101,7 @@ def convert(manifest: dict[str, Any], version: str) -> dict[str, Any]:
     return converted
 
 
-def as_v1(manifest: dict[str, Any]) -> dict[str, Any]:
+def as_v1(manifest: Manifest) -> Manifest:
     """Return `manifest`, an object of any of the versions, as a v1 object: the inverse of `convert`."""
     group, _, version = manifest["apiVersion"].partition("/")
     converted = manifest | {"apiVersion": f"{group}/v1"}
@@ -110,11 +111,10 @@ def as_v1(manifest: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
-_Object = dict[str, Any]
-_Change = Callable[[_Object], _Object]
+_Change = Callable[[Manifest], Manifest]
 
 
-def _changed(value: _Object, path: list[str], change: _Change) -> _Object:
+def _changed(value: Manifest, path: list[str], change: _Change) -> Manifest:
     """Apply `change` to every entry of the list at `path`, if there is a list."""
     key, *rest = path
     if key not in value:
@@ -122,20 +122,20 @@ def _changed(value: _Object, path: list[str], change: _Change) -> _Object:
     return value | {key: _changed(value[key], rest, change) if rest else [change(item) for item in value[key]]}
 
 
-def _basic_device(device: _Object) -> _Object:
+def _basic_device(device: Manifest) -> Manifest:
     return {"name": device["name"], "basic": {key: value for key, value in device.items() if key != "name"}}
 
 
-def _flat_request(request: _Object) -> _Object:
+def _flat_request(request: Manifest) -> Manifest:
     rest = {key: value for key, value in request.items() if key != "exactly"}
     return {**rest, **request.get("exactly", {})}
 
 
-def _device(device: _Object) -> _Object:
+def _device(device: Manifest) -> Manifest:
     return {"name": device["name"], **device["basic"]} if "basic" in device else device
 
 
-def _request(request: _Object) -> _Object:
+def _request(request: Manifest) -> Manifest:
     if "firstAvailable" in request or "exactly" in request:
         return request
     exactly = {key: value for key, value in request.items() if key != "name"}

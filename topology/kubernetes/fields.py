@@ -22,14 +22,13 @@ _SELECTION: Fields = {
     "derivedAttributes": {"name": None, "expression": None},
 }
 _EXACTLY: Fields = {**_SELECTION, "adminAccess": None}
-_REQUEST: Fields = {"name": None, "exactly": _EXACTLY, "firstAvailable": {"name": None, **_SELECTION}}
-_REQUEST_V1BETA1: Fields = {"name": None, **_EXACTLY, "firstAvailable": {"name": None, **_SELECTION}}
 _OPAQUE: Fields = {"opaque": {"driver": None, "parameters": None}}
 
 
 def _claim_spec(version: str) -> Fields:
+    exactly = _EXACTLY if version == "v1beta1" else {"exactly": _EXACTLY}
     devices: Fields = {
-        "requests": _REQUEST_V1BETA1 if version == "v1beta1" else _REQUEST,
+        "requests": {"name": None, **exactly, "firstAvailable": {"name": None, **_SELECTION}},
         "constraints": dict.fromkeys(("requests", "matchAttribute", "distinctAttribute")),
         "config": {"requests": None, **_OPAQUE},
     }

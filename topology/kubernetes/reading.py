@@ -63,6 +63,13 @@ def creates_pods(manifest: Manifest) -> bool:
     return part(spec, "suspend") is not True and 0 not in wanted
 
 
+def limited_resources(spec: Any) -> Iterator[str]:
+    """Yield the names of the resources for which the containers of a pod spec have limits."""
+    for container in (*entries(spec, "initContainers"), *entries(spec, "containers")):
+        limits = part(container, "resources", "limits")
+        yield from map(str, limits if isinstance(limits, dict) else ())
+
+
 def claims_named(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield kind and name of the ResourceClaims and ResourceClaimTemplates that a pod spec references."""
     for claim in entries(spec, "resourceClaims"):
@@ -78,5 +85,10 @@ def requests_of(manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield the requests of a ResourceClaim or ResourceClaimTemplate of any version, each alternative by itself."""
     spec = ("spec", "spec") if manifest["kind"] == "ResourceClaimTemplate" else ("spec",)
     for request in entries(manifest, *spec, "devices", "requests"):
-        exactly = part(request, "exactly")
-        yield from entries(request, "firstAvailable") or [exactly if isinstance(exactly, dict) else request]
+        yield from entries(request, "firstAvailable") or [exactly(request)]
+
+
+def exactly(request: Manifest) -> Manifest:
+    """Return what a request without alternatives asks for; in v1beta1 that is the request itself."""
+    found = part(request, "exactly")
+    return found if isinstance(found, dict) else request

@@ -63,6 +63,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_last_part[nearest[0]]!r}?" if nearest else "."
 
 
+def choice(name: str, known: Collection[str], remedy: str) -> str:
+    """Return the end of a sentence about an unknown `name`: the known names, and a `remedy` other than these."""
+    names = f"Name one of {', '.join(known)}, or" if known else "There are none yet:"
+    return f"{suggestion(name, known)} {names} {remedy}"
+
+
 def unknown(kind: str, name: str, owner: str, known: Collection[str]) -> str:
     """Return the end of a sentence about an unknown `name`, with the names of this kind that the `owner` has."""
     names = ", ".join(known) or "none"
@@ -283,10 +289,8 @@ def named(section: str, what: str, example: str) -> BeforeValidator:
             raise problem(f"must be the name of a {what} or define one inline, but is {shown(value)}")
         entries = (info.context or {}).get(section, {})
         if value not in entries:
-            raise problem(
-                f"there is no {what} {value!r} in the catalogue{suggestion(value, entries)} "
-                f"Name one of {', '.join(sorted(entries))}, or define it inline: {example}"
-            )
+            known = choice(value, sorted(entries), f"define it inline: {example}")
+            raise problem(f"there is no {what} {value!r} in the catalogue{known}")
         return entries[value]
 
     return BeforeValidator(look_up)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from topology.checks.node_selection import tolerates
 from topology.kubernetes.objects import Object
 from topology.status.live_objects import allocated_devices
 
@@ -39,11 +40,7 @@ def _seconds_on_not_ready(pod: Object) -> float:
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/core/v1/helper/helpers.go, GetMatchingTolerations
     """
     for toleration in pod["spec"].get("tolerations") or []:
-        if (
-            toleration.get("key") in (None, "", NODE_NOT_READY)
-            and toleration.get("effect") in (None, "", "NoExecute")
-            and (toleration.get("operator") == "Exists" or not toleration.get("value"))
-        ):
+        if tolerates(toleration, {"key": NODE_NOT_READY, "effect": "NoExecute"}):
             seconds = toleration.get("tolerationSeconds")
             return math.inf if seconds is None else float(seconds)
     return 0
@@ -51,10 +48,13 @@ def _seconds_on_not_ready(pod: Object) -> float:
 
 def stays_for_some_time(pod: Object, node: Object) -> bool:
     """Tell whether a pod tolerates a NoExecute taint of its node for a limited time; `Unfit` knows nodes not ready."""
-    taints = {taint["key"] for taint in node["spec"].get("taints") or [] if taint["effect"] == "NoExecute"}
-    limited = {entry.get("key") or "" for entry in pod["spec"].get("tolerations") or [] if "tolerationSeconds" in entry}
-    evicting = taints - {NODE_NOT_READY}
-    return bool(evicting & limited or (evicting and "" in limited))
+    limited = [entry for entry in pod["spec"].get("tolerations") or [] if "tolerationSeconds" in entry]
+    evicting = [
+        taint
+        for taint in node["spec"].get("taints") or []
+        if taint["effect"] == "NoExecute" and taint["key"] != NODE_NOT_READY
+    ]
+    return any(tolerates(toleration, taint) for toleration in limited for taint in evicting)
 
 
 def _seconds_on_device(result: Object, driver: str, pool: str, device: str, taint: str, value: str) -> float:
@@ -70,8 +70,7 @@ def _seconds_on_device(result: Object, driver: str, pool: str, device: str, tain
         toleration.get("tolerationSeconds")
         for toleration in result.get("tolerations") or []
         if toleration.get("effect") == "NoExecute"
-        and toleration.get("key") in (None, "", taint)
-        and (toleration.get("operator") == "Exists" or toleration.get("value", "") == value)
+        and tolerates(toleration, {"key": taint, "value": value, "effect": "NoExecute"})
     ]
     return math.inf if None in tolerated else min(tolerated, default=0)
 

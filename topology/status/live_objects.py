@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from topology.kubernetes.objects import Key, Maker, Object, key
-from topology.kubernetes.reading import entries, part
+from topology.kubernetes.reading import limited_resources
 
 PREEMPTION = " still not schedulable|, pod group preemption:| preemption:"
 """From here on, the scheduler's message is about preemption, which frees no devices."""
@@ -95,7 +95,7 @@ def claim_names(pod: Object) -> dict[str, str]:
         entry["name"]: entry.get("resourceClaimName") or made.get(entry["name"], "")
         for entry in pod["spec"].get("resourceClaims") or []
     }
-    if _requests_extended_resources(pod):
+    if any("/" in name for name in limited_resources(pod["spec"])):  # Native resources have no domain.
         names[EXTENDED_RESOURCES] = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName", "")
     return names
 
@@ -103,12 +103,6 @@ def claim_names(pod: Object) -> dict[str, str]:
 def claim_keys(pod: Object) -> set[Key]:
     """Return the keys of the ResourceClaims of a pod."""
     return {(key(pod)[0], name) for name in claim_names(pod).values() if name}
-
-
-def _requests_extended_resources(pod: Object) -> bool:
-    """Tell whether a container requests more than native resources, such as `nvidia.com/gpu`."""
-    containers = [*entries(pod["spec"], "initContainers"), *entries(pod["spec"], "containers")]
-    return any("/" in name for container in containers for name in part(container, "resources", "limits") or {})
 
 
 def is_shared(pod: Object, claim: str) -> bool:
@@ -158,17 +152,18 @@ def allocated_devices(claim: Object) -> Sequence[Object]:
 
 def is_reserved_for_pod(claim: Object, pod: Object) -> bool:
     """Tell whether the pod may use the claim."""
-    return any(consumer["name"] == pod["metadata"]["name"] for consumer in _consumers(claim))
+    return any(consumer["name"] == pod["metadata"]["name"] for consumer in consumers(claim))
 
 
 def is_reserved_for_group(claim: Object) -> bool:
     """Tell whether a PodGroup has the claim, which keeps it when a pod has completed."""
-    return any(consumer.get("resource") == "podgroups" for consumer in _consumers(claim))
+    return any(consumer.get("resource") == "podgroups" for consumer in consumers(claim))
 
 
-def _consumers(claim: Object) -> Sequence[Object]:
-    consumers: Sequence[Object] = claim.get("status", {}).get("reservedFor") or []
-    return consumers
+def consumers(claim: Object) -> Sequence[Object]:
+    """Return the references to the pods and pod groups that may use a claim."""
+    found: Sequence[Object] = claim.get("status", {}).get("reservedFor") or []
+    return found
 
 
 def owning_uids(claim: Object) -> set[str]:

@@ -2,9 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from topology.checks import node_selection
 from topology.checks.allocation import Candidate, Counters, DeviceKey, Room
 from topology.kubernetes.objects import Key, Object, key
 from topology.kubernetes.quantities import number, written
@@ -47,11 +48,11 @@ class Occupancy(NamedTuple):
     """The taints of each device, in the form of kubectl: `key=value:effect`."""
     left: Mapping[str, Mapping[str, str]]
     """What is left of each capacity of the shared devices that claims hold, and that are not used up."""
-    node: str = ""
+    node: str
     """The node of the devices; empty if they are not all of one node."""
-    incomplete: bool = False
+    incomplete: bool
     """Whether slices are missing; the scheduler then allocates none of the devices."""
-    lost: bool = False
+    lost: bool
     """Whether the pool's node is not ready, and so gets no pods."""
 
     @property
@@ -98,19 +99,7 @@ def occupancy(
     for resource_slice in slices:
         spec = resource_slice["spec"]
         specs[spec["driver"], spec["pool"]["name"]].append(spec)
-    found = {}
-    for name, of_pool in specs.items():
-        current = newest(of_pool)
-        selecting = [rule for rule in rules if rule.selects(*name, rule.device or "")]
-        node = _node(current)
-        pool = _occupancy(name, current, held, selecting)._replace(
-            node=node,
-            incomplete=len(current) != current[0]["pool"].get("resourceSliceCount", len(current)),
-            lost=node in lost,
-        )
-        unusable = pool.incomplete or pool.lost
-        found[name] = pool._replace(available=frozenset(), fits={}, left={}) if unusable else pool
-    return found
+    return {name: _occupancy(name, newest(of_pool), held, rules, lost) for name, of_pool in specs.items()}
 
 
 def _node(specs: Iterable[Object]) -> str:
@@ -139,27 +128,34 @@ def room_beside(counters: Counters, candidates: Iterable[Candidate], held: Holdi
     return room
 
 
-def _occupancy(name: PoolName, specs: list[Object], held: Holdings, rules: Sequence[DeviceTaintRule]) -> Occupancy:
+def _occupancy(
+    name: PoolName, specs: list[Object], held: Holdings, rules: Sequence[DeviceTaintRule], lost: Container[str]
+) -> Occupancy:
     driver, pool = name
+    node = _node(specs)
+    is_incomplete = len(specs) != specs[0]["pool"].get("resourceSliceCount", len(specs))
+    is_lost = node in lost
     entries = [entry for spec in specs for entry in spec.get("devices") or []]
     candidates = {entry["name"]: Candidate(driver, _device(entry), pool) for entry in entries}
     counters = _counters(name, specs)
     room = room_beside(counters, candidates.values(), held)
-    taints = {entry["name"]: _taints(entry, rules) for entry in entries}
-    free = [
-        candidate
+    taints = {entry["name"]: _taints(name, entry, rules) for entry in entries}
+    free = {
+        device: candidate
         for device, candidate in candidates.items()
-        if not blocking(taints[device]) and has_room(room, candidate)
-    ]
-    taken = [candidate for candidate in candidates.values() if room.is_taken(candidate)]
+        if not (is_incomplete or is_lost or blocking(taints[device])) and has_room(room, candidate)
+    }
     return Occupancy(
         candidates,
         counters,
-        len(taken),
-        frozenset(candidate.device.name for candidate in free),
-        _fits(free, room) if counters else {},
+        sum(map(room.is_taken, candidates.values())),
+        frozenset(free),
+        _fits(free.values(), room) if counters else {},
         taints,
-        {candidate.device.name: _left(room, candidate) for candidate in free if room.is_taken(candidate)},
+        {device: _left(room, candidate) for device, candidate in free.items() if room.is_taken(candidate)},
+        node,
+        is_incomplete,
+        is_lost,
     )
 
 
@@ -203,20 +199,17 @@ def _counters(pool: PoolName, specs: Iterable[Object]) -> Counters:
     }
 
 
-def _taints(device: Object, rules: Sequence[DeviceTaintRule]) -> list[str]:
-    taints = [(taint["key"], taint.get("value", ""), taint["effect"]) for taint in device.get("taints") or []]
-    taints += [
-        (rule.taint.key, rule.taint.value, rule.taint.effect) for rule in rules if rule.device in (None, device["name"])
-    ]
-    return sorted(f"{key}{'=' if value else ''}{value}:{effect}" for key, value, effect in taints)
+def _taints(pool: PoolName, device: Object, rules: Iterable[DeviceTaintRule]) -> list[str]:
+    of_rules = [rule.taint.model_dump() for rule in rules if rule.selects(*pool, device["name"])]
+    return sorted(map(node_selection.written, [*(device.get("taints") or []), *of_rules]))
 
 
-def _fits(free: Sequence[Candidate], room: Room) -> dict[str, int]:
+def _fits(free: Collection[Candidate], room: Room) -> dict[str, int]:
     """Take as many devices of each kind as possible, in order; devices of one kind consume equal amounts."""
     fits: dict[str, int] = {}
     for kind in sorted({_kind(candidate) for candidate in free}):
-        for candidate in (candidate for candidate in free if _kind(candidate) == kind):
-            if has_room(room, candidate):
+        for candidate in free:
+            if _kind(candidate) == kind and has_room(room, candidate):
                 room.take(candidate, {})
                 fits[kind] = fits.get(kind, 0) + 1
         for _ in range(fits.get(kind, 0)):

@@ -7,14 +7,15 @@ from functools import cached_property
 from typing import NamedTuple
 
 from topology.checks.allocation import Candidate, Constraint, Counters, DeviceKey, Room, consumed, has_capacity
-from topology.checks.device_matching import Alternative, is_selected, with_derived
+from topology.checks.device_matching import Alternative, Selector, is_selected, with_derived
 from topology.checks.node_selection import fits, may_run, tolerates
 from topology.checks.requests import Request
 from topology.checks.satisfiability import at_once
 from topology.kubernetes import cel
 from topology.kubernetes.naming import natural_key
-from topology.kubernetes.objects import Object
+from topology.kubernetes.objects import Key, Object
 from topology.kubernetes.quantities import written
+from topology.kubernetes.reading import part
 from topology.status.live_objects import LiveObjects
 from topology.status.occupancy import Holdings, Occupancy, PoolName, blocking, room_beside
 
@@ -66,7 +67,7 @@ class NodeDevices:
         """What the claims that hold devices leave."""
         return room_beside(self.counters, self.candidates, self.held)
 
-    def without(self, claims: Iterable[tuple[str, str]]) -> "NodeDevices":
+    def without(self, claims: Iterable[Key]) -> "NodeDevices":
         """Return the same devices, as if these claims did not hold any."""
         gone = set(claims)
         held = {
@@ -82,7 +83,7 @@ class NodeDevices:
 
     def has_devices_of(self, terms: Sequence[Sequence[Object]]) -> bool:
         """Tell whether this is a node of every allocated claim, given the node selector terms of each."""
-        labels = (self.node or {"metadata": {}})["metadata"].get("labels") or {}
+        labels = part(self.node, "metadata", "labels") or {}
         return all(any(fits(term, labels, self.name) for term in of_claim) for of_claim in terms)
 
     def offer(self, wanted: Alternative, admin_access: bool = False) -> Offer:
@@ -100,7 +101,7 @@ class NodeDevices:
         return self._matching[wanted.criteria]
 
     def is_open(self, wanted: Alternative) -> bool:
-        """Tell whether it is not known here what the node offers: only Kubernetes can tell, or it may soon change."""
+        """Tell whether it is unknown here what the node offers: only Kubernetes can tell, or it may soon change."""
         return (
             self.lost
             or bool(self.elsewhere and self.elsewhere.matching(wanted))
@@ -114,7 +115,7 @@ class NodeDevices:
         )
 
     def satisfies(self, requests: Sequence[Request], constraints: Sequence[Constraint]) -> bool | None:
-        """Tell whether all requests can be satisfied at once; None if that is too hard or not known here."""
+        """Tell whether all requests can be satisfied at once; None if that is too hard to decide or unknown here."""
         if any(self.is_open(one) for request in requests for one in request.alternatives):
             return None
         answer = at_once(requests, constraints, self._usable, self.room)
@@ -173,11 +174,8 @@ def _node(
 
 
 def matched(candidate: Candidate, wanted: Alternative) -> Candidate | None:
-    """Return a device that matches, with its derived attributes; one that a selector fails for does not."""
-    try:
-        if not all(is_selected(selector, candidate) for selector in (*wanted.class_selectors, *wanted.selectors)):
-            return None
-    except cel.CelError:
+    """Return the device with its derived attributes, or None if it does not match."""
+    if not all(selected(selector, candidate) for selector in wanted.all_selectors):
         return None
     with suppress(cel.CelError):  # The scheduler derives an attribute when a constraint names it.
         for derived in wanted.derived:
@@ -185,16 +183,12 @@ def matched(candidate: Candidate, wanted: Alternative) -> Candidate | None:
     return candidate if has_capacity(candidate.device.capacity, wanted.amounts) else None
 
 
-def is_checked(wanted: Alternative) -> bool:
-    """Tell whether every expression can be evaluated without Kubernetes."""
+def selected(selector: Selector, candidate: Candidate) -> bool:
+    """Tell whether a selector selects a device; one whose evaluation fails does not."""
     try:
-        for selector in (*wanted.class_selectors, *wanted.selectors):
-            cel.compile_selector(selector.expression, list_attributes=True)
-        for derived in wanted.derived:
-            cel.compile_derived(derived.expression, list_attributes=True)
-    except cel.CelError as error:
-        return not isinstance(error, cel.UncheckedError)
-    return True
+        return is_selected(selector, candidate)
+    except cel.CelError:
+        return False
 
 
 def taint_of(text: str) -> dict[str, str]:
@@ -202,3 +196,15 @@ def taint_of(text: str) -> dict[str, str]:
     name, _, effect = text.rpartition(":")
     taint_key, _, value = name.partition("=")
     return {"key": taint_key, "value": value, "effect": effect}
+
+
+def is_checked(wanted: Alternative) -> bool:
+    """Tell whether every expression can be evaluated without Kubernetes."""
+    try:
+        for selector in wanted.all_selectors:
+            cel.compile_selector(selector.expression, list_attributes=True)
+        for derived in wanted.derived:
+            cel.compile_derived(derived.expression, list_attributes=True)
+    except cel.CelError as error:
+        return not isinstance(error, cel.UncheckedError)
+    return True

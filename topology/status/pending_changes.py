@@ -10,11 +10,12 @@ from topology.status.live_objects import (
     LiveObjects,
     allocated_devices,
     claim_names,
+    consumers,
     is_refused,
     of_kind,
     owners,
 )
-from topology.status.workload_progress import Expected, claims_of, has_settled
+from topology.status.workload_progress import Expected, claims_of, has_observed, has_settled
 
 TAINTS_UNTIL_READY = {NODE_NOT_READY, "node.kubernetes.io/unreachable"}
 """The node lifecycle controller removes these taints when a node is ready."""
@@ -43,8 +44,7 @@ def nodes_may_change(nodes: Sequence[Object], pods: Sequence[Object]) -> bool:
 
 
 def _node_may_change(node: Object) -> bool:
-    conditions = node["status"].get("conditions") or []
-    is_ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    is_ready = "Ready" in _true_conditions(node["status"])
     if NOT_READY.items() <= (node["metadata"].get("annotations") or {}).items():
         return is_ready
     return not is_ready or any(taint["key"] in TAINTS_UNTIL_READY for taint in node["spec"].get("taints") or [])
@@ -77,40 +77,36 @@ def _has_been_refused(pod: Object, live: LiveObjects) -> bool:
 
 def _claim_may_change(claim: Object, live: LiveObjects, served: Set[str]) -> bool:
     """Tell whether a claim is being deleted, released or attached, or whether a pod that it is for is being bound."""
-    reserved = claim.get("status", {}).get("reservedFor") or []
     return (
         "deletionTimestamp" in claim["metadata"]
         or live.is_orphaned(claim)
-        or any(entry.get("resource") == "pods" and entry["uid"] not in served for entry in reserved)
+        or any(entry.get("resource") == "pods" and entry["uid"] not in served for entry in consumers(claim))
         or any(not _is_attached(device, claim) for device in allocated_devices(claim))
     )
 
 
 def _is_attached(device: Object, claim: Object) -> bool:
     names = ("driver", "pool", "device", "shareID")
-    true = {
-        condition["type"]
+    true = [
+        _true_conditions(entry)
         for entry in claim["status"].get("devices") or []
         if all(entry.get(name) == device.get(name) for name in names)
-        for condition in entry.get("conditions") or []
-        if condition["status"] == "True"
-    }
-    return true.issuperset(device.get("bindingConditions") or [])
+    ]
+    return set().union(*true).issuperset(device.get("bindingConditions") or [])
+
+
+def _true_conditions(status: Object) -> set[str]:
+    return {entry["type"] for entry in status.get("conditions") or [] if entry["status"] == "True"}
 
 
 def _may_create(maker: Maker, live: LiveObjects) -> bool:
     """Tell whether a controller is to create or replace pods; one that is gone, and a bare pod, do neither."""
     controller = live.by_name.get(maker)
-    if controller is None or maker[0] == "Pod" or _has_failed(controller):
+    if controller is None or maker[0] == "Pod":
         return False
+    if maker[0] == "Job" and "Failed" in _true_conditions(controller["status"]):
+        return False  # It has failed for good.
     return maker[0] == "CronJob" or not (has_settled(maker, live) or _is_stuck(controller, live))
-
-
-def _has_failed(controller: Object) -> bool:
-    """Tell whether a Job has failed for good."""
-    conditions = controller["status"].get("conditions") or []
-    is_job = controller["kind"] == "Job"
-    return is_job and any(entry["type"] == "Failed" and entry["status"] == "True" for entry in conditions)
 
 
 def _is_stuck(controller: Object, live: LiveObjects) -> bool:
@@ -120,20 +116,16 @@ def _is_stuck(controller: Object, live: LiveObjects) -> bool:
     ready to become available (minReadySeconds).
     """
     uid, status = controller["metadata"]["uid"], controller["status"]
-    sets = [entry for entry in of_kind(list(live.by_name.values()), "ReplicaSet") if uid in _owner_uids(entry)]
-    sets += [controller] if controller["kind"] == "StatefulSet" else []
+    sets = [controller] if controller["kind"] == "StatefulSet" else []
+    sets += [
+        entry
+        for entry in of_kind(live.by_name.values(), "ReplicaSet")
+        if any(owner["uid"] == uid for owner in owners(entry))
+    ]
     pods = [live.pods_of([(entry["kind"], *key(entry))]) for entry in sets]
     return (
-        all(map(_has_observed, [controller, *sets]))
+        all(map(has_observed, [controller, *sets]))
         and all(entry["spec"].get("replicas") == len(made) for entry, made in zip(sets, pods, strict=True))
         and status.get("readyReplicas") == status.get("availableReplicas")
         and any(is_refused(pod) for made in pods for pod in made)
     )
-
-
-def _owner_uids(entry: Object) -> set[str]:
-    return {owner["uid"] for owner in owners(entry)}
-
-
-def _has_observed(controller: Object) -> bool:
-    return bool(controller["status"].get("observedGeneration") == controller["metadata"]["generation"])

@@ -1,6 +1,5 @@
 """What a pending pod requests: its claims that are not allocated, and extended resources, as the checks model them."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,9 +10,10 @@ from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Object, key
 from topology.kubernetes.quantities import number
 from topology.kubernetes.reading import entries, part
 from topology.status.live_objects import EXTENDED_RESOURCES, LiveObjects, claim_names, is_allocated, of_kind
+from topology.status.node_resources import requested
 
 NO_CLASS = [Selector("", "false")]
-"""The selectors of a class that is not there."""
+"""The selectors of a class that does not exist."""
 
 
 class PodRequests(NamedTuple):
@@ -22,7 +22,7 @@ class PodRequests(NamedTuple):
     requests: Sequence[Request]
     constraints: Sequence[Constraint]
     terms: Sequence[Sequence[Object]]
-    """For each allocated claim with a node selector its terms."""
+    """The node selector terms of each allocated claim that has a node selector."""
 
 
 class RequestReader:
@@ -68,23 +68,12 @@ class RequestReader:
     def _of_containers(self, pod: Object) -> Iterator[Request]:
         """Yield the requests that the scheduler puts into the claim for a pod's extended resources.
 
-        Nothing is said of resources that are devices on some nodes and none on others. An init container uses the
-        devices of those that run after it, and others only if it needs more.
+        Nothing is said of resources that are devices on some nodes and none on others.
         """
-        counts: Counter[str] = Counter()
-        more: Counter[str] = Counter()
-        init = entries(pod["spec"], "initContainers")
-        for container in reversed([*init, *entries(pod["spec"], "containers")]):
-            for name, amount in (part(container, "resources", "limits") or {}).items():
-                is_of_devices = name in self.extended_resources and name not in self.of_nodes
-                count = int(number(str(amount))) if is_of_devices else 0
-                if container in init and container.get("restartPolicy") != "Always":
-                    more[name] = max(more[name], count - counts[name])
-                else:
-                    counts[name] += count
-        for name, count in (counts + more).items():
-            selection = {"deviceClassName": self.extended_resources[name], "count": count}
-            yield Request(EXTENDED_RESOURCES, name, [self._alternative(selection)])
+        for name, amount in requested(pod["spec"]).items():
+            if amount and name in self.extended_resources and name not in self.of_nodes:
+                selection = {"deviceClassName": self.extended_resources[name], "count": int(amount)}
+                yield Request(EXTENDED_RESOURCES, name, [self._alternative(selection)])
 
     def _request(self, claim: str, request: Object) -> Request:
         exactly = request.get("exactly") or {}

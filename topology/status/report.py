@@ -111,7 +111,7 @@ def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[Devi
 def report(topology: Topology, objects: Sequence[Object], quiet: int = 0) -> Report:
     """Return the report of a stack, from the live `objects` of all `kinds`.
 
-    `quiet` is for how many seconds nothing had changed when the wait for the workloads was given up.
+    `quiet` is the number of seconds without a change after which the wait for the workloads was given up.
     """
     claims, pools, live, _ = details(topology, objects)
     listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))]
@@ -134,10 +134,9 @@ def _claims_of(
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
     node = pod["spec"].get("nodeName", "")
-    names = claim_names(pod)
     waits = live_objects.is_refused(pod) and not node
     reason = _reason(pod, shortage.of(pod) if waits else [])
-    for name in names.values():
+    for name in claim_names(pod).values():
         if live_objects.needs_no_claim(pod, name):
             continue
         claim = live.claims.get((namespace, name), {})
@@ -170,7 +169,7 @@ def _state(claim: Object) -> str:
     if not live_objects.is_allocated(claim):
         return ",".join(states) or "pending"
     states.append("allocated")
-    if claim["status"].get("reservedFor"):
+    if live_objects.consumers(claim):
         states.append("reserved")
     return ",".join(states)
 

@@ -16,7 +16,6 @@ from topology.status.pod_requests import PodRequests, RequestReader
 DEVICES_TOLD_MAX = 3
 """At most this many devices of a node are named with what blocks them."""
 
-
 ONLY_CLAIMS = r"0/([0-9]+) nodes are available: \1 cannot allocate all claims\.?"
 """The scheduler's message about a pod that every node refuses for want of devices."""
 
@@ -41,10 +40,12 @@ class Shortage:
         asked = self.reader.read(pod)
         if not asked.requests:
             return []
-        where = _text([asked.terms, *(pod["spec"].get(name) for name in ("nodeSelector", "affinity", "tolerations"))])
+        fields = [pod["spec"].get(name) for name in ("nodeSelector", "affinity", "tolerations")]
+        where = json.dumps([asked.terms, *fields], sort_keys=True)
         if where not in self._may_run:
             self._may_run[where] = [node for node in self.nodes.values() if node.may_run(pod, asked.terms)]
-        only_claims = bool(re.fullmatch(ONLY_CLAIMS, refusal(pod)))
+        # A pod of a group has been tried beside other pods of it, which have released their devices since.
+        only_claims = not pod["spec"].get("schedulingGroup") and bool(re.fullmatch(ONLY_CLAIMS, refusal(pod)))
         known = where, repr(asked[:2]), only_claims
         if known not in self._known:
             self._known[known] = list(self._lines(asked, self._may_run[where], only_claims))
@@ -74,9 +75,9 @@ def _of_request(request: Request, nodes: Sequence[NodeDevices], no_node: str) ->
     return f"request {request.name} wants {', or '.join(lines)}"
 
 
-def wish(wanted: Alternative, count: int | str) -> str:
-    """Return so many devices with what a request wants of them: `2 of gpu.example.com with memory 4Gi`."""
-    return f"{count} of {wanted.device_class}{' with ' if wanted.amounts else ''}{amounts_of(wanted)}"
+def wish(wanted: Alternative, every: str = "all") -> str:
+    """Return what a request wants, `2 of gpu.example.com with memory 4Gi`; `every` if it wants all devices."""
+    return f"{wanted.count or every} of {wanted.device_class}{' with ' if wanted.amounts else ''}{amounts_of(wanted)}"
 
 
 def amounts_of(wanted: Alternative) -> str:
@@ -89,19 +90,19 @@ def _short(wanted: Alternative, offers: Sequence[Offer], no_node: str) -> str:
     matching = [offer for offer in offers if offer.matching]
     if not matching:
         unmatched = "no device matches" if no_node == "no node" else f"{no_node} has a device that matches"
-        return f"{wish(wanted, wanted.count or 'all')}, but {unmatched}"
+        return f"{wish(wanted)}, but {unmatched}"
     if wanted.count is None:
         nearest = min(matching, key=lambda offer: len(offer.blocked))
         what = wish(wanted, f"all {len(nearest.matching)}")
-        return f"{what} on {nearest.node}, but {blocked_devices(nearest, every=True)}"
+        return f"{what} on {nearest.node}, but {_blocked(nearest, every=True)}"
     nearest = max(matching, key=lambda offer: (len(offer.usable), len(offer.matching)))
     free = f"{len(nearest.usable)} free of {len(nearest.matching)} that match"
-    line = f"{wish(wanted, wanted.count)}, but {no_node} has more than {free}"
-    named = blocked_devices(nearest, every=False)
+    line = f"{wish(wanted)}, but {no_node} has more than {free}"
+    named = _blocked(nearest, every=False)
     return f"{line}: on {nearest.node}, {named}" if named else line
 
 
-def blocked_devices(offer: Offer, every: bool) -> str:
+def _blocked(offer: Offer, every: bool) -> str:
     """Name the devices that something other than their use blocks; `every` blocked device, if one is enough."""
     named = [f"{place[2]} {why}" for place, why in offer.blocked.items() if every or why not in (IN_USE, NO_ROOM)]
     more = len(named) - DEVICES_TOLD_MAX
@@ -112,23 +113,22 @@ def together(asked: PodRequests, nodes: Sequence[NodeDevices]) -> Iterator[str]:
     """Say why no node can satisfy all requests at once, each of which some node can."""
     if any(node.satisfies(asked.requests, asked.constraints) is not False for node in nodes):
         return
-    serving = [node for node in nodes if not lacking(asked, node)]
+    short = [(node, lacking(asked, node)) for node in nodes]
+    serving = [node for node, requests in short if not requests]
     if not serving:
-        nearest = min(nodes, key=lambda node: len(lacking(asked, node)))
-        names = _names(lacking(asked, nearest))
-        yield f"no node can satisfy all its requests: {nearest.name} lacks devices for {names}"
+        nearest, requests = min(short, key=lambda entry: len(entry[1]))
+        yield f"no node can satisfy all its requests: {nearest.name} lacks devices for {_names(requests)}"
         return
     node = next((one for one in serving if one.satisfies(asked.requests, []) is not False), None)
     if node is None:
-        wants = (
-            "requests {} want the same devices of {}, or devices"
-            if len(asked.requests) > 1
-            else "request {} wants devices of {}"
-        )
-        yield f"{wants.format(_names(asked.requests), serving[0].name)} that exclude each other"
+        names, where = _names(asked.requests), serving[0].name
+        several = f"requests {names} want the same devices of {where}, or devices"
+        wants = several if len(asked.requests) > 1 else f"request {names} wants devices of {where}"
+        yield f"{wants} that exclude each other"
         return
     broken = [entry for entry in asked.constraints if node.satisfies(asked.requests, [entry]) is False]
-    yield f"no devices that are free on {node.name} meet {' and '.join(map(_constraint, broken or asked.constraints))}"
+    named = map(constraint_named, broken or asked.constraints)
+    yield f"no devices that are free on {node.name} meet {' and '.join(named)}"
 
 
 def serves(asked: PodRequests, node: NodeDevices) -> bool:
@@ -142,17 +142,11 @@ def lacking(asked: PodRequests, node: NodeDevices) -> list[Request]:
 
 
 def _names(requests: Sequence[Request]) -> str:
-    names = [request.name for request in requests]
-    several = len(set(names)) < len(names)
-    return " and ".join(
-        f"{name} of claim {one.claim}" if several else name for name, one in zip(names, requests, strict=True)
-    )
+    ambiguous = len({request.name for request in requests}) < len(requests)
+    return " and ".join(f"{one.name} of claim {one.claim}" if ambiguous else one.name for one in requests)
 
 
-def _constraint(constraint: Constraint) -> str:
+def constraint_named(constraint: Constraint) -> str:
+    """Return a constraint as messages name it."""
     kind = "distinctAttribute" if constraint.distinct else "matchAttribute"
     return f"the constraint {kind} {constraint.attribute}"
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)

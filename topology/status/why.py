@@ -4,30 +4,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from topology.checks.allocation import Candidate, DeviceKey, has_capacity
-from topology.checks.device_matching import Alternative, Selector, is_selected
-from topology.checks.node_selection import repelling, selects
+from topology.checks.allocation import DeviceKey, has_capacity
+from topology.checks.device_matching import Alternative, Selector
+from topology.checks.node_selection import repelling, selects, written
 from topology.checks.requests import Request
-from topology.kubernetes import cel
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Key, Object, key
 from topology.kubernetes.reading import entries
-from topology.status.live_objects import LiveObjects, claim_keys, is_not_ready
+from topology.status.live_objects import LiveObjects, claim_keys, consumers, is_not_ready
 from topology.status.node_resources import NodeResources
-from topology.status.offers import HAS_TAINT, IN_USE, NodeDevices, Offer, taint_of
+from topology.status.offers import HAS_TAINT, IN_USE, NodeDevices, Offer, selected, taint_of
 from topology.status.pod_requests import PodRequests
-from topology.status.shortage import DEVICES_TOLD_MAX, Shortage, amounts_of, lacking, serves, together, wish
+from topology.status.shortage import (
+    DEVICES_TOLD_MAX,
+    Shortage,
+    amounts_of,
+    constraint_named,
+    lacking,
+    serves,
+    together,
+    wish,
+)
+
+T = TypeVar("T")
 
 CHANGES_MAX = 5
 """At most this many changes are proposed."""
 
-CHOICES_OF_NODES = {"nodeSelector": "nodeSelector", "affinity": "node affinity"}
-"""The fields with which a pod chooses nodes, and what they are called here."""
-
 HOLDERS_MAX = 3
-"""At most this many of them are holders of devices."""
+"""At most this many of them are holders of devices that would have to go."""
+
+CHOICES_OF_NODES = {"nodeSelector": "nodeSelector", "affinity": "node affinity"}
+"""The fields with which a pod chooses nodes, and what messages call them."""
 
 
 class Verdict(NamedTuple):
@@ -60,7 +70,7 @@ class Why:
     @cached_property
     def verdicts(self) -> list[Verdict]:
         """What each node says."""
-        return [Verdict(node.name, list(self._reasons(self.case, node))) for node in self.nodes]
+        return [Verdict(node.name, list(self._reasons(node))) for node in self.nodes]
 
     def changes(self) -> list[str]:
         """Return single changes with which a node would run the pod, those of the fewest things first.
@@ -69,7 +79,7 @@ class Why:
         """
         if not all(verdict.reasons for verdict in self.verdicts):
             return []
-        holders = islice(self._without_a_holder(), HOLDERS_MAX)
+        holders = self._without_a_holder()[:HOLDERS_MAX]
         found = dict.fromkeys([*holders, *self._other_wishes(), *self._more_devices()])
         unexamined = " and ".join(_unexamined(self.case.spec))
         subject = f", subject to the {unexamined} of the pod" if unexamined else ""
@@ -77,20 +87,21 @@ class Why:
 
     # What a node says.
 
-    def _reasons(self, case: Case, node: NodeDevices) -> Iterator[str]:
-        yield from self._reasons_of_node(case, node)
-        short = lacking(case.asked, node)
+    def _reasons(self, node: NodeDevices) -> Iterator[str]:
+        yield from self._reasons_of_node(self.case, node)
+        asked = self.case.asked
+        short = lacking(asked, node)
         for request in short:
             yield from (self._lacks(request, one, node) for one in request.alternatives)
-        if not short and case.asked.requests:
-            yield from together(case.asked, [node])
+        if asked.requests and not short:
+            yield from together(asked, [node])
 
     def _reasons_of_node(self, case: Case, node: NodeDevices) -> Iterator[str]:
         live = self.live.nodes[node.name]
         if is_not_ready(live):
             yield "is not ready"
         for taint in _untolerated(case.spec, live):
-            yield f"has taint {_written(taint)}, which the pod does not tolerate"
+            yield f"has taint {written(taint)}, which the pod does not tolerate"
         if not selects(case.spec, live["metadata"].get("labels") or {}, node.name):
             yield "does not match the nodeSelector or the node affinity of the pod"
         if not node.has_devices_of(case.asked.terms):
@@ -99,7 +110,7 @@ class Why:
 
     def _lacks(self, request: Request, wanted: Alternative, node: NodeDevices) -> str:
         offer = node.offer(wanted, request.admin_access)
-        what = f"request {request.name} wants {wish(wanted, wanted.count or 'all')}"
+        what = f"request {request.name} wants {wish(wanted)}"
         if not offer.matching:
             return f"{what}: {self._unmatched(wanted, node)}"
         has = f"{len(offer.usable)} of {len(offer.matching)} that match can be allocated"
@@ -126,8 +137,8 @@ class Why:
 
     def _holder(self, claim: Key) -> str:
         """Return the pods that use a claim, or the claim if none does."""
-        users = (self.live.claims[claim].get("status") or {}).get("reservedFor") or []
-        pods = [self._named(claim[0], str(user["name"])) for user in users if user.get("resource") == "pods"]
+        users = [user for user in consumers(self.live.claims[claim]) if user.get("resource") == "pods"]
+        pods = [self._named(claim[0], user["name"]) for user in users]
         return f"pod{'s' if len(pods) > 1 else ''} {_some(pods)}" if pods else f"claim {self._named(*claim)}"
 
     def _named(self, namespace: str, name: str) -> str:
@@ -138,22 +149,24 @@ class Why:
     def _runs(self, case: Case, node: NodeDevices) -> bool:
         return not any(self._reasons_of_node(case, node)) and serves(case.asked, node)
 
-    def _without_a_holder(self) -> Iterator[str]:
-        """Yield the holders of which one would have to go, those with the fewest devices first."""
-        found = []
-        for node in self.nodes:
-            if any(self._reasons_of_node(self.case, node)):
-                continue
-            holders: dict[str, list[Key]] = {}
-            for holding in chain.from_iterable(node.held.values()):
-                if holding.claim not in self.own_claims:
-                    holders.setdefault(self._holder(holding.claim), []).append(holding.claim)
-            found += [
-                (len(claims), natural_key(node.name), f"without {holder}, on {node.name}")
-                for holder, claims in holders.items()
-                if serves(self.case.asked, node.without(claims))
-            ]
-        return (change for *_, change in sorted(found))
+    def _without_a_holder(self) -> list[str]:
+        """Return the holders of which one would have to go, those with the fewest devices first."""
+        found = [
+            (len(claims), natural_key(node.name), f"without {holder}, on {node.name}")
+            for node in self.nodes
+            if not any(self._reasons_of_node(self.case, node))
+            for holder, claims in self._holders(node).items()
+            if serves(self.case.asked, node.without(claims))
+        ]
+        return [change for *_, change in sorted(found)]
+
+    def _holders(self, node: NodeDevices) -> dict[str, list[Key]]:
+        """Return the claims of each holder other than the pod itself, each as often as it holds a device."""
+        found: dict[str, list[Key]] = {}
+        for holding in chain.from_iterable(node.held.values()):
+            if holding.claim not in self.own_claims:
+                found.setdefault(self._holder(holding.claim), []).append(holding.claim)
+        return found
 
     def _other_wishes(self) -> Iterator[str]:
         for what, case in self._variants():
@@ -161,40 +174,37 @@ class Why:
                 yield f"{what}, on {_some(where)}"
 
     def _variants(self) -> Iterator[tuple[str, Case]]:
-        """Yield copies of the pod of which one wish is less."""
+        """Yield copies of the pod, each without one of its wishes."""
         spec, asked = self.case
         for taint in self._node_taints():
             tolerations = [*(spec.get("tolerations") or []), taint | {"operator": "Equal"}]
-            yield f"if the pod tolerates {_written(taint)}", Case({**spec, "tolerations": tolerations}, asked)
+            yield f"if the pod tolerates {written(taint)}", Case({**spec, "tolerations": tolerations}, asked)
         if chosen := [what for name, what in CHOICES_OF_NODES.items() if spec.get(name)]:
             free = {name: value for name, value in spec.items() if name not in CHOICES_OF_NODES}
             yield f"without the {' and the '.join(chosen)} of the pod", Case(free, asked)
         for index, request in enumerate(asked.requests):
             for what, changed in self._variants_of(request):
-                yield what, Case(spec, _with(asked, index, changed))
+                yield what, Case(spec, asked._replace(requests=_with(asked.requests, index, changed)))
         for index, constraint in enumerate(asked.constraints):
-            rest = [*asked.constraints[:index], *asked.constraints[index + 1 :]]
-            name = "distinctAttribute" if constraint.distinct else "matchAttribute"
-            yield f"without the constraint {name} {constraint.attribute}", Case(spec, asked._replace(constraints=rest))
+            rest = _with(asked.constraints, index)
+            yield f"without {constraint_named(constraint)}", Case(spec, asked._replace(constraints=rest))
 
     def _variants_of(self, request: Request) -> Iterator[tuple[str, Request]]:
         for index, one in enumerate(request.alternatives):
-            for selector in one.selectors:
-                rest = [other for other in one.selectors if other is not selector]
-                yield (
-                    f"without the selector {_shown(selector)} of request {request.name}",
-                    _changed(request, index, replace(one, selectors=rest)),
-                )
-            for taint in self._device_taints(request, one):
-                tolerations = [*one.tolerations, taint_of(taint) | {"operator": "Equal"}]
-                yield (
-                    f"if request {request.name} tolerates {taint}",
-                    _changed(request, index, replace(one, tolerations=tolerations)),
-                )
+            for what, changed in self._variants_of_alternative(request, one):
+                yield what, request._replace(alternatives=_with(request.alternatives, index, changed))
+
+    def _variants_of_alternative(self, request: Request, one: Alternative) -> Iterator[tuple[str, Alternative]]:
+        for place, selector in enumerate(one.selectors):
+            rest = _with(one.selectors, place)
+            yield f"without the selector {_shown(selector)} of request {request.name}", replace(one, selectors=rest)
+        for taint in self._device_taints(request, one):
+            tolerations = [*one.tolerations, taint_of(taint) | {"operator": "Equal"}]
+            yield f"if request {request.name} tolerates {taint}", replace(one, tolerations=tolerations)
 
     def _node_taints(self) -> list[dict[str, str]]:
         found = {
-            _written(taint): taint
+            written(taint): taint
             for node in self.nodes
             for taint in _untolerated(self.case.spec, self.live.nodes[node.name])
         }
@@ -225,39 +235,30 @@ class Why:
         """Return the pod as if the request wanted no more than the devices that are usable."""
         spec, asked = self.case
         less = [request._replace(alternatives=[replace(one, count=usable)])] if usable else []
-        return Case(spec, _with(asked, asked.requests.index(request), *less))
+        return Case(spec, asked._replace(requests=_with(asked.requests, asked.requests.index(request), *less)))
 
 
 def _unexamined(spec: Mapping[str, Any]) -> list[str]:
-    """Return what of a pod can keep it from a node but is not examined here."""
+    """Return the fields of a pod that can keep it from a node, but are not examined here."""
     affinity = spec.get("affinity") or {}
     fields = {"podAffinity": affinity, "podAntiAffinity": affinity, "topologySpreadConstraints": spec}
     return [name for name, where in fields.items() if where.get(name)]
 
 
-def _with(asked: PodRequests, index: int, *changed: Request) -> PodRequests:
-    return asked._replace(requests=[*asked.requests[:index], *changed, *asked.requests[index + 1 :]])
-
-
-def _changed(request: Request, index: int, changed: Alternative) -> Request:
-    alternatives = [*request.alternatives[:index], changed, *request.alternatives[index + 1 :]]
-    return request._replace(alternatives=alternatives)
+def _with(found: Sequence[T], index: int, *instead: T) -> list[T]:
+    """Return `found` with the entry at `index` replaced by the entries `instead`, or removed if there are none."""
+    return [*found[:index], *instead, *found[index + 1 :]]
 
 
 def _untolerated(spec: Mapping[str, Any], node: Object) -> list[Object]:
     return repelling(entries(spec, "tolerations"), entries(node, "spec", "taints"))
 
 
-def _written(taint: Mapping[str, str]) -> str:
-    value = f"={taint['value']}" if taint.get("value") else ""
-    return f"{taint['key']}{value}:{taint['effect']}"
-
-
 def _excluding(wanted: Alternative, node: NodeDevices) -> Iterator[str]:
     """Yield how many devices of the node each selector excludes, and how many are too small."""
     of_class = [(selector, f"selector of class {wanted.device_class}") for selector in wanted.class_selectors]
     for selector, whose in [*of_class, *((selector, "selector") for selector in wanted.selectors)]:
-        excluded = sum(not _selected(selector, candidate) for candidate in node.candidates)
+        excluded = sum(not selected(selector, candidate) for candidate in node.candidates)
         if excluded:
             yield f"{whose} {_shown(selector)} excludes {excluded} of {len(node.candidates)} devices"
     too_small = sum(not has_capacity(candidate.device.capacity, wanted.amounts) for candidate in node.candidates)
@@ -267,13 +268,6 @@ def _excluding(wanted: Alternative, node: NodeDevices) -> Iterator[str]:
 
 def _shown(selector: Selector) -> str:
     return " ".join(selector.expression.split())
-
-
-def _selected(selector: Selector, candidate: Candidate) -> bool:
-    try:
-        return is_selected(selector, candidate)
-    except cel.CelError:
-        return False
 
 
 def _some(names: Sequence[str]) -> str:

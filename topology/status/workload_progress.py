@@ -50,6 +50,11 @@ class Expected(NamedTuple):
         """How many claims are to be allocated, in words."""
         return "all" if self.allocated is None else self.allocated
 
+    @property
+    def lets_pods_wait(self) -> bool:
+        """Whether some pods may wait for a node."""
+        return bool(self.pending) or self.running is not None
+
     @classmethod
     def from_json(cls, entry: Sequence[Any]) -> "Expected":
         """Read what `json.dumps` writes of one."""
@@ -116,8 +121,7 @@ def _has_arrived(pod: Object, claims: Iterable[Object]) -> bool:
 
 def is_creating(expected: Expected, live: LiveObjects) -> bool:
     """Tell from `CONTROLLERS` alone that pods are missing that must run or, of a job, have succeeded."""
-    waiting = expected.pending or expected.running is not None
-    return not waiting and any(_is_creating(live.by_name.get(maker)) for maker in expected.makers)
+    return not expected.lets_pods_wait and any(_is_creating(live.by_name.get(maker)) for maker in expected.makers)
 
 
 def _is_creating(controller: Object | None) -> bool:
@@ -144,8 +148,12 @@ def has_settled(maker: Maker, live: LiveObjects) -> bool:
             uid = controller["metadata"]["uid"]
             ours = all(uid in {owner["uid"] for owner in owners(pod)} for pod in pods)
             return ours and len(pods) == _wanted_by_job(controller["spec"], pods)
-    observed = controller["status"].get("observedGeneration") == controller["metadata"]["generation"]
-    return observed and _updated(controller, pods) == len(pods) == _wanted(controller, pods)
+    return has_observed(controller) and _updated(controller, pods) == len(pods) == _wanted(controller, pods)
+
+
+def has_observed(controller: Object) -> bool:
+    """Tell whether a controller has observed its newest generation."""
+    return bool(controller["status"].get("observedGeneration") == controller["metadata"]["generation"])
 
 
 def _updated(controller: Object, pods: Sequence[Object]) -> int:
@@ -185,11 +193,10 @@ def lost(expected: Expected, live: LiveObjects) -> list[str]:
 
 def _missing(expected: Expected, live: LiveObjects) -> list[str]:
     """Return the pods that do not run (of a job: have not completed), except those that are expected to wait."""
-    may_wait = expected.pending or expected.running is not None
     return [
         pod["metadata"]["name"]
         for pod in live.pods_of(expected.makers)
-        if not _has_arrived(pod, claims_of(pod, live)) and not (may_wait and is_refused(pod))
+        if not _has_arrived(pod, claims_of(pod, live)) and not (expected.lets_pods_wait and is_refused(pod))
     ]
 
 
