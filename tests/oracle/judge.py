@@ -115,8 +115,8 @@ def _judge_pod(fleet: Fleet, pod: Pod, name: str, reason: str, found: Figures) -
     if outcome is Outcome.ERROR or not fleet.admitting(pod):
         kind = "error of the scheduler" if outcome is Outcome.ERROR else "no node admits the pod"
         wrong = [f"it is about {kind}"] if clauses or not scheduler else []
-    elif not clauses and len(pod.requests) > 1 and _has_admin_access(pod):
-        kind, wrong = "none: admin access beside other requests", []
+    elif not clauses and _has_admin_access(pod):
+        kind, wrong = "none: admin access", []
     else:
         kind = ", ".join(sorted({judge.kind for judge in judges})) or "nothing named"
         wrong = [line for judge in judges for line in judge.wrong()] + ([] if clauses else ["it names nothing"])
@@ -126,7 +126,7 @@ def _judge_pod(fleet: Fleet, pod: Pod, name: str, reason: str, found: Figures) -
 
 
 def _has_admin_access(pod: Pod) -> bool:
-    """Tell whether what the allocator does depends on the order of the pod's requests."""
+    """Tell whether the product leaves constraints and further requests to the allocator, which goes by their order."""
     return any(selection.get("adminAccess") for request in pod.requests for _, selection in request.alternatives)
 
 
