@@ -16,7 +16,7 @@ from topology.objects import mig
 from topology.schema.stack import NodePool, Topology
 from topology.status.live_objects import allocated_devices, is_not_ready, of_kind
 from topology.status.occupancy import Occupancy, PoolName, newest
-from topology.status.report import Report, details, report
+from topology.status.report import Report, details, report_of
 
 OTHERS = ""
 """The workload of claims that are not the stack's."""
@@ -156,8 +156,9 @@ class ShownFleet:
 
 def shown_fleet(topology: Topology, objects: Sequence[Object]) -> ShownFleet:
     """Return the fleet of a stack, from the live `objects` of all `report.kinds`."""
-    told = report(topology, objects)
-    claims, occupied, live, *_ = details(topology, objects)
+    found = details(topology, objects)
+    told = report_of(topology, found)
+    claims, occupied, live, _ = found
     shares = _shares(live.claims, claims, {(entry["namespace"], entry["name"]) for entry in told.leftovers})
     devices = _devices(objects, occupied, shares)
     rows = {row["name"]: row for row in told.pools}

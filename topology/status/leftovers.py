@@ -9,6 +9,7 @@ from topology.status.live_objects import (
     EXTENDED_RESOURCES,
     LiveObjects,
     allocated_devices,
+    claim_keys,
     claim_names,
     has_succeeded,
     owning_uids,
@@ -18,7 +19,7 @@ from topology.status.occupancy import PoolName
 
 def leftovers(topology: Topology, live: LiveObjects) -> list[Object]:
     """Return the claims that no pod uses, sorted by namespace and name; in an existing cluster only the stack's."""
-    used = {(pod["metadata"].get("namespace", ""), name) for pod in live.pods for name in claim_names(pod).values()}
+    used = {name for pod in live.pods for name in claim_keys(pod)}
     found = [
         claim
         for name, claim in sorted(live.claims.items(), key=lambda item: list(map(natural_key, item[0])))

@@ -115,6 +115,11 @@ def needs_no_claim(pod: Object, claim: str) -> bool:
     return not claim and bool(pod["spec"].get("nodeName"))
 
 
+def has_ended(pod: Object) -> bool:
+    """Tell whether the pod has completed or failed."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
 def has_succeeded(pod: Object) -> bool:
     """Tell whether the pod has completed, and so released its claims."""
     return bool(pod["status"].get("phase") == "Succeeded")

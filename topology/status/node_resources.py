@@ -8,7 +8,7 @@ from typing import Any
 from topology.kubernetes.objects import Object
 from topology.kubernetes.quantities import number, written
 from topology.kubernetes.reading import entries, part
-from topology.status.live_objects import LiveObjects
+from topology.status.live_objects import LiveObjects, has_ended
 
 Resources = Mapping[str, Decimal]
 
@@ -20,7 +20,7 @@ class NodeResources:
         """Add up the requests of the `live` pods that have a node and have not ended."""
         self._used: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         for pod in live.pods:
-            if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+            if not has_ended(pod):
                 used = self._used[pod["spec"].get("nodeName", "")]
                 _add(used, requested(pod["spec"]))
                 for amounts in _of_devices(pod["status"]):

@@ -11,6 +11,7 @@ from topology.status.live_objects import (
     allocated_devices,
     claim_names,
     consumers,
+    has_ended,
     is_refused,
     of_kind,
     owners,
@@ -27,12 +28,12 @@ def may_change(entries: Sequence[Expected], live: LiveObjects, unfit: Unfit) -> 
     `live` has all pods and claims of the cluster, and the controllers of the `entries`.
     """
     seconds = max(entry.seconds for entry in entries)
-    served = {pod["metadata"]["uid"] for pod in live.pods if pod["spec"].get("nodeName") and not _has_ended(pod)}
+    served = {pod["metadata"]["uid"] for pod in live.pods if pod["spec"].get("nodeName") and not has_ended(pod)}
     return (
         any(_pod_may_change(pod, live) for pod in live.pods)
         or any(_claim_may_change(claim, live, served) for claim in live.claims.values())
         or any(_may_create(maker, live) for entry in entries for maker in entry.makers)
-        or any(unfit.evicts(pod, claims_of(pod, live), seconds) for pod in live.pods if not _has_ended(pod))
+        or any(unfit.evicts(pod, claims_of(pod, live), seconds) for pod in live.pods if not has_ended(pod))
     )
 
 
@@ -50,17 +51,13 @@ def _node_may_change(node: Object) -> bool:
     return not is_ready or any(taint["key"] in TAINTS_UNTIL_READY for taint in node["spec"].get("taints") or [])
 
 
-def _has_ended(pod: Object) -> bool:
-    return pod["status"].get("phase") in ("Succeeded", "Failed")
-
-
 def _pod_may_change(pod: Object, live: LiveObjects) -> bool:
     """Tell whether a pod is being deleted, is about to run or to complete, or waits for more than the scheduler."""
     if "deletionTimestamp" in pod["metadata"]:
         return True
     if pod["status"].get("phase") == "Running":
         return any(owner["kind"] == "Job" for owner in owners(pod))
-    return not _has_ended(pod) and not _has_been_refused(pod, live)
+    return not has_ended(pod) and not _has_been_refused(pod, live)
 
 
 def _has_been_refused(pod: Object, live: LiveObjects) -> bool:

@@ -113,7 +113,12 @@ def report(topology: Topology, objects: Sequence[Object], quiet: int = 0) -> Rep
 
     `quiet` is the number of seconds without a change after which the wait for the workloads was given up.
     """
-    claims, pools, live, _ = details(topology, objects)
+    return report_of(topology, details(topology, objects), quiet)
+
+
+def report_of(topology: Topology, found: Details, quiet: int = 0) -> Report:
+    """Return the report of a stack, from its details."""
+    claims, pools, live, _ = found
     listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))]
     evicting = unfit(topology)
     return Report(
