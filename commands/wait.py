@@ -5,12 +5,16 @@ whether nothing else changes the cluster meanwhile. Environment: KUBECONFIG. It 
 expected in time, with the reason, on stderr.
 """
 
+import os
 import sys
 import time
+from pathlib import Path
 
 from cluster.api.api_server import ApiServer
 from cluster.fleet.standstill import Standstill
 from cluster.fleet.waiting import wait
+from cluster.local.errors import ClusterError
+from cluster.local.kwok_cluster import settle
 from commands.inputs import values
 from topology.status.evictions import Unfit
 from topology.status.workload_progress import Expected
@@ -21,6 +25,11 @@ def main() -> int:
     expected, unfit, alone = values("KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT", "KWOK_DRA_ALONE")
     awaited = [Expected.from_json(entry) for entry in expected]
     standstill = Standstill() if alone else None
+    try:
+        settle(Path(os.environ["KUBECONFIG"]), max(entry.seconds for entry in awaited))
+    except ClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
     late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic(), standstill)
     if late:
         print("\n".join([*late, "workloads that come after it are not created"]), file=sys.stderr)

@@ -17,7 +17,7 @@ from cluster.fleet.provisioning import provisioners
 from cluster.fleet.standstill import Standstill
 from cluster.fleet.waiting import settled_objects
 from cluster.local import kwok_cluster
-from cluster.local.errors import REPLACE
+from cluster.local.errors import REPLACE, ClusterError
 from components.cluster_base import ClusterComponent
 from components.engine import sleep_until
 from components.gpu_node_pool import GpuNodePool
@@ -104,10 +104,12 @@ async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[
 def _status(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
     api = ApiServer(kubeconfig)
     try:
+        if not pulumi.runtime.is_dry_run():
+            kwok_cluster.settle(kubeconfig, topology.cluster.ready_timeout_seconds)
         return _read(topology, api, generations)
     except UnreachableError:
         return _without_answer(topology, api)
-    except RefusedError as error:
+    except (RefusedError, ClusterError) as error:
         raise pulumi.RunError(str(error)) from None
 
 

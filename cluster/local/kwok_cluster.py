@@ -23,7 +23,7 @@ from cluster.local.components import Components
 from cluster.local.errors import REPLACE, ClusterError, tail
 from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
 from cluster.local.paths import kubeconfig, shared_kubeconfig, workdir, write_private
-from cluster.local.readiness import Readiness
+from cluster.local.readiness import MANAGER, YOUNG_SECONDS, Readiness
 
 KWOK = "kwok-controller"
 NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
@@ -65,6 +65,15 @@ def exited_component_logs(cluster: str) -> list[str]:
     """Return the log of each component of a cluster that has exited, although nobody has stopped it."""
     components = LocalCluster(workdir(), cluster).components
     return [str(components.log(component)) for component in components.exited()]
+
+
+def settle(kubeconfig: Path, seconds: float) -> None:
+    """Settle the cluster that kwokctl keeps beside its `kubeconfig`; any other cluster is left alone.
+
+    Raises:
+        ClusterError: a component cannot be started again within `seconds`.
+    """
+    LocalCluster(kubeconfig.parents[2], kubeconfig.parent.name).settle(seconds)
 
 
 class LocalCluster:
@@ -201,13 +210,25 @@ class LocalCluster:
         self._start_exited(deadline)
 
     def _wait_until_ready(self, deadline: float, advice: str) -> None:
-        while not self.readiness.is_ready() or self.readiness.may_give_up():
+        while not self.readiness.is_ready() or self.readiness.may_give_up(YOUNG_SECONDS):
             self._wait_a_moment(deadline, advice)
         self.readiness.check_startup(advice)
         if self.components.exited():  # kube-controller-manager gave up, but would find the API server healthy now
             self._check_time(deadline)
             self.components.running()
             self._start_exited(deadline)
+
+    def settle(self, seconds: float) -> None:
+        """Wait until kube-controller-manager controls; start it again, within `seconds`, if it has given up.
+
+        A create does not wait for one that is young: on a machine with a lot to do, that one can give up afterwards.
+        """
+        while self.readiness.may_give_up():
+            time.sleep(POLL_SECONDS)
+        if self.components.exited() == [MANAGER] and self.readiness.gave_up(MANAGER):
+            with one_at_a_time(self.workdir):
+                self.components.running()
+                self._start_exited(time.monotonic() + seconds)
 
     def _wait_a_moment(self, deadline: float, advice: str) -> None:
         self.readiness.check_startup(advice)

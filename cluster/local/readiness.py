@@ -28,8 +28,8 @@ https://github.com/kubernetes/kubernetes/blob/v1.37.2/cmd/kube-controller-manage
 CONTROLS = ' controller="'
 """In the log of kube-controller-manager as soon as it no longer waits."""
 YOUNG_SECONDS, OLD_SECONDS = 2, 60
-"""A younger kube-controller-manager has most of its ten seconds left, and needs one of them after an API server that
-started fast; the log of an older one is different."""
+"""A create does not wait for a younger kube-controller-manager: it has most of its ten seconds left, and needs one of
+them after an API server that started fast. The log of an older one is different."""
 
 
 class Readiness:
@@ -79,18 +79,24 @@ class Readiness:
     def check_startup(self, advice: str) -> None:
         """Raise ClusterError if a component has exited, unless it only gave up waiting for the API server."""
         for component, pid in self.components.recorded().items():
-            if not processes.running(pid):
-                log = self.components.log(component)
-                errors = error_lines(log.read_text() if log.exists() else "")
-                if GAVE_UP not in errors:
-                    raise ClusterError(
-                        f"{component} of cluster {self.name} exited while it was starting:\n{errors}\n{advice}"
-                    )
+            if not processes.running(pid) and not self.gave_up(component):
+                raise ClusterError(
+                    f"{component} of cluster {self.name} exited while it was starting:\n{self._errors(component)}\n"
+                    f"{advice}"
+                )
 
-    def may_give_up(self) -> bool:
-        """Tell whether kube-controller-manager still waits for an API server that may be too slow for it."""
+    def gave_up(self, component: str) -> bool:
+        """Tell whether a component that has exited gave up waiting for the API server."""
+        return GAVE_UP in self._errors(component)
+
+    def _errors(self, component: str) -> str:
+        log = self.components.log(component)
+        return error_lines(log.read_text() if log.exists() else "")
+
+    def may_give_up(self, youngest: float = 0) -> bool:
+        """Tell whether kube-controller-manager, if older than `youngest` seconds, still waits for the API server."""
         pid_file, log = self.components.pid_file(MANAGER), self.components.log(MANAGER)
         if not pid_file.exists() or not log.exists() or MANAGER in self.components.exited():
             return False
-        is_late = YOUNG_SECONDS < time.time() - pid_file.stat().st_mtime < OLD_SECONDS
+        is_late = youngest <= time.time() - pid_file.stat().st_mtime < OLD_SECONDS
         return is_late and CONTROLS not in log.read_text()

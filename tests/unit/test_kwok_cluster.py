@@ -651,6 +651,25 @@ def test_a_controller_manager_that_gives_up_on_a_slow_machine(machine: Machine, 
     machine.assert_nothing_left()
 
 
+def test_a_controller_manager_that_gives_up_after_the_create(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for pods settles the cluster first, and starts no component that has exited for another reason."""
+    machine.create()
+    for name, value in (machine.environment | {"SCENARIO": "gives up"}).items():
+        monkeypatch.setenv(name, value)
+    manager = machine.cluster / "pids" / "kube-controller-manager.pid"
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    manager.write_text(f"{ended.pid}\n")
+    log = machine.cluster / "logs" / "kube-controller-manager.log"
+    log.write_text('E1 "command failed" err="out of memory"')
+    kwok_cluster.settle(machine.cluster / "kubeconfig.yaml", 60)
+    assert not machine.calls("start")
+    log.write_text('E1 "command failed" err="failed to wait for apiserver being healthy: timed out"')
+    kwok_cluster.settle(machine.cluster / "kubeconfig.yaml", 60)
+    assert len(machine.calls("start")) == 1
+    assert running(int(manager.read_text()))
+
+
 def test_a_port_that_another_program_has_taken(machine: Machine) -> None:
     """No component starts before the port is free again."""
     machine.create()
