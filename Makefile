@@ -23,7 +23,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses auto
 # An end-to-end test often waits for its cluster: one more of them than cores keeps the cores busy.
 PYTEST_E2E := .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1))
 
-.PHONY: help up down preview status why picture twin dump tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
+.PHONY: help up down preview status why picture twin dump catalogue tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -54,6 +54,9 @@ twin: venv ## make the stack STACK=… of a real fleet: FROM=dump.json of kubect
 
 dump: stack venv ## write the running stack as such a dump, FILE=… or .state/<stack>.dump.yaml
 	@$(ACTIVATE) && .venv/bin/python -m twin --stack "$$STACK" dump --file "$$FILE"
+
+catalogue: venv ## list the device models, and what of each is unverified; ARGS=--write for docs/catalogue/<driver>.md
+	@.venv/bin/python -m views.catalogue $(ARGS)
 
 tools: venv ## build the programs that no Python package carries, or check yours with TOOLS=system
 	@.venv/bin/python toolchain/build.py

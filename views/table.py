@@ -36,7 +36,7 @@ def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> Renderable
     if changes:
         parts += _section(
             "Changes since the last time",
-            _rows(["what", "was → is"], [[Text(cell) for cell in change] for change in changes]),
+            listing(["what", "was → is"], [[Text(cell) for cell in change] for change in changes]),
         )
     return Group(*parts)
 
@@ -45,7 +45,7 @@ def _section(title: str, *content: RenderableType) -> list[RenderableType]:
     return [Text(), Text(title, style="bold cyan"), *content]
 
 
-def _rows(columns: Sequence[str], rows: Iterable[Sequence[Text]] = (), numbers: Sequence[str] = ()) -> Table:
+def listing(columns: Sequence[str], rows: Iterable[Sequence[Text]] = (), numbers: Sequence[str] = ()) -> Table:
     """Return a table; its first column does not wrap, so that names can be copied."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
@@ -72,7 +72,7 @@ def _pools(pools: Sequence[Entry]) -> Table:
         ]
         for place, (name, row) in enumerate(found)
     ]
-    return _rows(["pool", *numbers, *told], rows, numbers)
+    return listing(["pool", *numbers, *told], rows, numbers)
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
@@ -81,11 +81,11 @@ def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
         for workload, states in counts.items()
         for index, (state, count) in enumerate(states.items())
     ]
-    return _rows(["workload", "state", "claims"], rows, numbers=["claims"])
+    return listing(["workload", "state", "claims"], rows, numbers=["claims"])
 
 
 def _claims(claims: Sequence[Entry]) -> Table:
-    made = _rows(["workload, pod", "phase", "node", "state", "devices"])
+    made = listing(["workload, pod", "phase", "node", "state", "devices"])
     for workload, group in groupby(claims, key=lambda claim: str(claim["workload"])):
         made.add_row(Text(workload, style="bold"))
         for claim in group:
@@ -122,4 +122,4 @@ def _leftovers(leftovers: Sequence[Entry]) -> Table:
         [Text(entry["name"]), Text(entry["namespace"]), _state(entry["state"]), Text(entry["why"])]
         for entry in leftovers
     ]
-    return _rows(["claim", "namespace", "state", "why"], rows)
+    return listing(["claim", "namespace", "state", "why"], rows)

@@ -1,5 +1,6 @@
 """Every model of the catalogue on the real API server: it stores each slice and class as it was rendered."""
 
+import re
 from typing import Any
 
 from tests.e2e.project import Project
@@ -7,9 +8,18 @@ from topology.checks.validation import load
 from topology.objects import claims
 from topology.objects.slices import resource_slices
 from topology.schema.catalogue import built_in
+from topology.schema.profiles import SEPARATOR, base_names
 from topology.schema.stack import Topology
 
 COUNT = 2
+WITH_PROFILES = ("h100", "l40s", "connectx-7")
+"""Models that between them have every kind of profile."""
+
+
+def models() -> list[str]:
+    """Return the models, and of some the profiles."""
+    known = built_in().models
+    return [*base_names(known), *(name for name in known if name.partition(SEPARATOR)[0] in WITH_PROFILES)]
 
 
 def pool(name: str) -> dict[str, Any]:
@@ -17,14 +27,14 @@ def pool(name: str) -> dict[str, Any]:
     model = built_in().models[name]
     cut = {"mig": [{"gpus": [1], "profiles": {model.mig[0].name: 2}}]} if model.mig else {}
     host = {} if model.host or not model.slot else {"host": "hgx-h100"}
-    return {"name": name, "devices": [{"model": name, "count": COUNT, **cut}], **host}
+    return {"name": re.sub("[@.]", "-", name), "devices": [{"model": name, "count": COUNT, **cut}], **host}
 
 
 def test_every_model(project: Project) -> None:
     with project.configuration() as config:
         config.clear()
         config["cluster"] = {}
-        config["nodePools"] = [pool(name) for name in built_in().models]
+        config["nodePools"] = [pool(name) for name in dict.fromkeys(models())]
     project.up()
     config["cluster"]["name"] = "c"
     topology = load(config)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.e2e.project import PATIENCE_SECONDS, Project, wait_until
-from topology.schema.catalogue import built_in
 
 SEED = 1
 SIZES = range(2, 8)
@@ -48,9 +47,12 @@ PROFILES = {
     "b200": ("1g.23gb", "1g.23gb+me", "1g.45gb", "2g.45gb", "3g.90gb", "4g.90gb", "7g.180gb"),
     "b300": ("1g.34gb", "1g.34gb+me", "1g.67gb", "2g.67gb", "3g.135gb", "4g.135gb", "7g.269gb"),
     "gb200": ("1g.23gb", "1g.23gb+me", "1g.47gb", "2g.47gb", "3g.93gb", "4g.93gb", "7g.186gb"),
+    "gh200-96gb": ("1g.12gb", "1g.12gb+me", "1g.24gb", "2g.24gb", "3g.48gb", "4g.48gb", "7g.96gb"),
 }
-"""What the kinds are called on each model, in order."""
-MODELS = [name for name, model in built_in().models.items() if model.mig]
+"""What the kinds are called on some models, in order."""
+MODELS = list(PROFILES)
+OTHERS = {"a30": "1g.6gb", "rtx-pro-6000": "1g.24gb"}
+"""Models that are cut into four, with the profile of a fourth."""
 
 Mix = tuple[str, ...]
 Given = dict[str, str] | None
@@ -103,7 +105,9 @@ def fleet(project: Project) -> Project:
     """Create a node for each model, with one GPU."""
     with project.configuration() as config:
         config.clear()
-        config["nodePools"] = [{"name": model, "gpu": model, "gpusPerNode": 1, "mig": "dynamic"} for model in MODELS]
+        config["nodePools"] = [
+            {"name": model, "gpu": model, "gpusPerNode": 1, "mig": "dynamic"} for model in (*MODELS, *OTHERS)
+        ]
         config["workloads"] = []
     project.up()
     return project
@@ -251,7 +255,18 @@ def test_a_whole_gpu_and_a_slice_of_it(empty: Project, first: str, second: str) 
     wait_until(lambda: decisions(empty) == {"second": True})
 
 
-# All models.
+# Of GPUs that are cut otherwise.
+
+
+@pytest.mark.parametrize("model", OTHERS)
+def test_four_of_the_smallest_and_a_fifth(empty: Project, model: str) -> None:
+    create(empty, model, **{f"small-{place}": [OTHERS[model]] for place in range(4)})
+    assert set(decisions(empty).values()) == {True}
+    create(empty, model, fifth=[OTHERS[model]])
+    assert [name for name, allocated in decisions(empty).items() if not allocated] == ["fifth"]
+
+
+# All models with seven slices.
 
 
 def test_devices(fleet: Project) -> None:
@@ -259,7 +274,7 @@ def test_devices(fleet: Project) -> None:
         (entry["spec"]["nodeName"], device["attributes"]["profile"]["string"], placement(device["name"]))
         for entry in fleet.get("resourceslices")
         for device in entry["spec"].get("devices", [])
-        if device["attributes"]["type"]["string"] == "mig"
+        if device["attributes"]["type"]["string"] == "mig" and entry["spec"]["nodeName"].removesuffix("-0") in MODELS
     }
     assert published == {
         (f"{model}-0", profile, begin)

@@ -9,26 +9,26 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
+from tests.e2e.demos import (
+    NO_DEVICES,
+    Case,
+    Container,
+    Manifest,
+    claim,
+    exactly,
+    subrequest,
+)
+from tests.e2e.example_demos import EXAMPLE_CASES
+from tests.e2e.nvidia_demos import NVIDIA_CASES, NVIDIA_CLASSES, NVIDIA_POOLS
 from tests.e2e.project import PATIENCE_SECONDS, Project, wait_until
 
-Manifest = dict[str, Any]
-Container = list[str] | dict[str, int]
-"""The claims that a container uses, each with its request where it uses that alone, or its extended resources."""
+RESOURCE_API = "resource.k8s.io/v1"
 
 POOLS: list[Manifest] = [
-    {"name": "a100", "gpu": "a100-40gb", "gpusPerNode": 8, "mig": "dynamic"},
-    {"name": "h100", "gpu": "h100", "gpusPerNode": 8, "devices": [{"model": "connectx-7", "count": 8}]},
-    {
-        "name": "gb200",
-        "gpu": "gb200",
-        "gpusPerNode": 4,
-        "devices": [{"model": "connectx-8", "count": 8}, {"model": "compute-domain-channel"}],
-    },
+    *NVIDIA_POOLS,
     {
         "name": "example",
         "gpu": "example-gpu",
@@ -47,21 +47,11 @@ POOLS: list[Manifest] = [
     {"name": "cpu", "devices": [{"model": "dra-cpu", "count": 2}]},
 ]
 
+RDMA = 'device.attributes["dra.net"].rdma'
+
 # Name, selector and extended resource, with the default values of the drivers' charts and manifests.
-NVIDIA_GPU = "device.driver == 'gpu.nvidia.com' && device.attributes['gpu.nvidia.com'].type == "
-COMPUTE_DOMAIN = (
-    "device.driver == 'compute-domain.nvidia.com' && device.attributes['compute-domain.nvidia.com'].type == "
-)
 DEVICE_CLASSES = {
-    # https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/tree/main/deployments/helm/dra-driver-nvidia-gpu/templates
-    "gpu.nvidia.com": (f"{NVIDIA_GPU}'gpu'", "nvidia.com/gpu"),
-    "mig.nvidia.com": (f"{NVIDIA_GPU}'mig'", None),
-    "vfio.gpu.nvidia.com": (f"{NVIDIA_GPU}'vfio'", None),
-    "compute-domain-daemon.nvidia.com": (f"{COMPUTE_DOMAIN}'daemon'", None),
-    "compute-domain-default-channel.nvidia.com": (
-        f"{COMPUTE_DOMAIN}'channel' && device.attributes['compute-domain.nvidia.com'].id == 0",
-        None,
-    ),
+    **NVIDIA_CLASSES,
     # https://github.com/kubernetes-sigs/dra-example-driver/tree/main/deployments/helm/dra-example-driver/templates
     "gpu.example.com": ("device.driver == 'gpu.example.com'", None),
     "net.example.com": ("device.driver == 'net.example.com'", None),
@@ -79,74 +69,22 @@ DEVICE_CLASSES = {
     # https://github.com/kubernetes-sigs/dranet/tree/main/examples
     "dra.net": ('device.driver == "dra.net"', None),
     "dranet.net": ('device.driver == "dra.net"', None),
+    # https://docs.cloud.google.com/kubernetes-engine/docs/how-to/allocate-network-resources-dra: their names
+    "mrdma.google.com": (f'device.driver == "dra.net" && {RDMA} == true', None),
+    "netdev.google.com": (f'device.driver == "dra.net" && {RDMA} == false', None),
 }
 
 
-@dataclass(frozen=True)
-class Case:
-    """Pods, the claims that they use by name, and what comes of them.
-
-    `devices` is how many are allocated for each request, `distinct` how many different ones at most (default: all are),
-    `pending` why the scheduler leaves a pod pending.
-    """
-
-    demo: str
-    pods: Mapping[str, Sequence[Container]]
-    templates: Mapping[str, Manifest] = field(default_factory=dict)
-    claims: Mapping[str, Manifest] = field(default_factory=dict)
-    devices: Mapping[str, int] = field(default_factory=dict)
-    distinct: int | None = None
-    pending: Mapping[str, str] = field(default_factory=dict)
-    pool: str | None = None
-    tolerates: str | None = None
-    admin: bool = False
-
-
-def exactly(name: str, device_class: str, *cel: str, **more: Any) -> Manifest:
-    """Write a request; `more` are further fields of it."""
-    return {"name": name, "exactly": subrequest(device_class, *cel, **more)}
-
-
-def subrequest(device_class: str, *cel: str, **more: Any) -> Manifest:
-    """Write what a request, or one of its alternatives, is about."""
-    selectors = {"selectors": [{"cel": {"expression": expression}} for expression in cel]} if cel else {}
-    return {"deviceClassName": device_class, **selectors, **more}
-
-
-def claim(*requests: Manifest, match: str = "", differ: str = "", config: Sequence[Manifest] = ()) -> Manifest:
-    """Write the specification of a claim; `match` and `differ` are attributes of all its devices."""
-    constraints = [{"matchAttribute": match}] if match else [{"distinctAttribute": differ}] if differ else []
-    devices = {"requests": list(requests), "constraints": constraints, "config": list(config)}
-    return {"devices": {key: value for key, value in devices.items() if value}}
-
-
-def opaque(request: str, driver: str, parameters: Manifest) -> Manifest:
-    """Write what the driver is to do with the devices of a request, which only the driver understands."""
-    return {"requests": [request], "opaque": {"driver": driver, "parameters": parameters}}
-
-
-NVIDIA = "https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main"
-EXAMPLE = "https://github.com/kubernetes-sigs/dra-example-driver/blob/main/demo/examples"
 AMD = "https://github.com/ROCm/k8s-gpu-dra-driver/blob/develop/example"
 INTEL = "https://github.com/intel/intel-resource-drivers-for-kubernetes/blob/main/deployments"
 TPU = "https://github.com/kubernetes-sigs/dra-driver-google-tpu/blob/main/demo/specs"
 CPU = "https://github.com/kubernetes-sigs/dra-driver-cpu/blob/main/hack/examples"
 DRANET = "https://github.com/kubernetes-sigs/dranet/blob/main/examples"
 
-NO_DEVICES = "cannot allocate all claims"
-GPU = "device.attributes['gpu.nvidia.com']"
-PROFILE = f"{GPU}.profile"
-MULTIPROCESSORS = "device.capacity['gpu.nvidia.com'].multiprocessors"
 PARTITION = "device.attributes['gpu.amd.com'].type == 'amdgpu-partition'"
-EXAMPLE_MODEL = "device.attributes['gpu.example.com'].model"
-EXAMPLE_MEMORY = "device.capacity['gpu.example.com'].memory"
-RDMA = "device.attributes['dra.net'].rdma"
 
-nvidia = claim(exactly("gpu", "gpu.nvidia.com"))
-example = claim(exactly("gpu", "gpu.example.com"))
 amd = claim(exactly("gpu", "gpu.amd.com"))
 tpus = claim(exactly("tpus", "tpu.google.com", allocationMode="All"))
-sharing = {"apiVersion": "resource.nvidia.com/v1beta1", "kind": "GpuConfig"}
 two_partitions = [exactly("p0", "gpu.amd.com", PARTITION), exactly("p1", "gpu.amd.com", PARTITION)]
 
 
@@ -157,259 +95,10 @@ def amd_mode(compute: str, memory: str) -> Manifest:
     return claim(exactly("gpu", "gpu.amd.com", selector, capacity={"requests": {"partitions": "1"}}))
 
 
-def taking(name: str, device_class: str, **capacity: str) -> Manifest:
-    """Claim a part of a device that several share."""
-    return claim(exactly(name, device_class, capacity={"requests": capacity}))
-
-
 def cpus(number: int) -> Manifest:
     """Claim so many CPUs of one NUMA node."""
     return claim(exactly("cpus", "dra.cpu", capacity={"requests": {"dra.cpu/cpu": str(number)}}))
 
-
-NVIDIA_CASES = {
-    "nvidia-gpu-for-each-pod": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test1.yaml",
-        pods={"pod1": [["gpu"]], "pod2": [["gpu"]]},
-        templates={"gpu": nvidia},
-        devices={"gpu": 2},
-    ),
-    "nvidia-containers-share": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test2.yaml",
-        pods={"pod": [["gpu"], ["gpu"]]},
-        templates={"gpu": nvidia},
-        devices={"gpu": 1},
-    ),
-    "nvidia-pods-share": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test3.yaml",
-        pods={"pod1": [["gpu"]], "pod2": [["gpu"]]},
-        claims={"gpu": nvidia},
-        devices={"gpu": 1},
-    ),
-    "nvidia-mig-of-one-gpu": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test4.yaml",
-        pods={f"pod{number}": [["mig/1g-0"], ["mig/1g-1"], ["mig/2g"], ["mig/3g"]] for number in range(4)},
-        templates={
-            "mig": claim(
-                exactly("1g-0", "mig.nvidia.com", f"{PROFILE} == '1g.5gb'"),
-                exactly("1g-1", "mig.nvidia.com", f"{PROFILE} == '1g.5gb'"),
-                exactly("2g", "mig.nvidia.com", f"{PROFILE} == '2g.10gb'"),
-                exactly("3g", "mig.nvidia.com", f"{PROFILE} == '3g.20gb'"),
-                match="gpu.nvidia.com/parentUUID",
-            )
-        },
-        devices={"1g-0": 4, "1g-1": 4, "2g": 4, "3g": 4},
-    ),
-    "nvidia-sharing-config": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test5.yaml",
-        pods={"pod": [["gpus/ts"], ["gpus/ts"], ["gpus/mps"], ["gpus/mps"]]},
-        templates={
-            "gpus": claim(
-                exactly("ts", "gpu.nvidia.com"),
-                exactly("mps", "gpu.nvidia.com"),
-                config=[
-                    opaque("ts", "gpu.nvidia.com", {**sharing, "sharing": {"strategy": "TimeSlicing"}}),
-                    opaque("mps", "gpu.nvidia.com", {**sharing, "sharing": {"strategy": "MPS"}}),
-                ],
-            )
-        },
-        devices={"ts": 1, "mps": 1},
-    ),
-    # The driver publishes no index any more, so that the demo does not work with the driver either.
-    "nvidia-attribute-that-is-gone": Case(
-        f"{NVIDIA}/demo/specs/quickstart/v1/gpu-test6.yaml",
-        pods={"pod": [["gpu"]]},
-        templates={
-            "gpu": claim(
-                exactly(
-                    "gpu",
-                    "gpu.nvidia.com",
-                    f"{GPU}.productName.lowerAscii().matches('^.*a100.*$') && {GPU}.index == 0",
-                )
-            )
-        },
-        pending={"pod": "CEL runtime error: no such key: index"},
-        pool="a100",
-    ),
-    "nvidia-mig-by-capacity": Case(
-        f"{NVIDIA}/tests/bats/specs/gpu-multiple-mig.yaml",
-        pods={"pod": [["mig/small"], ["mig/large"]]},
-        templates={
-            "mig": claim(
-                exactly("small", "mig.nvidia.com", f"{MULTIPROCESSORS}.isLessThan(quantity('30'))"),
-                exactly("large", "mig.nvidia.com", f"{MULTIPROCESSORS}.isGreaterThan(quantity('50'))"),
-            )
-        },
-        devices={"small": 1, "large": 1},
-    ),
-    "nvidia-no-such-product": Case(
-        f"{NVIDIA}/tests/bats/specs/gpu-cel-nomatch.yaml",
-        pods={"pod": [["gpu"]]},
-        templates={"gpu": claim(exactly("gpu", "gpu.nvidia.com", f"{GPU}.productName == 'NONEXISTENT-GPU-XYZ'"))},
-        pending={"pod": NO_DEVICES},
-    ),
-    "nvidia-extended-resource": Case(
-        f"{NVIDIA}/demo/specs/extended-resources/gpu-full.yaml",
-        pods={"pod": [{"nvidia.com/gpu": 1}]},
-        devices={"container-0-request-0": 1},
-    ),
-    # What the driver's controller makes of the demo's ComputeDomain.
-    "nvidia-imex-channel": Case(
-        f"{NVIDIA}/demo/specs/imex/channel-injection.yaml",
-        pods={"pod": [["channel"]]},
-        templates={"channel": claim(exactly("channel", "compute-domain-default-channel.nvidia.com"))},
-        devices={"channel": 1},
-    ),
-}
-
-EXAMPLE_CASES = {
-    "example-gpu-for-each-pod": Case(
-        f"{EXAMPLE}/basic-resourceclaimtemplate",
-        pods={"pod0": [["gpu"]], "pod1": [["gpu"]]},
-        templates={"gpu": example},
-        devices={"gpu": 2},
-        pool="example",
-    ),
-    "example-two-requests": Case(
-        f"{EXAMPLE}/basic-multiple-requests",
-        pods={"pod0": [["gpus"]]},
-        templates={"gpus": claim(exactly("gpu-1", "gpu.example.com"), exactly("gpu-2", "gpu.example.com"))},
-        devices={"gpu-1": 1, "gpu-2": 1},
-        pool="example",
-    ),
-    "example-opaque-config": Case(
-        f"{EXAMPLE}/basic-resourceclaim-opaque-config",
-        pods={"pod0": [["gpus/ts"], ["gpus/ts"], ["gpus/sp"], ["gpus/sp"]]},
-        templates={
-            "gpus": claim(
-                exactly("ts", "gpu.example.com"),
-                exactly("sp", "gpu.example.com"),
-                config=[opaque("ts", "gpu.example.com", {"sharing": {"strategy": "TimeSlicing"}})],
-            )
-        },
-        devices={"ts": 1, "sp": 1},
-        pool="example",
-    ),
-    "example-containers-share": Case(
-        f"{EXAMPLE}/basic-shared-claim-across-containers",
-        pods={"pod0": [["gpu"], ["gpu"]]},
-        templates={"gpu": example},
-        devices={"gpu": 1},
-        pool="example",
-    ),
-    "example-pods-share": Case(
-        f"{EXAMPLE}/basic-shared-claim-across-pods",
-        pods={"pod0": [["gpu"]], "pod1": [["gpu"]]},
-        claims={"gpu": example},
-        devices={"gpu": 1},
-        pool="example",
-    ),
-    "example-cel-selector": Case(
-        f"{EXAMPLE}/cel-selector",
-        pods={"pod0": [["gpu"]]},
-        templates={
-            "gpu": claim(
-                exactly(
-                    "gpu",
-                    "gpu.example.com",
-                    f"{EXAMPLE_MODEL} == 'LATEST-GPU-MODEL'",
-                    f"{EXAMPLE_MEMORY}.compareTo(quantity('4Gi')) >= 0",
-                )
-            )
-        },
-        devices={"gpu": 1},
-    ),
-    "example-alternatives": Case(
-        f"{EXAMPLE}/prioritized-alternatives",
-        pods={"pod0": [["fallback"]], "pod1": [["preferred"]]},
-        templates={
-            "fallback": claim(
-                {
-                    "name": "gpu",
-                    "firstAvailable": [
-                        {"name": "newest", **subrequest("gpu.example.com", f"{EXAMPLE_MODEL} == 'BLEEDING-EDGE-GPU'")},
-                        {
-                            "name": "huge",
-                            **subrequest("gpu.example.com", f"{EXAMPLE_MEMORY}.compareTo(quantity('1Ti')) >= 0"),
-                        },
-                        {"name": "older", **subrequest("gpu.example.com")},
-                    ],
-                }
-            ),
-            "preferred": claim(
-                {
-                    "name": "gpu",
-                    "firstAvailable": [
-                        {"name": "latest", **subrequest("gpu.example.com", f"{EXAMPLE_MODEL} == 'LATEST-GPU-MODEL'")},
-                        {"name": "older", **subrequest("gpu.example.com")},
-                    ],
-                }
-            ),
-        },
-        devices={"gpu/older": 1, "gpu/latest": 1},
-        pool="example",
-    ),
-    "example-partitions": Case(
-        f"{EXAMPLE}/partitionable-devices",
-        pods={"pod0": [["partitions"]]},
-        templates={"partitions": claim(exactly("partition", "gpu.example.com", count=2))},
-        devices={"partition": 2},
-        pool="example-parts",
-    ),
-    "example-shared-gpu": Case(
-        f"{EXAMPLE}/gpu-allow-multiple-allocations",
-        pods={"pod0": [["part0"]], "pod1": [["part1"]]},
-        claims={f"part{number}": taking("gpu", "gpu.example.com", memory="16Gi", compute="20") for number in range(2)},
-        devices={"gpu": 2},
-        distinct=1,
-        pool="example-shared",
-    ),
-    "example-shared-partition": Case(
-        f"{EXAMPLE}/gpu-allow-multiple-allocations-partitionable",
-        pods={"pod0": [["part0"]], "pod1": [["part1"]]},
-        claims={f"part{number}": taking("gpu", "gpu.example.com", memory="8Gi", compute="10") for number in range(2)},
-        devices={"gpu": 2},
-        distinct=2,  # both on one partition, unless the scheduler sees the second pod too soon
-        pool="example-shared-parts",
-    ),
-    "example-bandwidth": Case(
-        f"{EXAMPLE}/net-consumable-capacity",
-        pods={"pod0": [["fast"]], "pod1": [["slow"]]},
-        templates={
-            "fast": taking("nic", "net.example.com", ingressBandwidth="10G", egressBandwidth="5G"),
-            "slow": taking("nic", "net.example.com", ingressBandwidth="5G", egressBandwidth="5G"),
-        },
-        devices={"nic": 2},
-        distinct=1,
-    ),
-    "example-cpus": Case(
-        f"{EXAMPLE}/native-resource-request",
-        pods={"pod0": [["cpus"]]},
-        templates={
-            "cpus": claim(
-                exactly("cpu0", "cpu.example.com", capacity={"requests": {"cpu.example.com/cpu": "1"}}),
-                exactly("cpu1", "cpu.example.com", capacity={"requests": {"cpu.example.com/cpu": "1"}}),
-            )
-        },
-        devices={"cpu0": 1, "cpu1": 1},
-        distinct=1,
-    ),
-    "example-admin-access": Case(
-        f"{EXAMPLE}/admin-access",
-        pods={"pod0": [["gpus"]]},
-        templates={"gpus": claim(exactly("gpus", "gpu.example.com", allocationMode="All", adminAccess=True))},
-        devices={"gpus": 8},
-        pool="example",
-        admin=True,
-    ),
-    # The second one needs the chart's value deviceClass.extendedResourceName, as the demo says.
-    "example-extended-resources": Case(
-        f"{EXAMPLE}/extended-resource-request",
-        pods={"pod0": [{"deviceclass.resource.kubernetes.io/gpu.example.com": 1}], "pod1": [{"example.com/gpu": 1}]},
-        devices={"container-0-request-0": 1},
-        pending={"pod1": "Insufficient example.com/gpu"},
-    ),
-}
 
 AMD_CASES = {
     "amd-gpu": Case(
@@ -687,6 +376,8 @@ def test_demo(cluster: Project, attributes: dict[tuple[str, ...], Manifest], nam
         check_devices(objects(cluster, "resourceclaims", name), case, attributes)
     finally:
         cluster.run("kubectl", "delete", "namespace", name, "--wait=false")
+        for device_class in case.classes:
+            cluster.run("kubectl", "delete", "deviceclass", device_class)
 
 
 def apply(cluster: Project, items: list[Manifest]) -> None:
@@ -708,7 +399,9 @@ def case_namespace(name: str, case: Case) -> Manifest:
 
 
 def manifests(namespace: str, case: Case) -> Iterator[Manifest]:
-    """Write the objects of a case, which are all in one namespace."""
+    """Write the objects of a case, which are all in one namespace but for DeviceClasses."""
+    for name, spec in case.classes.items():
+        yield {"apiVersion": RESOURCE_API, "kind": "DeviceClass", "metadata": {"name": name}, "spec": spec}
     for name, spec in case.templates.items():
         yield dra("ResourceClaimTemplate", name, namespace, {"spec": spec})
     for name, spec in case.claims.items():
@@ -721,7 +414,7 @@ def manifests(namespace: str, case: Case) -> Iterator[Manifest]:
 def dra(kind: str, name: str, namespace: str, spec: Manifest) -> Manifest:
     """Write an object of resource.k8s.io/v1."""
     metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "resource.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    return {"apiVersion": RESOURCE_API, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def pod_spec(case: Case, containers: Sequence[Container]) -> Manifest:

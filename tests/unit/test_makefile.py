@@ -64,6 +64,7 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "picture",
         "twin",
         "dump",
+        "catalogue",
         "tools",
         "tools-1.36",
         "test",

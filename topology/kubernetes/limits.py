@@ -50,8 +50,9 @@ QUANTITY_MAX = 2**63 - 1
 # ValidateResourceQuantityValue: checks in thousandths whether an extended resource is an integer.
 RESOURCE_COUNT_MAX = QUANTITY_MAX // 1_000
 
-# https://docs.nvidia.com/datacenter/tesla/mig-user-guide/: MIG divides the memory of a GPU into eight slices
-MIG_MEMORY_SLICES = 8
+# https://docs.nvidia.com/datacenter/tesla/mig-user-guide/: MIG divides the memory of a GPU into four, eight or, for an
+# RTX PRO 6000 Blackwell, twelve slices
+MIG_MEMORY_SLICES = 12
 
 # https://kubernetes.io/docs/setup/best-practices/cluster-large/
 CLUSTER_NODES_MAX = 5_000

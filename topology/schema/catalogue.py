@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import TypeAdapter
 
+from topology.schema import profiles
 from topology.schema.base import Model
 from topology.schema.devices import DeviceClass, DeviceModel, Driver
 from topology.schema.hosts import Host
@@ -30,10 +31,17 @@ class Catalogue(NamedTuple):
             pydantic.ValidationError: an entry is not valid.
         """
         extended = self
-        for section, entries in _SECTIONS.items():
-            new = entries.validate_python({section: content.get(section) or {}}, context=extended._asdict())
-            extended = extended._replace(**{section: {**getattr(extended, section), **new[section]}})
+        for section in _SECTIONS:
+            written = content.get(section) or {}
+            new = extended._valid(section, written)
+            if section == "models":
+                new |= extended._valid(section, profiles.expanded(written, new))
+            kept = profiles.without(getattr(extended, section), written)
+            extended = extended._replace(**{section: {**kept, **new}})
         return extended
+
+    def _valid(self, section: str, written: Any) -> dict[str, Any]:
+        return _SECTIONS[section].validate_python({section: written}, context=self._asdict())[section]
 
     def device_classes(self, drivers: Iterable[str]) -> dict[str, DeviceClass]:
         """Return the DeviceClasses that the charts of `drivers` ship, by name."""

@@ -13,6 +13,7 @@ from topology.schema.capacity import Capacity, Counters, NodeAllocatableResource
 from topology.schema.hosts import NamedHost, NodeShape
 from topology.schema.placeholders import (
     DEVICE_PLACEHOLDERS,
+    EXAMPLE,
     NAME_PLACEHOLDERS,
     NUMBER_PLACEHOLDERS,
     SLICE_PLACEHOLDERS,
@@ -29,6 +30,7 @@ from topology.schema.values import (
     LabelKey,
     MigProfileName,
     NodeAllocatableName,
+    ProfileName,
     QualifiedName,
     Quantity,
     Selectors,
@@ -40,12 +42,25 @@ from topology.schema.values import (
 )
 
 
+def _shares(value: object) -> object:
+    if value not in ("unlimited", "memory") and not (type(value) is int and 0 < value <= limits.PULUMI_INTEGER_MAX):
+        raise problem(f"must be unlimited, memory or a number of shares from 1, but is {shown(value)}")
+    return value
+
+
+ConsumableShares = Annotated[int | str, PlainValidator(_shares)]
+"""The option `consumableShares` of NVIDIA's driver.
+
+https://github.com/kubernetes-sigs/dra-driver-nvidia-gpu/blob/main/cmd/gpu-kubelet-plugin/consumable_shares.go
+"""
+
+
 def _int_or_placeholder(value: object) -> object:
     filled = fill(value, dict.fromkeys(NUMBER_PLACEHOLDERS, 0)) if isinstance(value, str) and used_in(value) else ""
     if re.fullmatch(r"-?[0-9]+", filled):
         return value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise problem(f"must be a whole number or {{index}}, but is {shown(value)}")
+        raise problem(f"must be a whole number or a placeholder such as {{index}} or {EXAMPLE}, but is {shown(value)}")
     if abs(value) > limits.PULUMI_INTEGER_MAX:
         most = limits.PULUMI_INTEGER_MAX
         raise problem(f"must be from -{most} to {most}, because Pulumi passes numbers as doubles")
@@ -145,6 +160,17 @@ class Partition(Model):
     allow_multiple_allocations: bool | None = None
 
 
+class Sibling(Model):
+    """A further device that the driver publishes for the same hardware, such as a GPU for a virtual machine.
+
+    It has only its own attributes and capacity; nothing but the driver keeps both from being used.
+    """
+
+    device_name: DeviceName
+    attributes: Attributes = {}
+    capacity: Capacity = {}
+
+
 class MigProfile(Model):
     """A GPU instance profile: a row of `nvidia-smi mig -lgip`, and its possible placements, `-lgipp`.
 
@@ -168,14 +194,18 @@ class DeviceModel(Model):
     """One kind of device, as its driver publishes it.
 
     `slot` selects which addresses of the host's slots the devices have (`{pcieRoot}`, `{pciBusID}`, `{numaNode}`).
-    `host` is the default host of nodes with such devices. `mig` lists the profiles that the GPU can be divided into.
-    `partitions` are published instead of the whole device and can share `counters`; they are for drivers other than
-    NVIDIA's. With `sorted_by_name` the driver lists its devices by name, not by number. `node_allocatable_resources`
-    is what an allocation uses of the node, by resource. `skip_node_operations` are the kubelet calls that the driver
-    does not need. In `slice_name`, `{suffix}` is five characters that are stable for a slice. The scheduler binds a pod
-    when all `binding_conditions` of its devices are true, which KWOK sets, and none of the
-    `binding_failure_conditions` is. With `binds_to_node` an allocation is limited to the pod's node.
+    `host` is the default host of nodes with such devices. `mig` lists the profiles that the GPU can be divided into;
+    with `mig_needs_reset` a GPU in MIG mode cannot be used whole, so `mig: dynamic` publishes its MIG devices alone.
+    `consumable_shares` is the option of NVIDIA's driver with which several claims share a GPU or MIG device.
+    `siblings` are published beside the device, `partitions` instead of it; these can share `counters`. With
+    `sorted_by_name` the driver lists its devices by name, not by number. `node_allocatable_resources` is what an
+    allocation uses of the node, by resource. `skip_node_operations` are the kubelet calls that the driver does not
+    need. In `slice_name`, `{suffix}` is five characters that are stable for a slice. The scheduler binds a pod when all
+    `binding_conditions` of its devices are true, which KWOK sets, and none of the `binding_failure_conditions` is.
+    With `binds_to_node` an allocation is limited to the pod's node.
     `sources` are the sources of the values; `unverified` maps the path of each value that has none to the reason.
+    A profile of `profiles` changes some keys, for another release or option of the driver: the catalogue makes of it a
+    model of its own (see `topology.schema.profiles`).
     """
 
     driver: DriverName
@@ -200,11 +230,22 @@ class DeviceModel(Model):
     host: NamedHost | None = None
     node: NodeShape = NodeShape()
     mig: list[MigProfile] = []
+    mig_needs_reset: bool = False
+    consumable_shares: ConsumableShares | None = None
+    siblings: list[Sibling] = []
     counter_set: DeviceName | None = None
     counters: Counters = {}
     partitions: list[Partition] = []
     sources: list[str] = []
     unverified: dict[str, str] = {}
+    profiles: dict[ProfileName, dict[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shares_are_for_several_claims(cls, written: object) -> object:
+        if isinstance(written, dict) and written.get("consumableShares") is not None:
+            return written | {"allowMultipleAllocations": True}
+        return written
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:
@@ -214,6 +255,12 @@ class DeviceModel(Model):
                 f"has {size} attributes and capacities; the Kubernetes API allows at most "
                 f"{limits.DEVICE_ATTRIBUTES_AND_CAPACITIES_MAX} per device: remove some"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _siblings_of_whole_devices(self) -> Self:
+        if self.siblings and (self.partitions or self.mig):
+            raise problem("has siblings, which are for whole devices only: remove partitions and mig")
         return self
 
     @model_validator(mode="after")

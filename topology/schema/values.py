@@ -12,6 +12,7 @@ from semver import Version
 
 from topology.kubernetes import limits
 from topology.kubernetes.quantities import canonical, number
+from topology.schema.profiles import SEPARATOR, base_names, profiles_of
 
 # The patterns of k8s.io/apimachinery/pkg/util/validation and k8s.io/apimachinery/pkg/api/resource.
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -258,7 +259,17 @@ NodeAllocatableName = Annotated[
     ),
 ]
 MigProfileName = Annotated[
-    str, _matching(r"[1-9]g\.[0-9]+gb(\+me)?", 63, "the name of a MIG profile: use one such as 1g.10gb or 1g.10gb+me")
+    str,
+    # https://github.com/NVIDIA/go-nvlib/blob/main/pkg/nvlib/device/mig_profile.go
+    _matching(
+        r"[1-9]g\.[0-9]+gb(\+me(\.all)?|\+gfx|-me)?",
+        63,
+        "the name of a MIG profile: use one such as 1g.10gb or 1g.10gb+me",
+    ),
+]
+ProfileName = Annotated[
+    str,
+    _matching(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", 63, "the name of a profile: use one such as 25.12 or passthrough"),
 ]
 PciAddress = Annotated[
     str, _matching(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", 12, "a PCI address: use one such as 0000:18:00.0")
@@ -288,9 +299,12 @@ def named(section: str, what: str, example: str) -> BeforeValidator:
                 return value
             raise problem(f"must be the name of a {what} or define one inline, but is {shown(value)}")
         entries = (info.context or {}).get(section, {})
-        if value not in entries:
-            known = choice(value, sorted(entries), f"define it inline: {example}")
-            raise problem(f"there is no {what} {value!r} in the catalogue{known}")
-        return entries[value]
+        if value in entries:
+            return entries[value]
+        name, _, profile = value.partition(SEPARATOR)
+        if name in entries and name != value:
+            raise problem(f"names the {unknown('profile', profile, name, profiles_of(name, entries))}")
+        known = choice(value, sorted(base_names(entries)), f"define it inline: {example}")
+        raise problem(f"there is no {what} {value!r} in the catalogue{known}")
 
     return BeforeValidator(look_up)
