@@ -1,10 +1,11 @@
-"""Compose the stack: the cluster, device classes, node pools, workloads and manifests, and their status."""
+"""Compose the stack: the cluster, device classes, pools of nodes and devices, workloads, manifests, their status."""
 
 import pulumi
 
 from components import (
     ClaimStatus,
     DeviceClasses,
+    FabricPool,
     GpuNodePool,
     Removals,
     SharedObjects,
@@ -21,9 +22,10 @@ cluster = cluster_for(topology)
 removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster, catalogue=topology.catalogue) for pool in topology.node_pools]
-shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools])
-applied = create_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, shared])
-status = ClaimStatus(topology, cluster, pools, depends_on=[removals, classes, *pools, shared, *applied])
+fabrics = [FabricPool(pool, cluster, depends_on=pools) for pool in topology.fabric_pools]
+shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools, *fabrics])
+applied = create_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, *fabrics, shared])
+status = ClaimStatus(topology, cluster, pools, depends_on=[removals, classes, *pools, *fabrics, shared, *applied])
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)

@@ -6,6 +6,7 @@ from components.claim_status import ClaimStatus
 from components.claim_workload import ClaimWorkload
 from components.device_classes import DeviceClasses
 from components.engine import end_with_the_engine
+from components.fabric_pool import FabricPool
 from components.gpu_node_pool import GpuNodePool
 from components.removals import Removals
 from components.shared_objects import SharedObjects
@@ -16,6 +17,7 @@ __all__ = [
     "ClaimStatus",
     "ClaimWorkload",
     "DeviceClasses",
+    "FabricPool",
     "GpuNodePool",
     "Removals",
     "SharedObjects",

@@ -9,16 +9,14 @@ from pulumi_command import local
 
 from components.cluster_base import ClusterComponent
 from components.command import command
-from components.generations import generations
+from components.generations import generations, repair
 from components.kubernetes_object import KubernetesObject
 from components.node_batches import NodeBatches
 from components.resource_slices import ResourceSlices
 from topology.objects import nodes
-from topology.objects.kwok_stages import ATTACH_FAILS
 from topology.schema.stack import NodePool
 
 DECLARE = 'xargs -r kubectl patch --subresource status --type merge --patch "$KWOK_DRA_PATCH" --output name node'
-REPAIR = 'kubectl delete devicetaintrules --selector "$KWOK_DRA_SELECTOR" --ignore-not-found'
 
 FEW_NODES = 100
 """Larger pools need `provisioning: bulk`: with a resource for each object, an update takes minutes."""
@@ -62,8 +60,7 @@ class GpuNodePool(pulumi.ComponentResource):
             self.resources = [*self.batches.batches]
         else:
             self.resources = self._create_objects(pool, cluster, counted)
-        if any(devices.model.binding_conditions for devices in pool.all_devices()):
-            self._create_repair(pool, cluster)
+        repair(pool, f"{pool.name}-0", cluster, self, self.resources)
         self.register_outputs({"nodes": pool.nodes})
 
     def _create_objects(
@@ -75,7 +72,7 @@ class GpuNodePool(pulumi.ComponentResource):
         features = nodes.declared_features(pool)
         declaration = [self._create_declaration(pool, made, features, cluster)] if features else []
         slices = ResourceSlices(
-            pool, made, cluster, counted, depends_on=declaration, opts=pulumi.ResourceOptions(parent=self)
+            pool, cluster, counted, nodes=made, depends_on=declaration, opts=pulumi.ResourceOptions(parent=self)
         )
         return [*made.values(), *declaration, *slices.slices]
 
@@ -94,18 +91,6 @@ class GpuNodePool(pulumi.ComponentResource):
             update=DECLARE,
             stdin=" ".join(made),
             logging=local.Logging.NONE,
-            needs_output=False,
-        )
-
-    def _create_repair(self, pool: NodePool, cluster: ClusterComponent) -> None:
-        failing = [fault.model_dump() for fault in pool.faults if fault.attach_fails]
-        command(
-            f"{pool.name}-attached",
-            cluster.kubectl_with({"KWOK_DRA_SELECTOR": f"{ATTACH_FAILS}={pool.name}"}),
-            cluster.content(self, self.resources),
-            create="true",
-            update=REPAIR,
-            stdin={"KWOK_DRA_FAULTS": failing},
             needs_output=False,
         )
 

@@ -40,7 +40,7 @@ class NodeBatches(pulumi.ComponentResource):
         """
         super().__init__("kwok-dra:components:NodeBatches", pool.name, dict(pool.written), opts)
         self.pool = pool.name
-        self.generations = pulumi.Output.all(**generations)
+        self.generations = pulumi.Output.all(**generations) if generations else pulumi.Output.from_input({})
         written = {key: value for key, value in pool.written.items() if key not in ("nodes", "provisioning")}
         environment: dict[str, pulumi.Input[str]] = {
             "KWOK_DRA_POOL": json.dumps(written),

@@ -23,7 +23,7 @@ LONGEST_FIRST = [
     f"{E2E}{name}.py"
     for name in (
         *("interruptions", "recovery", "changes", "churn", "scenarios", "bulk", "long_life", "expectations"),
-        *("existing", "faults", "mig", "vendor_manifests", "answers"),
+        *("existing", "faults", "mig", "vendor_manifests", "answers", "twin_cases"),
     )
 ]
 """The files that take longest: they start first, so that no worker still runs one when all others are done."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 T = TypeVar("T")
@@ -111,8 +111,8 @@ values = st.recursive(
 )
 
 
-def try_all(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int) -> None:
-    """Check so many of the `inputs`."""
+def try_all(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int, *, shrink: bool = True) -> None:
+    """Check so many of the `inputs`; `shrink` looks for the smallest one that fails."""
     tried = 0
 
     @settings(
@@ -120,6 +120,7 @@ def try_all(inputs: st.SearchStrategy[T], check: Callable[[T], None], count: int
         derandomize=True,
         database=None,
         deadline=None,
+        phases=list(Phase) if shrink else [Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(inputs)

@@ -19,7 +19,9 @@ def _objects(topology: Topology) -> Iterator[Manifest]:
     for pool in topology.node_pools:
         for name in pool.node_names():
             yield nodes.node(pool, name)
-            yield from slices.resource_slices(pool, name, minor)
+    for source in topology.pools.values():
+        for name in source.pool_names():
+            yield from slices.resource_slices(source, name, minor)
     yield from device_taints.device_taint_rules(topology)
     yield from namespaces.namespaces(topology)
     yield from namespaces.service_accounts(topology)

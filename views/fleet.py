@@ -13,7 +13,7 @@ from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Key, Object, key
 from topology.kubernetes.quantities import number
 from topology.objects import mig
-from topology.schema.stack import NodePool, Topology
+from topology.schema.stack import NodePool, Pool, Topology
 from topology.status.live_objects import allocated_devices, is_not_ready, of_kind
 from topology.status.occupancy import Occupancy, PoolName, newest
 from topology.status.report import Report, details, report_of
@@ -119,7 +119,7 @@ class Physical:
 
 @dataclass(frozen=True)
 class ShownNode:
-    """A node of a pool; `notes` list what is wrong with it."""
+    """A node of a pool, or a fabric pool; `notes` list what is wrong with it."""
 
     name: str
     physical: Sequence[Physical]
@@ -128,7 +128,7 @@ class ShownNode:
 
 @dataclass(frozen=True)
 class ShownPool:
-    """A node pool, with its row of the report."""
+    """A pool, with its row of the report."""
 
     row: Mapping[str, Any]
     nodes: Sequence[ShownNode]
@@ -169,8 +169,8 @@ def shown_fleet(topology: Topology, objects: Sequence[Object]) -> ShownFleet:
         topology.cluster.name,
         told,
         [
-            ShownPool(rows[pool.name], [_node(pool, index, live.nodes, devices) for index in range(pool.nodes)])
-            for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))
+            ShownPool(rows[pool.name], list(_nodes(pool, live.nodes, devices)))
+            for pool in sorted(topology.pools.values(), key=lambda pool: natural_key(pool.name))
         ],
         sorted(
             {entry["workload"] for entry in claims} | held.keys(), key=lambda name: (name == OTHERS, natural_key(name))
@@ -228,19 +228,23 @@ def _device(pool: PoolName, spec: Object, occupied: Occupancy, shares: Sequence[
     return ShownDevice(spec["name"], pool[0], spec, state, shares, taints, occupied.left.get(spec["name"]))
 
 
-def _node(
-    pool: NodePool, index: int, live: Mapping[str, Object], devices: Mapping[PoolName, Sequence[ShownDevice]]
-) -> ShownNode:
-    """Return a configured node of the pool; a fault may have removed it from the `live` ones."""
-    name = f"{pool.name}-{index}"
-    if name not in live:
-        return ShownNode(name, [], ["not in the cluster"])
-    physical = [entry for driver in pool.drivers for entry in _physical(pool, devices.get((driver, name), []))]
-    notes = {"cordoned": live[name]["spec"].get("unschedulable"), "not ready": is_not_ready(live[name])}
-    return ShownNode(name, physical, [note for note, applies in notes.items() if applies])
+def _nodes(
+    pool: Pool, live: Mapping[str, Object], devices: Mapping[PoolName, Sequence[ShownDevice]]
+) -> Iterator[ShownNode]:
+    """Yield the configured nodes of the pool, of which a fault may have removed some; or a fabric pool as one."""
+    names = [f"{pool.name}-{index}" for index in range(pool.nodes)] if isinstance(pool, NodePool) else [pool.name]
+    for name in names:
+        physical = [entry for driver in pool.drivers for entry in _physical(pool, devices.get((driver, name), []))]
+        if not isinstance(pool, NodePool):
+            yield ShownNode(name, physical)
+        elif name in live:
+            notes = {"cordoned": live[name]["spec"].get("unschedulable"), "not ready": is_not_ready(live[name])}
+            yield ShownNode(name, physical, [note for note, applies in notes.items() if applies])
+        else:
+            yield ShownNode(name, [], ["not in the cluster"])
 
 
-def _physical(pool: NodePool, devices: Sequence[ShownDevice]) -> Iterator[Physical]:
+def _physical(pool: Pool, devices: Sequence[ShownDevice]) -> Iterator[Physical]:
     """Group the parts of each GPU: they share counters, or have the same parent or PCI bus ID."""
     groups: dict[tuple[str, str], list[ShownDevice]] = {}
     for device in devices:

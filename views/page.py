@@ -97,7 +97,10 @@ def _pending(found: ShownFleet) -> Html:
 def _pool(pool: ShownPool, style: Style) -> Html:
     row = pool.row
     missing = f"{row['nodes']} of " if row["nodes"] < len(pool.nodes) else ""
-    numbers = f"{missing}{counted(len(pool.nodes), 'node')} · {_counts(row)}"
+    nodes = f"{missing}{counted(len(pool.nodes), 'node')}"
+    if "fabric" in row:
+        nodes = f"for {counted(row['nodes'], 'node')}"
+    numbers = f"{nodes} · {_counts(row)}"
     return element(
         "section",
         element("div", element("h2", row["name"]), element("span", numbers, class_="soft"), class_="head"),

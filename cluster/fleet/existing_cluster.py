@@ -18,7 +18,7 @@ from topology.kubernetes import limits
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.feature_gates import FEATURES, gates_for
 from topology.kubernetes.objects import LISTS, Manifest, given
-from topology.kubernetes.reading import group_of, namespace_of
+from topology.kubernetes.reading import group_of, namespace_of, part
 from topology.objects import nodes
 from topology.objects.claims import device_class
 from topology.objects.device_taints import rule_version
@@ -239,17 +239,19 @@ def _name(entry: Mapping[str, Any]) -> Name:
 
 
 def _taken_slices(topology: Topology, others: Sequence[Any]) -> Iterator[_Taken]:
-    """Yield other people's slices that have the name of a slice of the stack, or belong to one of its nodes."""
+    """Yield other people's slices that have the name of a slice of the stack, or are of one of its nodes or pools."""
     if not others:
         return
-    for index, pool in enumerate(topology.node_pools):
-        names = set(pool.node_names())
+    for path, pool in topology.pools.items():
+        names, drivers = set(pool.pool_names()), set(pool.drivers)
         ours = {
             entry["metadata"]["name"] for name in names for entry in resource_slices(pool, name, topology.cluster.minor)
         }
         for entry in others:
-            if entry["metadata"]["name"] in ours or entry["spec"].get("nodeName") in names:
-                yield _Taken(f"nodePools[{index}]", _name(entry))
+            spec = entry["spec"]
+            in_pool = spec.get("driver") in drivers and part(spec, "pool", "name") in names
+            if entry["metadata"]["name"] in ours or spec.get("nodeName") in names or in_pool:
+                yield _Taken(path, _name(entry))
 
 
 def _taken_by_manifests(api: ApiServer, topology: Topology) -> Iterator[_Taken]:

@@ -50,12 +50,12 @@ NAMESPACED = (*COMES_BACK, "ResourceClaimTemplate", "ServiceAccount")
 class LiveCluster:
     """A cluster in which there is one stack at a time."""
 
-    def __init__(self, project: Project) -> None:
-        """Bring up a cluster without nodes."""
+    def __init__(self, project: Project, **configuration: Any) -> None:
+        """Bring up a cluster without nodes; `configuration` are the keys of its stack."""
         self.project = project
         with project.configuration() as config:
             config.clear()
-            config["cluster"] = CLUSTER
+            config.update({"cluster": CLUSTER} | configuration)
         project.up()
         self.api = ApiServer(Path(project.outputs()["kubeconfigPath"]))
         wait_until(lambda: self.api.get(DEFAULT_ACCOUNT).status != NOT_FOUND)
@@ -88,7 +88,7 @@ class LiveStack:
 
     def create(self) -> None:
         """Create everything, each entry after those that it names in `after`."""
-        shared = ("node_pools", "device_classes", "device_taint_rules", "claims")
+        shared = ("node_pools", "fabric_pools", "device_classes", "device_taint_rules", "claims")
         alone = self.topology.model_copy(update={name: [] for name in shared})
         entries = in_order(self.topology.applied)
         self._make(rendered(self.topology.model_copy(update={"node_pools": [], "workloads": []})))

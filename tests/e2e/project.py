@@ -33,6 +33,7 @@ SCENARIOS = (
     "device-taint-rules",
     "device-taints",
     "extended-resource",
+    "fabric",
     "jobs",
     "list-attributes",
     "manifests",

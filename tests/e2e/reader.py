@@ -55,7 +55,10 @@ class Reader:
         return counts
 
     def pools(self) -> list[Object]:
-        """Return an entry for each group of nodes: how many nodes and devices, and how many of those claims hold."""
+        """Return an entry for each group of nodes: how many nodes and devices, and how many of those claims hold.
+
+        Devices that are not devices of one node are a group too, of the nodes that can use them.
+        """
         held = {
             (result["driver"], result["pool"], result["device"])
             for claim in self.claim_objects.values()
@@ -63,20 +66,38 @@ class Reader:
             if not result.get("adminAccess")
         }
         devices: dict[str, list[Device]] = {}
+        nodes: dict[str, set[str]] = {}
+        for node in self.by_kind.get("Node", []):
+            nodes.setdefault(_group(node["metadata"]["name"]), set()).add(node["metadata"]["name"])
         for entry in self.by_kind.get("ResourceSlice", []):
             spec = entry["spec"]
-            names = [device["name"] for device in spec.get("devices") or []]
-            found = [(spec["driver"], spec["pool"]["name"], name) for name in names]
-            devices.setdefault(_group(spec["nodeName"]), []).extend(found)
-        groups = [_group(node["metadata"]["name"]) for node in self.by_kind.get("Node", [])]
+            pool = spec["pool"]["name"]
+            group = _group(spec["nodeName"]) if "nodeName" in spec else pool
+            for device in spec.get("devices") or []:
+                devices.setdefault(group, []).append((spec["driver"], pool, device["name"]))
+                if "nodeName" not in spec:
+                    using = self._using(device if spec.get("perDeviceNodeSelection") else spec)
+                    nodes.setdefault(group, set()).update(using)
         return [
             {
                 "name": group,
-                "nodes": groups.count(group),
+                "nodes": len(nodes[group]),
                 "devices": len(devices.get(group, [])),
                 "allocated": len(held.intersection(devices.get(group, []))),
             }
-            for group in sorted(set(groups), key=natural)
+            for group in sorted(nodes, key=natural)
+        ]
+
+    def _using(self, spec: Object) -> list[str]:
+        """Return the nodes that can use the devices of a slice, or one of its devices."""
+        terms = spec.get("nodeSelector", {}).get("nodeSelectorTerms", [])
+        wanted = {one["key"]: one["values"] for term in terms for one in term["matchExpressions"]}
+        return [
+            node["metadata"]["name"]
+            for node in self.by_kind["Node"]
+            if spec.get("nodeName") == node["metadata"]["name"]
+            or spec.get("allNodes")
+            or (wanted and all(node["metadata"]["labels"].get(key) in values for key, values in wanted.items()))
         ]
 
     def refusals(self) -> dict[str, str]:

@@ -204,6 +204,36 @@ def test_a_second_pool_comes_and_goes(project: Project) -> None:
     assert len(project.get("nodes")) == len(project.get("resourceslices")) == 1
 
 
+def fabric_slices(project: Project) -> list[tuple[dict[str, object], int]]:
+    """Return the pool of each slice without a node, and how many devices it has."""
+    specs = [entry["spec"] for entry in project.get("resourceslices") if "nodeName" not in entry["spec"]]
+    return sorted(((spec["pool"], len(spec["devices"])) for spec in specs), key=lambda entry: -entry[1])
+
+
+def test_a_fabric_pool_comes_shrinks_and_goes(project: Project) -> None:
+    model = {"driver": "gpu.example.com", "attributes": {"index": {"int": "{index}"}}}
+    with project.configuration() as config:
+        config["fabricPools"] = [{"name": "fabric", "allNodes": True, "devices": [{"model": model, "count": 130}]}]
+        claims = [{"name": "gpu", "requests": config["workloads"][0]["claims"][0]["requests"]}]
+        config["workloads"].append({"name": "further", "claims": claims})
+    project.up()
+    pool = {"name": "fabric", "generation": 1, "resourceSliceCount": 2}
+    assert fabric_slices(project) == [(pool, 128), (pool, 2)]
+    held = [f"{pool}/gpu-{index}" for pool in ("fabric", "kwok-node-0") for index in (2, 3)]
+    assert allocated(project) == held
+    with project.configuration() as config:
+        config["fabricPools"][0] |= {"allNodes": False, "nodeSelector": {"type": "kwok"}}
+        config["fabricPools"][0]["devices"][0]["count"] = 4
+    project.up()
+    assert fabric_slices(project) == [(pool | {"generation": 2, "resourceSliceCount": 1}, 4)]
+    assert allocated(project) == held
+    with project.configuration() as config:
+        del config["fabricPools"], config["workloads"][1]
+    project.up()
+    assert fabric_slices(project) == []
+    assert allocated(project) == held[2:]
+
+
 def test_a_time_limit_changes_nothing_in_the_cluster(project: Project) -> None:
     pids = project.pids()
     with project.configuration() as config:

@@ -39,6 +39,7 @@ THE_SAME_ON_BOTH = {
 OWN_CLUSTER = NEWER_ONLY | {
     "binding-conditions",
     "device-taint-rules",
+    "fabric",
     "manifests",
     "pod-group",
     "pod-group-claim",
@@ -490,6 +491,31 @@ def binding_conditions(seen: Seen) -> None:
     wait_until(lambda: any("device binding failed" in message and "AttachFailed" in message for message in said(seen)))
 
 
+def fabric(seen: Seen) -> None:
+    """The nodes of the fabric get its devices; the first of them fails to attach, and the local GPU comes first."""
+    places = [(claim["node"], device["pool"], device["device"]) for claim in seen.claims for device in claim["devices"]]
+    assert sorted(place[1:] for place in places) == [
+        *(("fabric-a", f"gpu-{index}") for index in (1, 2)),
+        ("local-0", "gpu-0"),
+        *(("switch", f"port-{index}") for index in (0, 1)),
+    ]
+    assert {node for node, pool, _ in places if pool == "fabric-a"} <= {"host-0", "host-1"}
+    assert [node for node, _, device in places if device == "port-0"] == ["host-0"]
+    assert seen.pending("training")["reason"].endswith(
+        "request gpu wants 1 of gpu.example.com, but no node has more than 0 free of 3 that match: on host-0, gpu-0 "
+        "has taint kwok-dra/attach-failed:NoSchedule"
+    )
+    assert seen.pool("fabric-a") == (
+        {"name": "fabric-a", "nodes": 2, "devices": 3, "allocated": 2, "free": 0, "tainted": 1, "fabric": True}
+    )
+    assert seen.pool("switch") == (
+        {"name": "switch", "nodes": 3, "devices": 2, "allocated": 2, "free": 0, "fabric": True}
+    )
+    (rule,) = seen.project.get("devicetaintrules")
+    assert rule["spec"]["deviceSelector"] == {"driver": "gpu.example.com", "pool": "fabric-a", "device": "gpu-0"}
+    assert rule["metadata"]["labels"] == {"kwok-dra/attach-fails": "fabric-a"}
+
+
 def said(seen: Seen) -> list[str]:
     """Return what the scheduler has said of pods; events come when they come."""
     return [event["message"] for event in seen.project.get("events") if event["reason"] == "FailedScheduling"]
@@ -539,6 +565,7 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "device-taint-rules": device_taint_rules,
     "device-taints": device_taints,
     "extended-resource": extended_resource,
+    "fabric": fabric,
     "jobs": jobs,
     "list-attributes": list_attributes,
     "manifests": manifests,

@@ -163,7 +163,7 @@ class Fleet:
                     users = claim["status"].get("reservedFor") or []
                     for holder in (name, *((name[0], user["name"]) for user in users)):
                         self.holders[holder].append(place)
-        self.bound: dict[str, str] = {}
+        self.bound: dict[str, frozenset[str]] = {}
         """The nodes of shared claims that are allocated here alone, while pods are tried one after the other."""
 
     def _read(self, spec: Object) -> None:
@@ -172,7 +172,28 @@ class Fleet:
             for name, counter in counter_set["counters"].items():
                 self.counters[pool][counter_set["name"], name] = number(str(counter["value"]))
         for device in spec.get("devices") or []:
-            self.devices[spec["nodeName"]].append(Device((*pool, device["name"]), device))
+            for node in self._using(device if spec.get("perDeviceNodeSelection") else spec):
+                self.devices[node].append(Device((*pool, device["name"]), device))
+
+    def _using(self, spec: Object) -> list[str]:
+        """Return the nodes that can use the devices of a slice, or one of its devices."""
+        if spec.get("allNodes"):
+            return list(self.nodes)
+        selector = spec.get("nodeSelector")
+        return [spec["nodeName"]] if selector is None else self._selected(selector)
+
+    def _selected(self, selector: Object) -> list[str]:
+        """Return the nodes that a selector with one term selects by their names and labels."""
+        (term,) = selector["nodeSelectorTerms"]
+        return [
+            name
+            for name, node in self.nodes.items()
+            if all(name in entry["values"] for entry in term.get("matchFields") or [])
+            and all(
+                (node["metadata"].get("labels") or {}).get(entry["key"]) in entry["values"]
+                for entry in term.get("matchExpressions") or []
+            )
+        ]
 
     def pod(self, manifest: Object) -> Pod:
         """Return a pod, live or from a template of one."""
@@ -189,9 +210,9 @@ class Fleet:
         return found
 
     def _with_claim(self, pod: Pod, place: int, claim: Object, shared: str | None) -> Pod:
-        nodes = _nodes_of(claim)
+        nodes = self._nodes_of(claim)
         if nodes is None and shared in self.bound:
-            nodes = frozenset({self.bound[str(shared)]})
+            nodes = self.bound[str(shared)]
         if nodes is not None:
             return replace(pod, nodes=nodes if pod.nodes is None else pod.nodes & nodes)
         devices = claim["spec"]["devices"]
@@ -201,6 +222,14 @@ class Fleet:
             constraints=[*pod.constraints, *((place, entry) for entry in devices.get("constraints") or [])],
             shared=[*pod.shared, *([shared] if shared else [])],
         )
+
+    def _nodes_of(self, claim: Object) -> frozenset[str] | None:
+        """Return the nodes to which the allocation of a claim restricts its pods; None if it is not allocated."""
+        allocation = claim.get("status", {}).get("allocation")
+        if not allocation:
+            return None
+        selector = allocation.get("nodeSelector")
+        return frozenset(self.nodes if selector is None else self._selected(selector))
 
     # Nodes.
 
@@ -247,12 +276,16 @@ class Fleet:
         return False
 
     def _after(self, node: str, pod: Pod, taken: Sequence[Taken]) -> "Fleet":
-        fleet = object.__new__(Fleet)
+        fleet = object.__new__(type(self))
         fleet.__dict__ = self.__dict__ | {
             "held": [*self.held, *((one.device.place, one.amounts) for one in taken if not one.admin)],
-            "bound": self.bound | dict.fromkeys(pod.shared, node),
+            "bound": self.bound | dict.fromkeys(pod.shared, self._having([one.device for one in taken]) or {node}),
         }
         return fleet
+
+    def _having(self, devices: Sequence[Device]) -> frozenset[str]:
+        """Return the nodes that can use all the devices."""
+        return frozenset(name for name, some in self.devices.items() if all(device in some for device in devices))
 
     # Devices.
 
@@ -349,8 +382,8 @@ class _Search:
         if one.device.is_shared and one.device.place in [*places, *(other.device.place for other in taken)]:
             return True
         left = dict(self.fleet.counters[pool])
-        used = [other for node in self.fleet.devices.values() for other in node if other.place in places]
-        for device in [*used, *_charged(taken, places), one.device]:
+        used = {other.place: other for node in self.fleet.devices.values() for other in node if other.place in places}
+        for device in [*used.values(), *_charged(taken, places), one.device]:
             if device.place[:2] == pool:
                 for counter, value in device.counters():
                     left[counter] -= value
@@ -419,15 +452,6 @@ def _order(entry: Object) -> tuple[str, str, str]:
 def _results(claim: Object) -> Sequence[Object]:
     results: Sequence[Object] = (claim.get("status", {}).get("allocation") or {}).get("devices", {}).get("results", [])
     return results
-
-
-def _nodes_of(claim: Object) -> frozenset[str] | None:
-    """Return the nodes to which the allocation of a claim restricts its pods; None if it is not allocated."""
-    allocation = claim.get("status", {}).get("allocation")
-    if not allocation:
-        return None
-    fields = [entry for term in allocation["nodeSelector"]["nodeSelectorTerms"] for entry in term["matchFields"]]
-    return frozenset(name for entry in fields for name in entry["values"])
 
 
 def _request(claim: int, request: Object) -> Request:

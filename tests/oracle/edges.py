@@ -51,7 +51,13 @@ def _claim(*requests: Configuration, **constraint: Any) -> Configuration:
     return {"name": "c", "requests": list(requests), "constraints": [constraint] if constraint else []}
 
 
-def _edge(pool: Configuration, *claims: Configuration, served: Sequence[bool], beside: Sequence[Any] = ()) -> Edge:
+def _edge(
+    pool: Configuration,
+    *claims: Configuration,
+    served: Sequence[bool],
+    beside: Sequence[Any] = (),
+    fabrics: Sequence[Any] = (),
+) -> Edge:
     workloads = [
         {"name": f"w{'ab'[place]}", "kind": "Pod", "replicas": 1, "claims": [claim]}
         | ({"namespace": ADMIN} if any("adminAccess" in request for request in claim["requests"]) else {})
@@ -61,6 +67,7 @@ def _edge(pool: Configuration, *claims: Configuration, served: Sequence[bool], b
         "cluster": {"name": "edge"},
         "deviceClasses": CLASSES,
         "nodePools": [pool, *beside],
+        "fabricPools": list(fabrics),
         "claims": [],
         "workloads": workloads,
     }
@@ -114,6 +121,17 @@ EDGES = {
         _claim(_request("r0", **_all), matchAttribute=NUMA),
         served=[False],
         beside=[_pool() | {"name": "pb"}],
+    ),
+    "devices of a fabric are beside those of a node, and of other nodes": _edge(
+        _pool(),
+        _claim(_request("r0", count=2)),
+        _claim(_request("r0", count=3)),
+        served=[True, False],
+        beside=[_pool() | {"name": "pb", "labels": {"zone": "b"}}],
+        fabrics=[
+            {"name": "every", "allNodes": True, "devices": [_devices(1)]},
+            {"name": "none", "nodeSelector": {"zone": "c"}, "devices": [_devices(1)]},
+        ],
     ),
     "a constraint on one alternative": _edge(
         _pool(2),

@@ -214,9 +214,9 @@ class _Clause:
                 yield f"{name} is not in use"
 
     def _of_holders(self) -> Iterator[str]:
+        there = {device.place for node in self.nodes or self.admitting for device in self.fleet.devices[node]}
         for holder in self.holders:
-            pools = {pool for _, pool, _ in self.fleet.holders[holder]}
-            if not pools & set(self.nodes or self.admitting):
+            if there.isdisjoint(self.fleet.holders[holder]):
                 yield f"{holder[1]} holds nothing there"
 
 

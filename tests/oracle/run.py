@@ -70,7 +70,7 @@ def compare(cluster: LiveCluster, stack: Configuration) -> Figures:
 
 
 def _compact(stack: Configuration) -> str:
-    parts = {key: stack[key] for key in ("nodePools", "claims", "workloads") if stack[key]}
+    parts = {key: stack[key] for key in ("nodePools", "fabricPools", "claims", "workloads") if stack.get(key)}
     return f"\n{yaml.safe_dump(parts, default_flow_style=None, sort_keys=False, width=160)}"
 
 

@@ -63,18 +63,36 @@ def _models(draw: st.DrawFn, driver: str) -> Configuration:
 
 
 @st.composite
-def _pools(draw: st.DrawFn, name: str, nodes: int, effect: str) -> Configuration:
+def _devices(draw: st.DrawFn, name: str, effect: str) -> Configuration:
     entries = [
         {"model": draw(_models(draw(st.sampled_from(DRIVERS)))), "count": draw(st.integers(1, 2))}
         for _ in range(draw(st.integers(1, 2)))
     ]
-    pool: Configuration = {"name": name, "nodes": nodes, "devices": entries}
-    pool["labels"] = {"zone": name}
-    pool["taints"] = draw(rarely(st.just([{"key": KEPT}]), [], 6))
+    pool: Configuration = {"name": name, "devices": entries}
     if worn := draw(rarely(st.lists(st.sampled_from(device_names(entries)), min_size=1, max_size=2, unique=True), [])):
         pool["faults"] = [{"taint": {"key": WORN, "effect": effect}, "devices": worn}]
+    return pool
+
+
+@st.composite
+def _pools(draw: st.DrawFn, name: str, nodes: int, effect: str) -> Configuration:
+    pool = draw(_devices(name, effect)) | {"nodes": nodes, "labels": {"zone": name}}
+    pool["taints"] = draw(rarely(st.just([{"key": KEPT}]), [], 6))
+    if "faults" in pool:
         pool["faults"][0] |= draw(rarely(st.just({"nodes": [0]}), {}))
     return pool
+
+
+@st.composite
+def _fabrics(draw: st.DrawFn, pools: Sequence[str], effect: str) -> Configuration:
+    """Return a pool of devices for all nodes, or those of one pool; or one entry for these, and the next for all."""
+    fabric = draw(_devices("pf", effect))
+    some = {"nodeSelector": {"zone": draw(st.sampled_from(pools))}}
+    if draw(rarely(st.just(True), False)):
+        reach = [some, {"allNodes": True}]
+        fabric["devices"] = [entry | reach[place] for place, entry in enumerate(fabric["devices"])]
+        return fabric
+    return fabric | draw(st.sampled_from([some, {"allNodes": True}]))
 
 
 def device_names(entries: Sequence[Configuration]) -> list[str]:
@@ -178,16 +196,19 @@ def stacks(draw: st.DrawFn) -> Configuration:
     effect = draw(effects)
     nodes = draw(st.sampled_from([[1], [2], [3], [1, 1], [1, 2]]))
     pools = [draw(_pools(f"p{'ab'[place]}", number, effect)) for place, number in enumerate(nodes)]
-    drivers = sorted({entry["model"]["driver"] for pool in pools for entry in pool["devices"]})
-    place = Place(drivers, [pool["name"] for pool in pools], effect, count())
+    names = [pool["name"] for pool in pools]
+    fabrics = [draw(_fabrics(names, effect))] if draw(rarely(st.just(True), False)) else []
+    drivers = sorted({entry["model"]["driver"] for pool in [*pools, *fabrics] for entry in pool["devices"]})
+    place = Place(drivers, names, effect, count())
     shared = [draw(_claims(SHARED, place))] if draw(rarely(st.just(True), False)) else []
-    names = "abcd"[: draw(st.integers(1, 4))]
+    letters = "abcd"[: draw(st.integers(1, 4))]
     return {
         "cluster": {"name": "oracle"},
         "deviceClasses": CLASSES,
         "nodePools": pools,
+        "fabricPools": fabrics,
         "claims": shared,
-        "workloads": [draw(_workloads(f"w{name}", place, bool(shared))) for name in names],
+        "workloads": [draw(_workloads(f"w{letter}", place, bool(shared))) for letter in letters],
     }
 
 

@@ -25,6 +25,8 @@ def objects(described: Topology) -> list[Object]:
     for pool in described.node_pools:
         for name in pool.node_names():
             found += [node(pool, name), *resource_slices(pool, name)]
+    for fabric in described.fabric_pools:
+        found += resource_slices(fabric, fabric.name)
     return found
 
 

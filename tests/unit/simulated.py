@@ -15,7 +15,7 @@ def live(topology: Topology) -> list[Object]:
     """Return nodes, slices, classes, and pods with claims, of which as many are allocated as the stack expects."""
     found = [_of_api("v1", "Node", entry) for entry in _nodes(topology)]
     found += [
-        entry for pool in topology.node_pools for name in pool.node_names() for entry in resource_slices(pool, name)
+        entry for pool in topology.pools.values() for name in pool.pool_names() for entry in resource_slices(pool, name)
     ]
     found += [claims.device_class(entry) for entry in topology.device_classes]
     found += device_taints.device_taint_rules(topology)
@@ -64,8 +64,8 @@ def _pods(workload: Workload, shared: dict[tuple[str, str], Object]) -> Iterator
             allocate(made, True)
             yield made
         left -= bool(workload.extended_resources)
-        if workload.kind == "Job":
-            pod["status"]["phase"] = "Succeeded"
+        if workload.kind == "Job" or left < 0:
+            pod["status"]["phase"] = "Succeeded" if workload.kind == "Job" else "Pending"
         yield pod
 
 

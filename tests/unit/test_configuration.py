@@ -12,6 +12,7 @@ from topology.checks.validation import ConfigurationError, load
 from topology.schema.base import Model
 from topology.schema.catalogue import built_in
 from topology.schema.devices import DeviceModel
+from topology.schema.profiles import base_names
 from topology.schema.stack import DEFAULT_KUBERNETES_VERSION, Cluster, NodePool, Topology
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ ONE_VALUE = (
     "must have exactly one of string, int, bool and version, or of their lists strings, ints, bools and versions, "
     "such as {string: gpu}"
 )
-INT = "must be a whole number or {index}, but is"
+INT = "must be a whole number or a placeholder such as {index} or {index//4%4*8+128:03}, but is"
 MAPPING = "must be a mapping of keys to values, but is"
 WHOLE = "must be a whole number, but is"
 TEXT = "must be a string, but is"
@@ -227,14 +228,28 @@ def test_other_wrong_values(dev: Configuration, key: str, value: object, rest: s
         ),
         (
             with_attribute(string="{id}"),
-            ".attributes.model.string: '{id}' may use only the placeholders {count}, {device}, {deviceUuid}, {driver}, "
-            "{hex}, {index}, {mac}, {node}, {nodeUuid}, {numaNode}, {pciBusID}, {pciName}, {pcieBus}, {pcieRoot}, "
-            "{uuid}",
+            ".attributes.model.string: '{id}' may use only the placeholders {busNumber}, {count}, {device}, "
+            "{deviceNumber}, {deviceUuid}, {driver}, {hex}, {index}, {mac}, {node}, {nodeUuid}, {numaNode}, "
+            "{pciBusID}, {pciName}, {pcieBus}, {pcieRoot}, {uuid}",
         ),
         (
             with_attribute(string="{uuid*2}"),
             ".attributes.model.string: '{uuid*2}' may compute only with the numbers {count}, {index}, {numaNode}",
         ),
+        *(
+            (
+                device(deviceName=f"gpu-{wrong}"),
+                f".deviceName: 'gpu-{wrong}' has {wrong}, which is not a placeholder: use {{index}}, {{numaNode}}, "
+                "{pciName}; {index}, {numaNode} can compute with up to 9 digits, as in {index//4%4*8+128:03}",
+            )
+            for wrong in ("{index/4}", "{index-1}", "{index//0}", "{index:3}", "{index+300002100600}", "{indx*2.5}")
+        ),
+        (
+            device(sliceName="{node}-{suffix:2}"),
+            ".sliceName: '{node}-{suffix:2}' has {suffix:2}, which is not a placeholder: use {driver}, {node}, "
+            "{suffix}",
+        ),
+        (with_attribute(int="{index/4}"), f".attributes.model.int: {INT} '{{index/4}}'"),
         (with_attribute(int="x{index}"), f".attributes.model.int: {INT} 'x{{index}}'"),
         (with_attribute(int="{uuid}"), f".attributes.model.int: {INT} '{{uuid}}'"),
         (with_attribute(string=None), f".attributes.model: {ONE_VALUE}"),
@@ -287,7 +302,7 @@ def test_wrong_devices(dev: Configuration, gpu: object, rest: str) -> None:
 def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None:
     assert problems(put(dev, GPU, name)) == [
         f"{GPU}: there is no device model {name!r} in the catalogue{nearest} Name one of "
-        f"{', '.join(sorted(built_in().models))}, or define it inline: "
+        f"{', '.join(sorted(base_names(built_in().models)))}, or define it inline: "
         "{driver: …, attributes: {…}, capacity: {…}}"
     ]
 

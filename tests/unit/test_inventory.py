@@ -89,6 +89,31 @@ def test_placeholders() -> None:
     assert devices[0].attributes["yes"] == {"bool": True}
 
 
+@pytest.mark.parametrize(
+    ("template", "texts"),
+    [
+        ("{index//4}", ["0", "0", "0", "0", "1", "1"]),
+        ("{index%4}", ["0", "1", "2", "3", "0", "1"]),
+        ("{index//2%2*8+128:04}", ["0128", "0128", "0136", "0136", "0128", "0128"]),
+        ("{index:03}", ["000", "001", "002", "003", "004", "005"]),
+        ("{count//4}-{numaNode%2}", ["1-0", "1-1", "1-0", "1-1", "1-0", "1-1"]),
+        ('{"a": 1} {x: y} {', ['{"a": 1} {x: y} {'] * 6),
+    ],
+)
+def test_placeholders_compute(template: str, texts: list[str]) -> None:
+    devices = devices_of(gpu=model(attributes={"text": template}), gpusPerNode=6)[DRIVER]
+    assert strings(devices, "text") == texts
+
+
+def test_numbers_and_names_compute() -> None:
+    gpu = model(deviceName="cpudev{index+8:03}")
+    gpu["attributes"] = {"core": {"int": "{index//2+4}"}, "cores": {"ints": ["{index%2}", 7]}}
+    devices = devices_of(gpu=gpu, gpusPerNode=3)[DRIVER]
+    assert [device.name for device in devices] == ["cpudev008", "cpudev009", "cpudev010"]
+    assert [device.attributes["core"] for device in devices] == [{"int": 4}, {"int": 4}, {"int": 5}]
+    assert [device.attributes["cores"] for device in devices] == [{"ints": [0, 7]}, {"ints": [1, 7]}, {"ints": [0, 7]}]
+
+
 def test_devices_with_one_name_template_are_numbered_together() -> None:
     """This holds for all models of one driver."""
     found = devices_of(
@@ -147,6 +172,14 @@ def test_places_of_a_host() -> None:
         "pci2000:16 16 2000:19:00.0 2000-19-00-0 0",
     ]
     assert strings(found["cpu.example.com"], "place") == ["0", "1", "2"]
+
+
+def test_numbers_of_bus_and_device() -> None:
+    """As in the names of RDMA devices: in decimal, whereas an address is hexadecimal."""
+    host = {"slots": [{"pcieRoot": "pci0000:a0", "numaNode": 1, "nic": "0000:a0:1b.0"}]}
+    nic = model("nic.example.com", attributes={"rdma": "rdmap{busNumber}s{deviceNumber}"}, slot="nic")
+    found = devices_of(gpu=nic, gpusPerNode=2, host=host)
+    assert strings(found["nic.example.com"], "rdma") == ["rdmap160s27", "rdmap160s27"]
 
 
 @pytest.mark.parametrize(
@@ -349,6 +382,20 @@ def test_devices_are_plain_data() -> None:
     for pool in ({"gpu": MIG_GPU, "mig": "dynamic"}, {"gpu": PARTED}, {"gpu": model(attributes=IDENTITY)}):
         for device in devices_of(**pool)[DRIVER]:
             assert json.loads(json.dumps(vars(device))) == vars(device)
+
+
+def test_faults_of_one_driver() -> None:
+    """Devices of other drivers can have the same names."""
+    pool: Values = {"gpu": model(), "devices": [{"model": model("nic.example.com", deviceName="gpu-{index}")}]}
+
+    def of(**fault: Any) -> dict[str, list[int]]:
+        found = devices_of(faults=[fault], **pool)
+        return {driver: [len(device.taints) for device in devices] for driver, devices in found.items()}
+
+    worn = {"taint": {"key": "example.com/worn"}}
+    assert of(**worn, devices=["gpu-0"]) == {DRIVER: [1], "nic.example.com": [1]}
+    assert of(**worn, devices=["gpu-0"], driver="nic.example.com") == {DRIVER: [0], "nic.example.com": [1]}
+    assert of(driver="nic.example.com", gone=True) == {DRIVER: [0], "nic.example.com": []}
 
 
 def test_uuids_of_names() -> None:

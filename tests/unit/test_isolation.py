@@ -139,7 +139,7 @@ def test_pod_groups_would_affect_all_pods(dev: Configuration) -> None:
 def test_rules_taint_devices_of_the_stack_only(dev: Configuration, rule: Configuration, is_refused: bool) -> None:
     dev["deviceTaintRules"] = [{"name": "a", "taint": {"key": "a", "effect": "NoExecute"}, **rule}]
     found = problems(existing(dev))
-    message = "must name a node of this stack; otherwise the rule also taints other people's devices"
+    message = "must name a node or a fabric pool of this stack; otherwise the rule also taints other people's devices"
     assert found == ([f"deviceTaintRules[0].pool: {message}"] if is_refused else [])
 
 
@@ -149,7 +149,7 @@ def test_rules_of_manifests(dev: Configuration, tmp_path: Path, pool: str | None
     version = {"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule"}
     found = problems(with_manifest(dev, tmp_path, version | {"metadata": {"name": "a"}, "spec": spec}))
     assert bool(found) is is_refused
-    message = "document 1: spec.deviceSelector.pool of DeviceTaintRule a must name a node of this stack"
+    message = "document 1: spec.deviceSelector.pool of DeviceTaintRule a must name a node or a fabric pool"
     assert all(entry.startswith(f"manifests[0].files[0]: {message}") for entry in found)
 
 

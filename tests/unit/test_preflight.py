@@ -145,7 +145,7 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": gpu(deviceName="gpu"), "gpusPerNode": 3}),
-        f"{POOL}: deviceName gives several devices of gpu.example.com on a node the name 'gpu': use {{index}} in "
+        f"{POOL}: deviceName gives several devices of gpu.example.com in one pool the name 'gpu': use {{index}} in "
         "it, or a different name for each model",
     ),
     (
@@ -159,7 +159,7 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": parts(counterSet="set"), "gpusPerNode": 2}),
-        f"{POOL}: counterSet gives several counter sets of gpu.example.com on a node the name 'set': use {{index}} "
+        f"{POOL}: counterSet gives several counter sets of gpu.example.com in one pool the name 'set': use {{index}} "
         "in it, or a different name for each model",
     ),
     (
@@ -220,7 +220,7 @@ LIMITS: Cases = [
     ),
     (
         stack({"gpu": gpu(mig=[profile("1g.10gb", 1, [0])]), "gpusPerNode": 700, "mig": "dynamic"}),
-        f"{POOL}: has 788 ResourceSlices on a node; at most 729 fit: use fewer devices",
+        f"{POOL}: has 788 ResourceSlices in one pool; at most 729 fit: use fewer devices",
     ),
     # Counters.
     (stack({"gpu": gpu(counters={"memory": 1})}), f"{GPU}: must have both counterSet and counters, or neither"),
@@ -382,7 +382,7 @@ MIG: Cases = [
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 2**40}}]}),
-        f"{POOL}.mig[0].profiles.1g.10gb: must be at most 8, but is 1099511627776",
+        f"{POOL}.mig[0].profiles.1g.10gb: must be at most 12, but is 1099511627776",
     ),
     (
         stack({"gpu": MIG_GPU, "mig": [{"profiles": {"1g.10gb": 0}}]}),
@@ -439,8 +439,8 @@ MIG: Cases = [
         f"{GPU}.mig[0].name: '8g' is not the name of a MIG profile: use one such as 1g.10gb or 1g.10gb+me",
     ),
     (
-        stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [8])]}, "mig": "dynamic"}),
-        f"{GPU}.mig[0].placements[0]: must be less than 8, but is 8",
+        stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [12])]}, "mig": "dynamic"}),
+        f"{GPU}.mig[0].placements[0]: must be less than 12, but is 12",
     ),
     (
         stack({"gpu": MIG_GPU | {"mig": [profile("1g.10gb", 1, [3]), profile("2g.20gb", 2, [0])]}}),
@@ -456,11 +456,11 @@ ADDRESSES: Cases = [
     ),
     (
         stack({"gpu": gpu(attributes={"bus": {"string": "{pcieBus}"}}, slot="gpu")}),
-        f"{GPU}: uses {{pcieBus}}, but the nodes have no host: set kwok-dra:nodePools[0].host",
+        f"{GPU}: uses {{pcieBus}}, but the pool has no host: set kwok-dra:nodePools[0].host",
     ),
     (
         stack({"devices": [{"model": nic(deviceName="pci-{pciName}", slot="nic")}]}),
-        f"{POOL}.devices[0].model: uses {{pciName}}, but the nodes have no host: set kwok-dra:{POOL}.host",
+        f"{POOL}.devices[0].model: uses {{pciName}}, but the pool has no host: set kwok-dra:{POOL}.host",
     ),
     (
         stack({"gpu": parts(partitions=[{"deviceName": "gpu-{pciName}"}])}),
@@ -605,18 +605,18 @@ VERSIONS: Cases = [
     ),
     (
         stack({"gpu": parts(), "devices": [{"model": parts(driver="nic.example.com")}]}, **version(36)),
-        f"{POOL}: has partitionable devices of gpu.example.com and nic.example.com on one node, whose counters the "
+        f"{POOL}: has partitionable devices of gpu.example.com and nic.example.com in one pool, whose counters the "
         f"scheduler confuses before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that version or newer, or "
-        f"put them on different nodes",
+        f"put them into different pools",
     ),
     (
         stack(
             {"gpu": parts(), "devices": [{"model": MIG_GPU | {"driver": "mig.example.com"}, "mig": "dynamic"}]},
             **version(34),
         ),
-        f"{POOL}: has partitionable devices of gpu.example.com and mig.example.com on one node, whose counters the "
+        f"{POOL}: has partitionable devices of gpu.example.com and mig.example.com in one pool, whose counters the "
         f"scheduler confuses before Kubernetes 1.37: set kwok-dra:cluster.kubeVersion to that version or newer, or "
-        f"put them on different nodes",
+        f"put them into different pools",
     ),
 ]
 
@@ -788,7 +788,11 @@ CLAIMS: Cases = [
         "workloads[0].tolerations[0]: needs a key; without a key, use operator: Exists, which tolerates all taints",
     ),
     # Pools without devices.
-    (stack({}), f"{POOL}: has no devices: set gpu, such as gpu: h100, or add devices"),
+    (
+        stack({}),
+        f"{POOL}: has no devices: set gpu, such as gpu: h100, or add devices; or add devices that all nodes or those "
+        "with some labels can use to kwok-dra:fabricPools",
+    ),
     (
         stack({"gpusPerNode": 2, "mig": "dynamic", "devices": [{"model": nic()}]}),
         f"{POOL}: has gpusPerNode, mig without gpu: set gpu, or set count, mig in the entries of devices instead",
@@ -801,7 +805,7 @@ LONG = "a" * 254
 FOUND_BY_PROPERTIES: list[tuple[Configuration, str]] = [
     (
         stack({"gpu": gpu(), "faults": [{"taint": {"key": f"a{number}"}, "nodes": [0]} for number in range(17)]}),
-        f"{POOL}.faults: give device gpu-0 of node a-0 17 taints; the Kubernetes API allows at most 16 per device: "
+        f"{POOL}.faults: give device gpu-0 of a-0 17 taints; the Kubernetes API allows at most 16 per device: "
         f"remove some",
     ),
     (
@@ -1161,6 +1165,16 @@ def test_the_scheduler_decides_about_a_claim_that_is_too_hard(monkeypatch: pytes
             {"devices": ["gpu-0"], "notReady": True},
             "binary",
             f"{POOL}.faults[0]: has devices, but notReady applies to whole nodes: remove devices",
+        ),
+        (
+            {"driver": DRIVER, "notReady": True},
+            "binary",
+            f"{POOL}.faults[0]: has driver, but notReady applies to whole nodes: remove driver",
+        ),
+        (
+            {"driver": "nic.example.com", "gone": True},
+            "binary",
+            f"{POOL}.faults[0].driver: the pool has no device of nic.example.com; its drivers: {DRIVER}",
         ),
         (
             {"gone": True, "notReady": True},

@@ -668,19 +668,11 @@ def test_the_reason_names_what_the_nearest_node_lacks(topology: Topology) -> Non
 
 
 def test_nothing_is_said_of_what_is_not_known(topology: Topology) -> None:
-    """Devices that several nodes can reach, selectors that only Kubernetes evaluates, a node that is not ready."""
-    fabric = live("ResourceSlice", "net", {"driver": DRIVER, "allNodes": True, "pool": {"name": "net"}})
-    fabric["spec"]["devices"] = [{"name": "gpu-9"}]
-    spread = [live("Node", "n-1"), *blocked({"name": "gpu-0"}), *blocked({"name": "gpu-1"})]
-    spread[2]["spec"]["pool"] = spread[4]["spec"]["pool"] = {"name": "spread"}
-    spread[4]["spec"]["nodeName"] = "n-1"
+    """Selectors that only Kubernetes evaluates, a node that is not ready."""
     not_ready = blocked({"name": "gpu-0"})
     not_ready[0]["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
     url = selecting("isURL('http://x')")
     for objects, request in (
-        ([*blocked({"name": "gpu-0"}), fabric], exactly(count=2)),
-        ([live("Node", "n-0"), fabric], exactly(count=2)),
-        (spread, exactly(**ALL)),
         (blocked({"name": "gpu-0"}), exactly(**url)),
         (blocked(*WORN), exactly(**url, **ALL)),
         (not_ready, exactly(**ALL)),

@@ -178,10 +178,20 @@ def test_a_node_that_is_not_ready(topology: Topology, objects: list[Object]) -> 
     assert changes == []
 
 
-def test_devices_that_several_nodes_can_reach_may_serve_any_of_them(topology: Topology, objects: list[Object]) -> None:
+def test_devices_that_several_nodes_can_use_serve_any_of_them(topology: Topology, objects: list[Object]) -> None:
     spec = {"driver": DRIVER, "allNodes": True, "pool": {"name": "net"}, "devices": [{"name": "net-0"}]}
-    nodes, changes = said(topology, [*objects, live.live("ResourceSlice", "net", spec, {}), *waiting(exactly(count=2))])
-    assert (nodes, changes) == ({"n-0": [], "n-1": []}, [])
+    net = live.live("ResourceSlice", "net", spec, {})
+    nodes, changes = said(topology, [*objects, net, *waiting(exactly(count=2))])
+    assert nodes["n-1"] == []  # One device of its own, and that of the network.
+    assert nodes["n-0"][0].startswith("request gpu wants 2 of gpu.nvidia.com: 1 of 3 that match can be allocated")
+    assert changes == []
+    held = live.claim("far-net", live.result("net", "net-0"))
+    nodes, changes = said(topology, [*objects, net, held, *waiting(exactly(count=2))])
+    assert [reasons[0].partition(":")[2][:35] for reasons in nodes.values()] == [
+        " 0 of 3 that match can be allocated",
+        " 1 of 3 that match can be allocated",
+    ]
+    assert "without claim far-net, on n-1" in changes
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def _of_device(candidate: Candidate, capacity: str) -> tuple[str, str, str, str]
 def counters(pools: Sequence[DevicePool]) -> Counters:
     """Return the counters of configured pools."""
     return {
-        (pool.driver, "", counter_set, counter): number(value)
+        (pool.driver, pool.fabric, counter_set, counter): number(value)
         for pool in pools
         for physical in pool.physical_devices
         for counter_set, values in physical.counter_sets.items()

@@ -73,12 +73,12 @@ class Alternative:
 
 
 class NodeDevices:
-    """The devices of a node. Nodes with the same devices share an instance, so each selector is evaluated once."""
+    """The devices that a node can use. Nodes with the same ones share an instance: each selector is evaluated once."""
 
     def __init__(self, pools: Sequence[DevicePool]) -> None:
-        """Keep the devices by pool, one pool per driver."""
+        """Keep the devices by pool: one for each driver on the node, and those of fabric pools."""
         self.counters = counters(pools)
-        self._candidates = [Candidate(pool.driver, device) for pool in pools for device in pool.devices]
+        self._candidates = [Candidate(pool.driver, device, pool.fabric) for pool in pools for device in pool.devices]
         self._known: dict[Hashable, list[Candidate]] = {}
 
     def matching(self, wanted: Alternative, pool: NodePool) -> list[Candidate]:
@@ -145,7 +145,7 @@ def _aborting(path: str, candidate: Candidate, pool: NodePool, shipped: DeviceCl
 
     The expression of a `shipped` class is in no key: `path` is that of a request for the class.
     """
-    device = f"device {candidate.device.name} of pool {pool.name}"
+    device = f"device {candidate.device.name} of pool {candidate.pool or pool.name}"
     of_class = f"class {shipped.name}, which comes with driver {shipped.driver}, " if shipped else ""
     try:
         yield

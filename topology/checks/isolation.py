@@ -17,7 +17,9 @@ _NODE_FIELDS = {
     ("spec", "taints"): list,
 }
 _POD_FIELDS = {"nodeName": str, "nodeSelector": dict, "tolerations": list}
-_FOREIGN_DEVICES = "must name a node of this stack; otherwise the rule also taints other people's devices"
+_FOREIGN_DEVICES = (
+    "must name a node or a fabric pool of this stack; otherwise the rule also taints other people's devices"
+)
 
 
 def malformed_fields(topology: Topology) -> Iterator[Problem]:
@@ -43,6 +45,7 @@ def _fields(found: Manifest) -> Iterator[tuple[tuple[str, ...], type]]:
 def isolation_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what would affect other people's pods, devices or nodes in an existing cluster."""
     nodes = _nodes(topology)
+    pools = nodes.union(pool.name for pool in topology.fabric_pools)
     for index, workload in enumerate(topology.workloads):
         if workload.pod_group:
             yield Problem(
@@ -50,11 +53,15 @@ def isolation_problems(topology: Topology) -> Iterator[Problem]:
                 "needs a MutatingAdmissionPolicy, which would also apply to other people's pods in an existing "
                 "cluster: remove it",
             )
+    for index, fabric in enumerate(topology.fabric_pools):
+        for place, devices in enumerate(fabric.devices):
+            if devices.node_name and devices.node_name not in nodes:
+                yield Problem(f"fabricPools[{index}].devices[{place}].nodeName", "must name a node of this stack")
     for index, rule in enumerate(topology.device_taint_rules):
-        if rule.pool not in nodes:
+        if rule.pool not in pools:
             yield Problem(f"deviceTaintRules[{index}].pool", _FOREIGN_DEVICES)
     for entry in manifest_objects(topology):
-        yield from _problems_of(entry, nodes)
+        yield from _problems_of(entry, nodes, pools)
 
 
 def _nodes(topology: Topology) -> set[str]:
@@ -64,9 +71,9 @@ def _nodes(topology: Topology) -> set[str]:
     }
 
 
-def _problems_of(entry: ManifestObject, nodes: set[str]) -> Iterator[Problem]:
+def _problems_of(entry: ManifestObject, nodes: set[str], pools: set[str]) -> Iterator[Problem]:
     pool = part(entry.content, "spec", "deviceSelector", "pool")
-    if is_of_resource_api(entry.content, "DeviceTaintRule") and pool not in nodes:
+    if is_of_resource_api(entry.content, "DeviceTaintRule") and pool not in pools:
         yield entry.problem(f"spec.deviceSelector.pool of {entry} {_FOREIGN_DEVICES}")
     node = (pod_spec(entry.content) or {}).get("nodeName")
     if node and node not in nodes:

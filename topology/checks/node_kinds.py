@@ -6,6 +6,7 @@ from functools import cached_property
 
 from topology.checks.allocation import Candidate
 from topology.checks.device_matching import Alternative, NodeDevices
+from topology.checks.fabric_pools import Fabrics
 from topology.checks.node_selection import TOLERATIONS_OF_EVERY_POD, repelling
 from topology.checks.requests import selections
 from topology.kubernetes.quantities import number
@@ -52,6 +53,10 @@ class NodeKind:
         """Return how many of the nodes the nodeSelector of `workload` selects."""
         return sum(self._selected(workload)) if workload.node_selector else len(self.names)
 
+    def names_for(self, workload: Workload) -> list[str]:
+        """Return the nodes that the nodeSelector of `workload` selects."""
+        return [name for name, selected in zip(self.names, self._selected(workload), strict=True) if selected]
+
     def _selected(self, workload: Workload) -> Iterator[bool]:
         selector = nodes.NODE_TYPE.items() | workload.node_selector.items()
         return (selector <= labels for labels in self._labels)
@@ -60,25 +65,37 @@ class NodeKind:
 def node_kinds(topology: Topology) -> list[NodeKind]:
     """Return the kinds of nodes, in the order of the pools.
 
-    A pool is one kind, or one kind per node if an expression names an attribute that differs between its nodes. Faults
-    of devices are ignored: pods that already have such devices may keep them.
+    The nodes of a pool that can use the same devices are one kind, or one kind per node if an expression names an
+    attribute that differs between them. Faults of devices are ignored: pods that already have such devices may keep
+    them.
     """
     expressions = [text for entry in topology.device_classes for text in entry.selectors]
     expressions += [text for _, selection in selections(topology) for text in selection.expressions]
     shared: dict[str, NodeDevices] = {}
-    return [kind for pool in topology.node_pools for kind in _kinds(pool, expressions, shared)]
+    fabrics = Fabrics(topology.fabric_pools)
+    return [
+        kind
+        for pool in topology.node_pools
+        for names in fabrics.groups(pool)
+        for kind in _kinds(pool, names, fabrics.usable_on(pool, names[0]), expressions, shared)
+    ]
 
 
-def _kinds(pool: NodePool, expressions: Sequence[str], shared: dict[str, NodeDevices]) -> list[NodeKind]:
-    names = pool.node_names()
-    if not names:
-        return []
+def _kinds(
+    pool: NodePool,
+    names: list[str],
+    of_fabrics: Sequence[DevicePool],
+    expressions: Sequence[str],
+    shared: dict[str, NodeDevices],
+) -> list[NodeKind]:
+    """Return the kinds of the nodes `names`, which can also use the devices `of_fabrics`."""
     sound = pool.model_copy(update={"faults": []})
     first, of_no_node = device_pools(sound, names[0]), device_pools(sound, NO_NODE)
     differing = _differing(first, of_no_node)
     if any(attribute in expression for attribute in differing for expression in expressions):
-        return [NodeKind(pool, [name], NodeDevices(device_pools(sound, name))) for name in names]
-    return [NodeKind(pool, names, shared.setdefault(repr(of_no_node), NodeDevices(first)))]
+        return [NodeKind(pool, [name], NodeDevices([*device_pools(sound, name), *of_fabrics])) for name in names]
+    devices = NodeDevices([*first, *of_fabrics])
+    return [NodeKind(pool, names, shared.setdefault(repr([*of_no_node, *of_fabrics]), devices))]
 
 
 def _differing(one: Sequence[DevicePool], other: Sequence[DevicePool]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Node pools: their device models, the MIG devices of their GPUs, and their nodes."""
+"""Pools: their device models, the MIG devices of their GPUs, and their nodes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,19 +13,20 @@ from topology.objects.inventory import host_of, mig_profiles_on
 from topology.schema.base import Problem
 from topology.schema.devices import DeviceModel
 from topology.schema.placeholders import ADDRESS_PLACEHOLDERS, used_in
-from topology.schema.stack import Cluster, Devices, NodePool
+from topology.schema.stack import Cluster, Devices, NodePool, Pool
 from topology.schema.values import is_label_value, suggestion
 
 
-def node_pool_problems(pool: NodePool, path: str, cluster: Cluster) -> Iterator[Problem]:
-    """Yield what is wrong with the pool at `path`: its devices, what its nodes publish of them, nodes and faults."""
+def pool_problems(pool: Pool, path: str, cluster: Cluster) -> Iterator[Problem]:
+    """Yield what is wrong with the pool at `path`: its devices, what is published of them, its nodes and faults."""
     entries = list(zip(_paths(pool, path), pool.all_devices(), strict=True))
     found = [problem for key, devices in entries for problem in _devices(devices, pool, key)]
     yield from found
     if not found:
-        node = f"{pool.name}-{max(pool.nodes - 1, 0)}"
-        yield from published_device_problems(pool, path, node, cluster.minor)
-        yield from _node(pool, path, node)
+        last = f"{pool.name}-{max(pool.nodes - 1, 0)}" if isinstance(pool, NodePool) else pool.name
+        yield from published_device_problems(pool, path, last, cluster.minor)
+        if isinstance(pool, NodePool):
+            yield from _node(pool, path, last)
         yield from too_many_taints(pool, path)
     for key, devices in entries:
         if devices.model.binding_conditions and (lack := missing_for_stages(cluster)):
@@ -33,11 +34,13 @@ def node_pool_problems(pool: NodePool, path: str, cluster: Cluster) -> Iterator[
     yield from fault_problems(pool, path, cluster)
 
 
-def _paths(pool: NodePool, path: str) -> list[str]:
-    return ([path] if pool.gpu else []) + [f"{path}.devices[{index}]" for index in range(len(pool.devices))]
+def _paths(pool: Pool, path: str) -> list[str]:
+    shorthand = [path] if isinstance(pool, NodePool) and pool.gpu else []
+    further = len(pool.all_devices()) - len(shorthand)
+    return shorthand + [f"{path}.devices[{index}]" for index in range(further)]
 
 
-def _devices(devices: Devices, pool: NodePool, path: str) -> Iterator[Problem]:
+def _devices(devices: Devices, pool: Pool, path: str) -> Iterator[Problem]:
     model_key = f"{path}.model" if ".devices[" in path else f"{path}.gpu"
     if devices.mig:
         yield from _mig(devices, f"{path}.mig")
@@ -49,7 +52,7 @@ def _devices(devices: Devices, pool: NodePool, path: str) -> Iterator[Problem]:
     elif needed and not host:
         yield Problem(
             model_key,
-            f"uses {braced}, but the nodes have no host: set kwok-dra:{path.partition('.')[0]}.host",
+            f"uses {braced}, but the pool has no host: set kwok-dra:{path.partition('.')[0]}.host",
         )
     elif host and slot and not host.addresses[slot]:
         yield Problem(

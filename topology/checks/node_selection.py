@@ -84,6 +84,13 @@ def fits(term: Object, labels: Mapping[str, str], node: str) -> bool:
     return bool(expressions) and all(_holds(entry, values) for entry, values in expressions)
 
 
+def reaches(selection: Object, labels: Mapping[str, str], node: str) -> bool:
+    """Tell whether the `node` with these labels can use devices; `selection` has the fields of a slice or a device."""
+    terms = entries(selection, "nodeSelector", "nodeSelectorTerms")
+    is_named = selection.get("allNodes") or selection.get("nodeName") == node
+    return bool(is_named) or any(fits(term, labels, node) for term in terms)
+
+
 def _holds(expression: Object, values: Mapping[str, str]) -> bool:
     value = values.get(expression["key"])
     wanted = expression.get("values") or []

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from topology.checks.fabric_pools import fabric_pool_problems
 from topology.checks.manifest_pods import unsatisfiable_manifests
 from topology.checks.manifests import manifest_problems, misshapen_manifests
-from topology.checks.node_pools import node_pool_problems
+from topology.checks.node_pools import pool_problems
 from topology.checks.published_devices import FIRST_STRICTER_KUBERNETES
 from topology.checks.requests import selections
 from topology.checks.satisfiability import unsatisfiable_claims
@@ -28,8 +29,9 @@ def problems(topology: Topology) -> list[Problem]:
         *_containers(topology),
         *manifest_problems(topology),
     ]
-    for index, pool in enumerate(topology.node_pools):
-        found += node_pool_problems(pool, f"nodePools[{index}]", topology.cluster)
+    for path, pool in topology.pools.items():
+        found += pool_problems(pool, path, topology.cluster)
+    found += fabric_pool_problems(topology)
     return found or [*unsatisfiable_claims(topology), *unsatisfiable_manifests(topology)]
 
 

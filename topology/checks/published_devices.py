@@ -1,4 +1,4 @@
-"""The devices of a node, as its ResourceSlices publish them: what the API server or the scheduler would refuse."""
+"""The devices of a pool, as its ResourceSlices publish them: what the API server or the scheduler would refuse."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from topology.objects.slices import SLICES_MAX, resource_slices
 from topology.schema.base import Problem
 from topology.schema.features_used import consumes_counters
 from topology.schema.placeholders import fill
-from topology.schema.stack import NodePool
+from topology.schema.stack import Pool
 from topology.schema.values import has_long_number, is_dns_label, is_dns_subdomain
 
 FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER = 37
@@ -27,11 +27,11 @@ https://github.com/kubernetes/kubernetes/blob/v1.38.0-beta.0/pkg/apis/resource/v
 """
 
 
-def published_device_problems(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Problem]:
-    """Yield what is wrong with the devices that `node` of the pool at `path` publishes in Kubernetes 1.`minor`."""
-    for devices_of_driver in device_pools(pool, node):
+def published_device_problems(pool: Pool, path: str, name: str, minor: int) -> Iterator[Problem]:
+    """Yield what is wrong with one of the `pool_names` of the pool at `path`, as published in Kubernetes 1.`minor`."""
+    for devices_of_driver in device_pools(pool, name):
         yield from _device_pool(devices_of_driver, path, minor)
-    yield from _slices(pool, path, node, minor)
+    yield from _slices(pool, path, name, minor)
     yield from _confused_counters(pool, path, minor)
 
 
@@ -70,7 +70,7 @@ def _names(names: Sequence[str], key: str, what: str, path: str) -> Iterator[Pro
     if twice:
         yield Problem(
             path,
-            f"{key} gives several {what} on a node the name {twice[0]!r}: use {{index}} in it, or a different name "
+            f"{key} gives several {what} in one pool the name {twice[0]!r}: use {{index}} in it, or a different name "
             "for each model",
         )
 
@@ -115,7 +115,7 @@ def _long_numbers(device: Device, minor: int) -> Iterator[str]:
             )
 
 
-def _slices(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Problem]:
+def _slices(pool: Pool, path: str, node: str, minor: int) -> Iterator[Problem]:
     names = [entry["metadata"]["name"] for entry in resource_slices(pool, node, minor)]
     wrong = [name for name in names if not is_dns_subdomain(name)]
     if wrong:
@@ -125,7 +125,7 @@ def _slices(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Proble
             "lower-case letters, digits, '-' and '.'",
         )
     if len(names) > SLICES_MAX:
-        yield Problem(path, f"has {len(names)} ResourceSlices on a node; at most {SLICES_MAX} fit: use fewer devices")
+        yield Problem(path, f"has {len(names)} ResourceSlices in one pool; at most {SLICES_MAX} fit: use fewer devices")
     drivers: dict[str, str] = {}
     for devices in device_pools(pool, node):
         # The random suffixes of two drivers may be equal.
@@ -138,12 +138,12 @@ def _slices(pool: NodePool, path: str, node: str, minor: int) -> Iterator[Proble
         drivers[name] = devices.driver
 
 
-def _confused_counters(pool: NodePool, path: str, minor: int) -> Iterator[Problem]:
+def _confused_counters(pool: Pool, path: str, minor: int) -> Iterator[Problem]:
     drivers = sorted({devices.model.driver for devices in pool.all_devices() if consumes_counters(devices)})
     if len(drivers) > 1 and minor < FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER:
         yield Problem(
             path,
-            f"has partitionable devices of {' and '.join(drivers)} on one node, whose counters the scheduler confuses "
+            f"has partitionable devices of {' and '.join(drivers)} in one pool, whose counters the scheduler confuses "
             f"before Kubernetes 1.{FEWEST_KUBERNETES_WITH_COUNTERS_BY_DRIVER}: set kwok-dra:cluster.kubeVersion to "
-            "that version or newer, or put them on different nodes",
+            "that version or newer, or put them into different pools",
         )

@@ -46,9 +46,9 @@ def _expected_to_run(workload: Workload) -> int:
 
 def _most_pods(workload: Workload, requests: Sequence[Request], kinds: Sequence[NodeKind]) -> int:
     rooms = [(_most_pods_on(kind, workload, requests), kind.count_for(workload)) for kind in kinds]
-    if any(request.shared for request in requests):
-        return max(room for room, _ in rooms)  # The devices of a shared claim are on one node.
-    return sum(room * count for room, count in rooms)
+    if any(request.shared and not _of_fabric(request, kinds) for request in requests):
+        return max(room for room, _ in rooms)  # Such a shared claim has devices of one node.
+    return min([sum(room * count for room, count in rooms), *_most_pods_anywhere(workload, requests, kinds)])
 
 
 def _most_pods_on(kind: NodeKind, workload: Workload, requests: Sequence[Request]) -> int:
@@ -58,6 +58,30 @@ def _most_pods_on(kind: NodeKind, workload: Workload, requests: Sequence[Request
     for name, amount in node_resources(workload).items():
         rooms.append(int(number(kind.capacity.get(name, "0")) // amount))
     return max(min([int(number(kind.capacity["pods"])), *rooms]), 0)
+
+
+def _of_fabric(request: Request, kinds: Sequence[NodeKind]) -> bool:
+    """Tell whether a request can have devices of a fabric pool, which several nodes can use."""
+    found = (kind.matching(alternative) for kind in kinds for alternative in request.alternatives)
+    return any(candidate.pool for matching in found for candidate in matching)
+
+
+def _most_pods_anywhere(workload: Workload, requests: Sequence[Request], kinds: Sequence[NodeKind]) -> Iterator[int]:
+    """Yield for how many pods the devices of all nodes suffice, by request; those of a fabric pool count once."""
+    counts: dict[DeviceKey, int] = {}
+    each: list[_Taken] = []
+    for request in requests:
+        found = [] if request.shared else [taken for kind in kinds if (taken := _taken(kind, request))]
+        if len(found) < len(kinds):
+            continue
+        names = set()
+        for index, (kind, (of_kind, _)) in enumerate(zip(kinds, found, strict=True)):
+            for driver, pool, device in of_kind:
+                place = driver, pool or f"/{index}", device
+                counts[place] = 1 if pool else kind.count_for(workload)
+                names.add(place)
+        each.append((names, min(count for _, count in found)))
+    yield from (sum(counts[name] for name in names) // _sum(each, names) for names, _ in each)
 
 
 def _all_taken(kind: NodeKind, requests: Iterable[Request]) -> list[_Taken]:

@@ -76,7 +76,7 @@ def load(
     except ValidationError as error:
         problems += [Problem(_path(details["loc"]), _message(details)) for details in error.errors()]
     else:
-        topology = _with_shipped_classes(topology, catalogue)
+        topology = with_shipped_classes(topology, catalogue)
         found = LookResult(topology, [], answers=False) if problems else _looked_up(topology, folder, look)
         topology = found.topology
         problems += found.problems + (preflight.problems(topology) if found.answers else [])
@@ -114,8 +114,9 @@ def _messages_of(error: Exception, name: str) -> list[str]:
     return [str(error)]
 
 
-def _with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
-    shipped = catalogue.device_classes(driver for pool in topology.node_pools for driver in pool.drivers)
+def with_shipped_classes(topology: Topology, catalogue: Catalogue) -> Topology:
+    """Return the topology with the device classes that the charts of its drivers ship, unless it replaces them."""
+    shipped = catalogue.device_classes(driver for pool in topology.pools.values() for driver in pool.drivers)
     own = {device_class.name: device_class for device_class in topology.device_classes}
     return topology.model_copy(update={"device_classes": list((own | shipped | own).values())})
 
@@ -127,6 +128,9 @@ def _looked_up(topology: Topology, folder: Path, look: Look | None) -> LookResul
     return LookResult(topology, [], answers=topology.cluster.existing is None)
 
 
+POOLS = ("nodePools", "fabricPools")
+"""The keys whose entries have devices."""
+
 APPLIED = ("workloads", "manifests")
 """The keys whose entries `after` orders, and which the outputs call workloads."""
 
@@ -135,9 +139,10 @@ APPLIED = ("workloads", "manifests")
 
 
 def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
-    for keys in (["deviceClasses"], ["nodePools"], APPLIED):
+    for keys in (["deviceClasses"], POOLS, APPLIED):
         yield from _duplicates([entry for key in keys for entry in _each("", raw, key)], "name")
     yield from _too_many_nodes(raw)
+    yield from _without_devices(raw)
     names = [entry.get("name") for _, entry in _each("", raw, "deviceClasses")]
     classes = [name for name in names if isinstance(name, str)]
     classes += catalogue.device_classes(_drivers(raw, catalogue))
@@ -182,7 +187,7 @@ def _each(prefix: str, parent: Mapping[str, Any], key: str) -> Iterator[tuple[st
 
 def _models(raw: Mapping[str, object]) -> Iterator[dict[str, Any] | str]:
     """Yield the device models of the pools, by name or written out."""
-    for path, pool in _each("", raw, "nodePools"):
+    for path, pool in (entry for key in POOLS for entry in _each("", raw, key)):
         models = [pool.get("gpu"), *(entry.get("model") for _, entry in _each(f"{path}.", pool, "devices"))]
         yield from (model for model in models if isinstance(model, dict | str))
 
@@ -225,6 +230,16 @@ def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
         yield Problem(
             "nodePools", f"have {total} nodes in total; Kubernetes supports at most {most} in a cluster: use fewer"
         )
+
+
+def _without_devices(raw: Mapping[str, object]) -> Iterator[Problem]:
+    for path, pool in _each("", raw, "nodePools"):
+        if pool.get("gpu") is None and not pool.get("devices") and not raw.get("fabricPools"):
+            yield Problem(
+                path,
+                "has no devices: set gpu, such as gpu: h100, or add devices; or add devices that all nodes or those "
+                "with some labels can use to kwok-dra:fabricPools",
+            )
 
 
 def _admin_access(path: str, request: Mapping[str, Any]) -> Iterator[Problem]:

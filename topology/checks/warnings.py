@@ -1,4 +1,4 @@
-"""What a valid stack says about extended resources, and what Kubernetes does otherwise: the user is warned.
+"""What a valid stack says, and what Kubernetes does otherwise: the user is warned.
 
 https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/#extended-resource
 """
@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from topology.checks.device_matching import AbortedError, Alternative, NodeDevices, Selector
+from topology.checks.fabric_pools import unusable_devices
 from topology.checks.manifests import manifest_objects
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE
 from topology.kubernetes.quantities import number
@@ -26,6 +27,7 @@ https://github.com/kubernetes/kubernetes/pull/141556
 def warnings_of(topology: Topology) -> Iterator[str]:
     """Yield the warnings about a valid topology, whose device classes include those of drivers."""
     classes = [*topology.device_classes, *_classes_of_manifests(topology)]
+    yield from unusable_devices(topology)
     yield from _shared_names(classes)
     requested = set(_requested(topology))
     for pool in topology.node_pools:

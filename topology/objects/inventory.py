@@ -1,4 +1,4 @@
-"""The devices of a node: the device models of its pool, with every placeholder filled in.
+"""The devices of a node or a fabric pool: the device models of its pool, with every placeholder filled in.
 
 All values derive from names, so the same stack has the same UUIDs and addresses on every run.
 """
@@ -11,13 +11,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from topology.kubernetes.objects import given
 from topology.objects import mig
 from topology.objects.kwok_stages import ATTACH_FAILS
-from topology.schema.devices import DeviceAttribute, DeviceModel, MigProfile, Partition
+from topology.objects.shares import with_shares
+from topology.schema.devices import DeviceAttribute, DeviceModel, MigProfile, Partition, Sibling
 from topology.schema.faults import DeviceTaint, Fault
 from topology.schema.hosts import Host
 from topology.schema.placeholders import fill
-from topology.schema.stack import Devices, NodePool
+from topology.schema.stack import Devices, Pool
 
 Values = dict[str, object]
 PCI_DOMAINS_PER_HOST = 0x1000
@@ -38,6 +40,8 @@ class Device:
     binding_conditions: Sequence[str] = field(default_factory=list)
     binding_failure_conditions: Sequence[str] = field(default_factory=list)
     binds_to_node: bool = False
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    """The fields that say which nodes can use it, if its ResourceSlice does not."""
 
     @cached_property
     def is_advanced(self) -> bool:
@@ -58,7 +62,7 @@ class PhysicalDevice:
 
 @dataclass(frozen=True)
 class DevicePool:
-    """The devices of one driver on one node: a pool of resource.k8s.io, named after the node."""
+    """The devices of one driver on one node, or in a fabric pool: a pool of resource.k8s.io, named after that."""
 
     driver: str
     slice_name: str
@@ -66,6 +70,8 @@ class DevicePool:
     physical_devices: list[PhysicalDevice]
     sorted_by_name: bool = False
     skip_node_operations: Sequence[str] = ()
+    fabric: str = ""
+    """The name of a fabric pool; empty for the devices of a node."""
 
     @property
     def devices(self) -> list[Device]:
@@ -73,15 +79,15 @@ class DevicePool:
         return [device for physical in self.physical_devices for device in physical.devices]
 
 
-def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
-    """Return the devices of `node`, by driver."""
+def device_pools(pool: Pool, name: str) -> list[DevicePool]:
+    """Return the devices of the node `name` of a node pool, or those of the fabric pool of that name, by driver."""
     by_driver: dict[str, list[PhysicalDevice]] = {}
     first: dict[str, DeviceModel] = {}
-    faults = pool.faults_on(node)
-    for devices, place, values in _places(pool, node):
+    faults = pool.faults_on(name)
+    for devices, place, values in _places(pool, name):
         first.setdefault(devices.model.driver, devices.model)
-        physical = _with_binding_conditions(physical_device(devices, place, values), devices.model)
-        by_driver.setdefault(devices.model.driver, []).append(_with_faults(physical, faults))
+        physical = physical_device(devices, place, values)
+        by_driver.setdefault(devices.model.driver, []).append(_with_faults(physical, devices.model.driver, faults))
     return [
         DevicePool(
             driver,
@@ -95,43 +101,39 @@ def device_pools(pool: NodePool, node: str) -> list[DevicePool]:
     ]
 
 
-def _with_binding_conditions(physical: PhysicalDevice, model: DeviceModel) -> PhysicalDevice:
-    """Add the conditions that the scheduler waits for before it binds a pod."""
-    if not (model.binding_conditions or model.binding_failure_conditions or model.binds_to_node):
-        return physical
-    return replace(
-        physical,
-        devices=[
-            replace(
-                device,
-                binding_conditions=model.binding_conditions,
-                binding_failure_conditions=model.binding_failure_conditions,
-                binds_to_node=model.binds_to_node,
-            )
-            for device in physical.devices
-        ],
+def _with_conditions(physical: PhysicalDevice, devices: Devices) -> PhysicalDevice:
+    """Add the conditions that the scheduler waits for before it binds a pod, and the nodes that can use the devices."""
+    model = devices.model
+    common = given(
+        binding_conditions=model.binding_conditions,
+        binding_failure_conditions=model.binding_failure_conditions,
+        binds_to_node=model.binds_to_node,
+        selection=devices.selection,
     )
+    if not common:
+        return physical
+    return replace(physical, devices=[replace(device, **common) for device in physical.devices])
 
 
-def _with_faults(physical: PhysicalDevice, faults: Sequence[Fault]) -> PhysicalDevice:
+def _with_faults(physical: PhysicalDevice, driver: str, faults: Sequence[Fault]) -> PhysicalDevice:
     if not faults:
         return physical
-    devices = [
-        device for device in physical.devices if not any(fault.gone and fault.is_of(device.name) for fault in faults)
-    ]
-    return replace(physical, devices=[_faulty(device, faults) for device in devices])
+    found = [(device, [fault for fault in faults if fault.is_of(driver, device.name)]) for device in physical.devices]
+    there = [(device, own) for device, own in found if not any(fault.gone for fault in own)]
+    return replace(physical, devices=[_faulty(device, own) for device, own in there])
 
 
 def _faulty(device: Device, faults: Sequence[Fault]) -> Device:
-    taints = [fault.taint for fault in faults if fault.taint and fault.is_of(device.name)]
+    """Return a device with its own faults."""
+    taints = [fault.taint for fault in faults if fault.taint]
     failures = list(device.binding_failure_conditions)
-    if failures and any(fault.attach_fails and fault.is_of(device.name) for fault in faults):
+    if failures and any(fault.attach_fails for fault in faults):
         failures.append(ATTACH_FAILS)
     return replace(device, taints=taints, binding_failure_conditions=failures)
 
 
-def host_of(pool: NodePool) -> Host | None:
-    """Return the host of the pool's nodes: the one that the pool names, or that of the first device with one."""
+def host_of(pool: Pool) -> Host | None:
+    """Return the host of the pool's devices: the one that the pool names, or that of the first device with one."""
     hosts = [devices.model.host for devices in pool.all_devices() if devices.model.host]
     return pool.host or (hosts[0] if hosts else None)
 
@@ -146,32 +148,37 @@ def _digest(*names: object) -> str:
     return hashlib.sha256("/".join(map(str, names)).encode()).hexdigest()
 
 
-def _places(pool: NodePool, node: str) -> Iterator[tuple[Devices, int, Values]]:
-    """Yield the physical devices of a node: the entry, the device's place in it, and the values of its placeholders.
+def _places(pool: Pool, node: str) -> Iterator[tuple[Devices, int, Values]]:
+    """Yield each physical device of a node or fabric pool: the entry, its place there, the values of its placeholders.
 
     Devices of a driver with the same template of their names are numbered together, regardless of their model.
     """
     host = host_of(pool)
-    node_uuids = {driver: stable_uuid(node, driver) for driver in pool.drivers}
     numbers: Counter[tuple[str, str]] = Counter()
     slots: Counter[str] = Counter()
     for devices in pool.all_devices():
         model = devices.model
         for place in range(devices.count):
             key = (model.driver, model.device_name)
-            values: Values = {
-                "node": node,
-                "driver": model.driver,
-                "nodeUuid": node_uuids[model.driver],
-                "count": devices.count,
-                "index": numbers[key],
-                "numaNode": numbers[key],
-            }
+            values = values_without_place(devices, node, numbers[key])
             if host and model.slot:
                 values |= addresses(host, model.slot, slots[model.slot])
                 slots[model.slot] += 1
             numbers[key] += 1
             yield devices, place, values
+
+
+def values_without_place(devices: Devices, node: str, number: int) -> Values:
+    """Return the values of the placeholders of device `number` on `node`, which is not at a place of a host."""
+    driver = devices.model.driver
+    return {
+        "node": node,
+        "driver": driver,
+        "nodeUuid": stable_uuid(node, driver),
+        "count": devices.count,
+        "index": number,
+        "numaNode": number,
+    }
 
 
 def addresses(host: Host, kind: str, index: int) -> Values:
@@ -185,9 +192,19 @@ def addresses(host: Host, kind: str, index: int) -> Values:
     return {
         "pcieRoot": f"pci{root}",
         "pcieBus": root.partition(":")[2],
+        "numaNode": slot.numa_node,
+        **address_values(address),
+    }
+
+
+def address_values(address: str) -> Values:
+    """Return the values of the placeholders for a PCI address, such as `0000:10:1b.0`."""
+    _, bus, device = address.partition(".")[0].split(":")
+    return {
         "pciBusID": address,
         "pciName": re.sub("[:.]", "-", address),
-        "numaNode": slot.numa_node,
+        "busNumber": int(bus, 16),
+        "deviceNumber": int(device, 16),
     }
 
 
@@ -199,6 +216,13 @@ def _shifted(address: str, round_: int) -> str:
 def physical_device(devices: Devices, place: int, values: Values) -> PhysicalDevice:
     """Return device number `place` of the entry `devices`, with the values of its placeholders."""
     model = devices.merged
+    physical = _with_conditions(_unshared(devices, model, place, values), devices)
+    if model.consumable_shares is None:
+        return physical
+    return replace(physical, devices=[_shared(device, model.consumable_shares) for device in physical.devices])
+
+
+def _unshared(devices: Devices, model: DeviceModel, place: int, values: Values) -> PhysicalDevice:
     whole = _device(model, values)
     if devices.mig == "dynamic":
         return _dynamic_mig(model, whole)
@@ -206,7 +230,19 @@ def physical_device(devices: Devices, place: int, values: Values) -> PhysicalDev
         return PhysicalDevice(_static_mig(whole, mig_profiles_on(devices, place), values))
     if model.partitions:
         return _partitioned(model, values)
-    return PhysicalDevice([whole])
+    return PhysicalDevice([whole, *(_sibling(model, sibling, values) for sibling in model.siblings)])
+
+
+def _sibling(model: DeviceModel, sibling: Sibling, values: Values) -> Device:
+    own = {"device_name": sibling.device_name, "attributes": sibling.attributes, "capacity": sibling.capacity}
+    none = {"allow_multiple_allocations": False, "node_allocatable_resources": {}}
+    return _device(model.model_copy(update=own | none), values)
+
+
+def _shared(device: Device, shares: int | str) -> Device:
+    if "memory" not in device.capacity:  # The driver shares no devices for virtual machines.
+        return device
+    return replace(device, capacity=with_shares(device.capacity, shares), allow_multiple_allocations=True)
 
 
 def _device(model: DeviceModel, values: Values) -> Device:
@@ -290,8 +326,9 @@ def _dynamic_mig(model: DeviceModel, whole: Device) -> PhysicalDevice:
         for placement in profile.placements
         for taken in (mig.counters(mig.capacity(profile), placement, profile.size),)
     ]
+    devices.sort(key=lambda device: device.name)
     return PhysicalDevice(
-        [gpu, *sorted(devices, key=lambda device: device.name)], {counter_set: counters}, own_slice=True
+        devices if model.mig_needs_reset else [gpu, *devices], {counter_set: counters}, own_slice=True
     )
 
 

@@ -1,10 +1,12 @@
 """Isolates a fleet from everything else in an existing cluster.
 
-KWOK's taint keeps real pods off fake nodes, and a node selector keeps fake pods on the nodes of their own stack:
+KWOK's taint keeps real pods off fake nodes, and a node selector keeps fake pods on the nodes of their own stack. Only
+these can use the devices of fabric pools:
 https://kwok.sigs.k8s.io/docs/user/kwok-manage-nodes-and-pods/
 """
 
 import copy
+from typing import Any
 from uuid import uuid4
 
 from topology.kubernetes.objects import Manifest
@@ -12,7 +14,8 @@ from topology.kubernetes.reading import entries, pod_spec
 from topology.objects.nodes import FAKE, KWOK_TOLERATION, NODE_TYPE, node_taints
 from topology.schema.hosts import Taint
 from topology.schema.manifests import Document, Manifests
-from topology.schema.stack import NodePool, Topology
+from topology.schema.reach import Reach
+from topology.schema.stack import FabricPool, NodePool, Topology
 from topology.schema.workloads import Workload
 
 FLEET = "kwok-dra/fleet"
@@ -38,6 +41,7 @@ def isolated(topology: Topology) -> Topology:
     return topology.model_copy(
         update={
             "node_pools": [_pool(pool, fleet) for pool in topology.node_pools],
+            "fabric_pools": [_fabric_pool(pool, fleet) for pool in topology.fabric_pools],
             "workloads": [_workload(workload, fleet) for workload in topology.workloads],
             "manifests": [_manifests(entry, fleet) for entry in topology.manifests],
         }
@@ -47,6 +51,17 @@ def isolated(topology: Topology) -> Topology:
 def _pool(pool: NodePool, fleet: dict[str, str]) -> NodePool:
     taints = [taint for taint in node_taints(pool) if taint.key != KWOK_TAINT.key]
     return pool.amended(labels=pool.labels | NO_LOAD | NODE_TYPE | fleet, taints=[*taints, KWOK_TAINT])
+
+
+def _fabric_pool(pool: FabricPool, fleet: dict[str, str]) -> FabricPool:
+    """Return the pool with devices that only nodes of the fleet can use."""
+
+    def only_fleet(reach: Reach) -> dict[str, Any]:
+        own = reach.all_nodes or reach.node_selector
+        return {"all_nodes": False, "node_selector": reach.node_selector | fleet} if own else {}
+
+    devices = [entry.model_copy(update=only_fleet(entry)) for entry in pool.devices]
+    return pool.model_copy(update={"devices": devices, **only_fleet(pool)})
 
 
 def _workload(workload: Workload, fleet: dict[str, str]) -> Workload:

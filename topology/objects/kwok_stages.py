@@ -1,5 +1,7 @@
 """The Stages that KWOK plays in addition to those of kwokctl."""
 
+import re
+
 import yaml
 
 from topology.kubernetes.objects import Manifest
@@ -18,8 +20,13 @@ NOT_READY = {"kwok-dra/not-ready": "true"}
 ATTACH_FAILS = "kwok-dra/attach-fails"
 """The binding failure condition that marks a device whose attachment fails: a Stage sees only the claim, whose
 allocation includes the conditions of the ResourceSlice. Also the label of the DeviceTaintRules of failed devices; its
-value is the node pool, which is the name of the node without its number.
+value is the name of the device's pool without its number: for the nodes of a node pool, the name of that.
 """
+
+
+def failed_to_attach(pool_name: str) -> str:
+    """Return the label selector of the DeviceTaintRules of failed devices in a pool of resource.k8s.io."""
+    return f"{ATTACH_FAILS}={re.sub('-[0-9]+$', '', pool_name)}"
 
 
 def stages(taint_rules: str | None = None) -> str:
@@ -148,5 +155,7 @@ def _stage(name: str, resource: Manifest, spec: Manifest) -> Manifest:
 
 def stages_for(topology: Topology) -> str:
     """Render the Stages that a stack adds to KWOK's own, in YAML."""
-    attached = any(devices.model.binding_conditions for pool in topology.node_pools for devices in pool.all_devices())
+    attached = any(
+        devices.model.binding_conditions for pool in topology.pools.values() for devices in pool.all_devices()
+    )
     return stages(rule_version(topology.cluster.minor) if attached else None)

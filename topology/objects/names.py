@@ -1,12 +1,10 @@
 """The names of the objects that a stack creates."""
 
-from collections.abc import Iterator, Sequence
-
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.objects import namespaces
 from topology.objects.slices import resource_slices
-from topology.schema.stack import NodePool, Topology
+from topology.schema.stack import Topology
 
 Name = tuple[str, str, str, str]
 """API group, kind, namespace (`default` if it has none) and name."""
@@ -23,7 +21,11 @@ def created_by_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
 
     ResourceSlices, which take long to render, are only included if they are one of `kinds`.
     """
-    created = [("", "Node", "", name, f"nodePools[{index}]") for index, name in _node_names(topology.node_pools)]
+    created = [
+        ("", "Node", "", name, f"nodePools[{index}]")
+        for index, pool in enumerate(topology.node_pools)
+        for name in pool.node_names()
+    ]
     created += [
         (RESOURCE_API_GROUP, "DeviceClass", "", entry.name, "the drivers of its devices, or deviceClasses")
         for entry in topology.device_classes
@@ -51,12 +53,9 @@ def created_by_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
         created += [(groups[kind], kind, namespace, name, path) for kind, namespace, name in workload.makers()]
     if "ResourceSlice" in kinds:
         created += [
-            (RESOURCE_API_GROUP, "ResourceSlice", "", entry["metadata"]["name"], f"nodePools[{index}]")
-            for index, name in _node_names(topology.node_pools)
-            for entry in resource_slices(topology.node_pools[index], name, topology.cluster.minor)
+            (RESOURCE_API_GROUP, "ResourceSlice", "", entry["metadata"]["name"], path)
+            for path, pool in topology.pools.items()
+            for name in pool.pool_names()
+            for entry in resource_slices(pool, name, topology.cluster.minor)
         ]
     return {(group, kind, namespace or DEFAULT_NAMESPACE, name): path for group, kind, namespace, name, path in created}
-
-
-def _node_names(pools: Sequence[NodePool]) -> Iterator[tuple[int, str]]:
-    return ((index, name) for index, pool in enumerate(pools) for name in pool.node_names())

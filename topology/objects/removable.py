@@ -5,6 +5,7 @@ from itertools import groupby
 
 from topology.kubernetes.objects import Manifest
 from topology.objects import device_taints, pod_groups, pods
+from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
 
 Reference = tuple[str, str, str, str]
@@ -12,9 +13,10 @@ Reference = tuple[str, str, str, str]
 
 
 def removable(topology: Topology) -> list[Reference]:
-    """Return the objects that occupy devices or make them unavailable, in the order of deletion: first workloads.
+    """Return the objects that occupy devices, offer them or make them unavailable, in the order of deletion.
 
-    All objects of manifests are included, since their purpose is unknown.
+    Workloads come first, and nodes, with which Kubernetes deletes their ResourceSlices, last. All objects of manifests
+    are included, since their purpose is unknown.
     """
     manifests: list[Manifest] = []
     for workload in topology.workloads:
@@ -23,6 +25,8 @@ def removable(topology: Topology) -> list[Reference]:
     for entry in topology.manifests:
         manifests += reversed(entry.objects())
     manifests += device_taints.device_taint_rules(topology)
+    for pool in topology.fabric_pools:
+        manifests += resource_slices(pool, pool.name, topology.cluster.minor)
     return [
         *(reference(manifest) for manifest in manifests),
         *(node_reference(name) for pool in topology.node_pools for name in pool.node_names()),

@@ -1,4 +1,4 @@
-"""ResourceSlices: the devices of a node, split within the API's limits as the real drivers do."""
+"""ResourceSlices: the devices of a node or a fabric pool, split within the API's limits as the real drivers do."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from topology.kubernetes.objects import given
 from topology.objects.device_taints import taint
 from topology.objects.inventory import Device, DevicePool, PhysicalDevice, device_pools
 from topology.schema.placeholders import fill
-from topology.schema.stack import NodePool
+from topology.schema.stack import Pool
 
 Manifest = dict[str, Any]
 
@@ -36,15 +36,16 @@ class _Content:
     devices: list[Device] = field(default_factory=list)
 
 
-def resource_slices(pool: NodePool, node: str, minor: int = limits.KUBERNETES_MINOR_MAX) -> list[Manifest]:
-    """Render the ResourceSlices of `node` for Kubernetes 1.`minor`, driver by driver.
+def resource_slices(pool: Pool, name: str, minor: int = limits.KUBERNETES_MINOR_MAX) -> list[Manifest]:
+    """Render the ResourceSlices of one of the `pool_names` of `pool` for Kubernetes 1.`minor`, driver by driver.
 
     A pool of resource.k8s.io has the name of its node, as with the real drivers. The scheduler examines a pool's slices
     by name and their devices in order, so the order of the names is that of the devices.
     """
+    reach = pool.reach(name)
     return [
-        _resource_slice(devices, node, ordinal, content, count=len(contents))
-        for devices in device_pools(pool, node)
+        _resource_slice(devices, name, reach, ordinal, content, count=len(contents))
+        for devices in device_pools(pool, name)
         for contents in (list(_contents(devices, minor)),)
         for ordinal, content in enumerate(contents)
     ]
@@ -55,28 +56,30 @@ def owner_reference(node: str, uid: object) -> Manifest:
     return {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid, "controller": True}
 
 
-def is_owned_by_node(pool: NodePool, driver: str) -> bool:
+def is_owned_by_node(pool: Pool, driver: str) -> bool:
     """Tell whether the slices of `driver` name their Node as owner."""
     return all(devices.model.owned_by_node for devices in pool.all_devices() if devices.model.driver == driver)
 
 
-def first_generation(pool: NodePool, driver: str) -> int:
+def first_generation(pool: Pool, driver: str) -> int:
     """Return the first generation of the pools of `driver`."""
     return next(devices.first_generation for devices in device_pools(pool, pool.name) if devices.driver == driver)
 
 
-def content_digest(pool: NodePool, driver: str, minor: int) -> str:
-    """Return a digest of everything that `driver` publishes on each node."""
+def content_digest(pool: Pool, driver: str, minor: int) -> str:
+    """Return a digest of everything that `driver` publishes on each node, or in the fabric pool."""
     slices = [entry for entry in resource_slices(pool, pool.name, minor) if entry["spec"]["driver"] == driver]
     faults = [fault.model_dump() for fault in pool.faults if not fault.not_ready]
     return hashlib.sha256(json.dumps([slices, *faults], sort_keys=True).encode()).hexdigest()
 
 
-def _resource_slice(pool: DevicePool, node: str, ordinal: int, content: _Content, count: int) -> Manifest:
+def _resource_slice(
+    pool: DevicePool, name: str, reach: Manifest, ordinal: int, content: _Content, count: int
+) -> Manifest:
     spec: Manifest = {
         "driver": pool.driver,
-        "nodeName": node,
-        "pool": {"name": node, "generation": pool.first_generation, "resourceSliceCount": count},
+        **reach,
+        "pool": {"name": name, "generation": pool.first_generation, "resourceSliceCount": count},
     }
     if content.counter_sets:
         spec["sharedCounters"] = [
@@ -85,11 +88,11 @@ def _resource_slice(pool: DevicePool, node: str, ordinal: int, content: _Content
     if content.devices or not content.counter_sets:
         spec["devices"] = [device_manifest(device) for device in content.devices]
     spec |= given(skipNodeOperations=pool.skip_node_operations)
-    name = fill(pool.slice_name, {"node": node, "driver": pool.driver, "suffix": _suffix(pool.driver, node, ordinal)})
+    values = {"node": name, "driver": pool.driver, "suffix": _suffix(pool.driver, name, ordinal)}
     return {
         "apiVersion": "resource.k8s.io/v1",
         "kind": "ResourceSlice",
-        "metadata": {"name": name},
+        "metadata": {"name": fill(pool.slice_name, values)},
         "spec": spec,
     }
 
@@ -150,7 +153,7 @@ def _fits(content: _Content, physical: PhysicalDevice) -> bool:
 
 def device_manifest(device: Device) -> Manifest:
     """Render a device of a ResourceSlice."""
-    manifest: Manifest = {"name": device.name}
+    manifest: Manifest = {"name": device.name, **device.selection}
     if device.attributes:
         manifest["attributes"] = device.attributes
     if device.capacity:

@@ -21,12 +21,15 @@ class DeviceTaint(Model):
 class Fault(Model):
     """A fault of some of a pool's nodes (by number; default: all) and of their devices (by name; default: all).
 
+    Devices of several drivers can have the same name: `driver` limits the fault to those of one.
+
     It is one of four: the driver publishes the devices with a `taint`; the devices are `gone`, so that the driver does
     not publish them, or, without `devices`, the nodes are; the devices cannot be attached (`attach_fails`), so that one
     of their binding failure conditions becomes true; or the nodes are `not_ready`.
     """
 
     nodes: list[Annotated[int, Field(ge=0)]] | None = None
+    driver: DriverName | None = None
     devices: Annotated[list[DnsLabel], Field(min_length=1)] | None = None
     taint: DeviceTaint | None = None
     gone: bool = False
@@ -40,17 +43,23 @@ class Fault(Model):
                 "must have exactly one of taint, such as {key: example.com/broken}, gone: true, attachFails: true "
                 "and notReady: true"
             )
-        if self.not_ready and self.devices is not None:
-            raise problem("has devices, but notReady applies to whole nodes: remove devices")
+        for key in ("driver", "devices"):
+            if self.not_ready and getattr(self, key) is not None:
+                raise problem(f"has {key}, but notReady applies to whole nodes: remove {key}")
         return self
 
     def is_on(self, node: int) -> bool:
         """Tell whether the fault affects a node of the pool, given by its number."""
         return self.nodes is None or node in self.nodes
 
-    def is_of(self, device: str) -> bool:
-        """Tell whether the fault affects a device."""
-        return self.devices is None or device in self.devices
+    @property
+    def is_of_nodes(self) -> bool:
+        """Whether the fault affects nodes as a whole, with all of their devices."""
+        return self.driver is None and self.devices is None
+
+    def is_of(self, driver: str, device: str) -> bool:
+        """Tell whether the fault affects a device of a driver."""
+        return self.driver in (None, driver) and (self.devices is None or device in self.devices)
 
 
 class DeviceTaintRule(Model):

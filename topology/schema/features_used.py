@@ -24,6 +24,7 @@ _SLICE_KEYS = {
     "allowMultipleAllocations": "consumable capacity",
     "bindingConditions": "binding conditions",
     "consumesCounters": "partitionable devices",
+    "perDeviceNodeSelection": "partitionable devices",
     "sharedCounters": "partitionable devices",
     "taints": "device taints",
 }
@@ -86,15 +87,15 @@ def _of_stack(topology: Topology) -> Iterator[tuple[str, str]]:
             yield "extended resources", f"deviceClasses[{index}].extendedResourceName"
         if _use_lists(device_class.selectors):
             yield "list attributes", f"deviceClasses[{index}].selectors"
-    for index, pool in enumerate(topology.node_pools):
+    for path, pool in topology.pools.items():
         for devices in pool.all_devices():
-            yield from ((feature, f"nodePools[{index}]") for feature in _of_devices(devices))
+            yield from ((feature, path) for feature in _of_devices(devices))
         if any(fault.taint for fault in pool.faults):
-            yield "device taints", f"nodePools[{index}].faults"
+            yield "device taints", f"{path}.faults"
     if topology.device_taint_rules:
         yield "device taints", "deviceTaintRules"
         yield "device taint rules", "deviceTaintRules"
-    lists = {name for pool in topology.node_pools for devices in pool.all_devices() for name in _lists(devices)}
+    lists = {name for pool in topology.pools.values() for devices in pool.all_devices() for name in _lists(devices)}
     for index, shared in enumerate(topology.claims):
         yield from ((feature, f"claims[{index}]") for feature in _of_claim(shared, lists))
     for index, workload in enumerate(topology.workloads):
@@ -114,7 +115,7 @@ def _of_devices(devices: Devices) -> Iterator[str]:
         # Devices that fail to attach get a taint.
         yield "device taints"
         yield "device taint rules"
-    if consumes_counters(devices):
+    if consumes_counters(devices) or devices.selection:
         yield "partitionable devices"
     if any(partition.compatibility_groups for partition in devices.model.partitions):
         yield "compatibility groups"

@@ -26,6 +26,7 @@ from topology.schema.devices import Attributes, DeviceClass, DeviceModel, NamedD
 from topology.schema.faults import DeviceTaintRule, Fault
 from topology.schema.hosts import NamedHost, Taint
 from topology.schema.manifests import Manifests
+from topology.schema.reach import DeviceReach, Reach
 from topology.schema.values import (
     EACH_ONCE,
     ApiName,
@@ -147,36 +148,70 @@ class Devices(Model):
     mig: Mig | None = None
     attributes: Attributes = {}
 
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The fields of each device that say which nodes can use it; empty if those of its ResourceSlice do."""
+        return {}
+
     @cached_property
     def merged(self) -> DeviceModel:
         """The model with `attributes` applied."""
         return self.model.model_copy(update={"attributes": self.model.attributes | self.attributes})
 
 
-class NodePool(WrittenModel):
-    """`nodes` fake nodes named `<name>-0` and up, each with the same devices.
+class Pool(WrittenModel):
+    """Devices that drivers publish together: in ResourceSlices, those of a driver as one pool of resource.k8s.io.
 
-    `gpu`, `gpus_per_node`, `mig` and `attributes` are a shorthand for the first entry of `devices`. `host` defines
-    where devices are on PCIe. `capacity` and `labels` of the nodes override those of models and host; `taints` replace
-    theirs. `declared_features` are those of the kubelets, by default what the devices need. `nodes_per_clique` is the
-    number of nodes that share an NVLink clique. `faults` are the faults of nodes and devices. `provisioning` defines
-    what each resource of the stack represents: one of the `objects`, or, with `bulk`, a batch of nodes.
+    `host` defines where they are on PCIe.
     """
 
     name: DnsLabel
+    host: NamedHost | None = None
+    faults: list[Fault] = []
+
+    def all_devices(self) -> list[Devices]:
+        """Return the devices, in order."""
+        raise NotImplementedError
+
+    def pool_names(self) -> list[str]:
+        """Return the names of the pools of resource.k8s.io that each driver has: one for each node, or one."""
+        raise NotImplementedError
+
+    def reach(self, name: str) -> dict[str, Any]:
+        """Return the fields of the ResourceSlices of such a pool that say which nodes can use the devices."""
+        raise NotImplementedError
+
+    def faults_on(self, name: str) -> list[Fault]:
+        """Return the faults of such a pool, or of its node."""
+        raise NotImplementedError
+
+    @property
+    def drivers(self) -> list[str]:
+        """The drivers of the pool's devices, in order."""
+        return list(dict.fromkeys(devices.model.driver for devices in self.all_devices()))
+
+
+class NodePool(Pool):
+    """`nodes` fake nodes named `<name>-0` and up, each with the same devices.
+
+    `gpu`, `gpus_per_node`, `mig` and `attributes` are a shorthand for the first entry of `devices`. `capacity` and
+    `labels` of the nodes override those of models and host; `taints` replace theirs. `declared_features` are those of
+    the kubelets, by default what the devices need. `nodes_per_clique` is the number of nodes that share an NVLink
+    clique. `faults` are the faults of nodes and devices. `provisioning` defines what each resource of the stack
+    represents: one of the `objects`, or, with `bulk`, a batch of nodes.
+    """
+
     nodes: Annotated[int, Field(ge=0, le=limits.CLUSTER_NODES_MAX)] = 1
     gpu: NamedDeviceModel | None = None
     gpus_per_node: Annotated[int, Field(ge=1, le=limits.NODE_DEVICES_MAX)] = 1
     mig: Mig | None = None
     attributes: Attributes = {}
     devices: list[Devices] = []
-    host: NamedHost | None = None
     nodes_per_clique: Annotated[int, Field(ge=1)] | None = None
     labels: dict[LabelKey, LabelValue] = {}
     capacity: dict[ResourceName, Quantity] = {}
     taints: list[Taint] | None = None
     declared_features: Annotated[list[FeatureGate], EACH_ONCE] | None = None
-    faults: list[Fault] = []
     provisioning: Provisioning = "objects"
 
     def node_names(self, first: int = 0) -> list[str]:
@@ -199,12 +234,20 @@ class NodePool(WrittenModel):
         return [f"{self.name}-{index}" for index in range(self.nodes)]
 
     def _is_gone(self, name: str) -> bool:
-        return any(fault.gone and fault.devices is None for fault in self.faults_on(name))
+        return any(fault.gone and fault.is_of_nodes for fault in self.faults_on(name))
 
-    def faults_on(self, node: str) -> list[Fault]:
+    def pool_names(self) -> list[str]:
+        """Return the names of the nodes: drivers name their pools after these."""
+        return self.node_names()
+
+    def faults_on(self, name: str) -> list[Fault]:
         """Return the faults of a node, given by its name, and of its devices."""
-        index = node.removeprefix(f"{self.name}-")
+        index = name.removeprefix(f"{self.name}-")
         return [fault for fault in self.faults if index.isdecimal() and fault.is_on(int(index))]
+
+    def reach(self, name: str) -> dict[str, Any]:
+        """Return the fields of the ResourceSlices of a node, by which it alone can use the devices."""
+        return {"nodeName": name}
 
     def all_devices(self) -> list[Devices]:
         """Return the devices of each node, in order."""
@@ -219,15 +262,8 @@ class NodePool(WrittenModel):
             Devices.model_construct(model=self.gpu, count=self.gpus_per_node, mig=self.mig, attributes=self.attributes)
         ]
 
-    @property
-    def drivers(self) -> list[str]:
-        """The drivers of the pool's devices, in order."""
-        return list(dict.fromkeys(devices.model.driver for devices in self.all_devices()))
-
     @model_validator(mode="after")
-    def _has_devices(self) -> Self:
-        if self.gpu is None and not self.devices:
-            raise problem("has no devices: set gpu, such as gpu: h100, or add devices")
+    def _shorthand_is_whole(self) -> Self:
         if self.gpu is None and (extra := {"gpus_per_node", "mig", "attributes"} & self.model_fields_set):
             keys = ", ".join(sorted(to_camel(key) for key in extra))
             of_devices = keys.replace("gpusPerNode", "count")
@@ -245,8 +281,53 @@ class NodePool(WrittenModel):
         return self
 
 
+class FabricDevices(DeviceReach, Devices):
+    """`count` devices of one model in a fabric pool, and the nodes that can use them if the pool does not say so."""
+
+
+class FabricPool(Pool, Reach):
+    """Devices of no single node, such as GPUs of a fabric, which several nodes can use: a pool of resource.k8s.io.
+
+    `faults` are the faults of its devices.
+    """
+
+    devices: Annotated[list[FabricDevices], Field(min_length=1)]
+
+    def all_devices(self) -> list[Devices]:
+        """Return the devices, in order."""
+        return [*self.devices]
+
+    def pool_names(self) -> list[str]:
+        """Return the pool's name."""
+        return [self.name]
+
+    def reach(self, name: str) -> dict[str, Any]:
+        """Return the fields of the pool's ResourceSlices that say which nodes can use the devices."""
+        return self.selection or {"perDeviceNodeSelection": True}
+
+    def faults_on(self, name: str) -> list[Fault]:
+        """Return the faults of the pool's devices."""
+        return self.faults
+
+    @model_validator(mode="after")
+    def _has_nodes(self) -> Self:
+        said = [bool(devices.selection) for devices in self.devices]
+        if not self.selection and not all(said):
+            raise problem(
+                "does not say which nodes can use its devices: set nodeSelector, such as nodeSelector: "
+                "{example.com/fabric: a}, or allNodes: true; or set nodeSelector, allNodes or nodeName in each entry "
+                "of devices"
+            )
+        if self.selection and any(said):
+            raise problem(
+                f"has {next(iter(self.selection))}, which applies to all of its devices: remove it, or remove "
+                "nodeSelector, allNodes and nodeName from the entries of devices"
+            )
+        return self
+
+
 class Topology(Model):
-    """A whole stack: one cluster, its device classes, node pools, shared claims, workloads and manifests.
+    """A whole stack: one cluster, device classes, pools of nodes and devices, shared claims, workloads and manifests.
 
     `catalogue` names YAML files in the project's folder with further hosts, models and drivers. `device_classes`
     override those that the charts of the pools' drivers ship; `validation.load` adds the latter.
@@ -256,10 +337,17 @@ class Topology(Model):
     catalogue: list[str] = []
     device_classes: list[DeviceClass] = []
     node_pools: list[NodePool] = []
+    fabric_pools: list[FabricPool] = []
     device_taint_rules: list[DeviceTaintRule] = []
     claims: list[SharedClaim] = []
     workloads: list[Workload] = []
     manifests: list[Manifests] = []
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """All pools, each by its key, such as `nodePools[0]`."""
+        nodes = {f"nodePools[{index}]": pool for index, pool in enumerate(self.node_pools)}
+        return nodes | {f"fabricPools[{index}]": pool for index, pool in enumerate(self.fabric_pools)}
 
     @property
     def applied(self) -> list[Workload | Manifests]:

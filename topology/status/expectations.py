@@ -35,12 +35,12 @@ def unfit(topology: Topology) -> Unfit:
 
 
 def _tainted_devices(topology: Topology) -> Iterator[TaintedDevices]:
-    for pool in topology.node_pools:
-        for node in pool.node_names():
-            for fault in pool.faults_on(node):
+    for pool in topology.pools.values():
+        for name in pool.pool_names():
+            for fault in pool.faults_on(name):
                 if fault.taint and fault.taint.effect == "NoExecute":
                     for device in fault.devices or [""]:
-                        yield "", node, device, fault.taint.key, fault.taint.value
+                        yield fault.driver or "", name, device, fault.taint.key, fault.taint.value
     for rule in topology.device_taint_rules:
         if rule.taint.effect == "NoExecute":
             yield rule.driver or "", rule.pool or "", rule.device or "", rule.taint.key, rule.taint.value

@@ -30,7 +30,9 @@ def leftovers(topology: Topology, live: LiveObjects) -> list[Object]:
     if not topology.cluster.existing:
         return found
     makers = {maker for applied in topology.applied for maker in applied.makers()}
-    pools = {(driver, node) for pool in topology.node_pools for driver in pool.drivers for node in pool.node_names()}
+    pools = {
+        (driver, name) for pool in topology.pools.values() for driver in pool.drivers for name in pool.pool_names()
+    }
     return [claim for claim in found if _belongs(claim, live, makers, pools)]
 
 

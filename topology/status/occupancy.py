@@ -50,10 +50,22 @@ class Occupancy(NamedTuple):
     """What is left of each capacity of the shared devices that claims hold, and that are not used up."""
     node: str
     """The node of the devices; empty if they are not all of one node."""
+    reach: Mapping[str, Object]
+    """The fields of the slice of each device, or of the device itself, that say which nodes can use it."""
     incomplete: bool
     """Whether slices are missing; the scheduler then allocates none of the devices."""
     lost: bool
     """Whether the pool's node is not ready, and so gets no pods."""
+
+    def usable_on(self, node: str, labels: Mapping[str, str]) -> list[Candidate]:
+        """Return the devices that the `node` with these labels can use."""
+        if self.node:
+            return list(self.candidates.values()) if node == self.node else []
+        return [
+            candidate
+            for device, candidate in self.candidates.items()
+            if node_selection.reaches(self.reach[device], labels, node)
+        ]
 
     @property
     def devices(self) -> int:
@@ -135,7 +147,7 @@ def _occupancy(
     node = _node(specs)
     is_incomplete = len(specs) != specs[0]["pool"].get("resourceSliceCount", len(specs))
     is_lost = node in lost
-    entries = [entry for spec in specs for entry in spec.get("devices") or []]
+    entries = [entry for spec in specs for entry in _devices(spec)]
     candidates = {entry["name"]: Candidate(driver, _device(entry), pool) for entry in entries}
     counters = _counters(name, specs)
     room = room_beside(counters, candidates.values(), held)
@@ -154,9 +166,14 @@ def _occupancy(
         taints,
         {device: _left(room, candidate) for device, candidate in free.items() if room.is_taken(candidate)},
         node,
+        {one["name"]: one if spec.get("perDeviceNodeSelection") else spec for spec in specs for one in _devices(spec)},
         is_incomplete,
         is_lost,
     )
+
+
+def _devices(spec: Object) -> Sequence[Object]:
+    return spec.get("devices") or []
 
 
 def has_room(room: Room, candidate: Candidate) -> bool:

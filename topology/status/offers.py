@@ -16,7 +16,7 @@ from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import Key, Object
 from topology.kubernetes.quantities import written
 from topology.kubernetes.reading import part
-from topology.status.live_objects import LiveObjects
+from topology.status.live_objects import LiveObjects, is_not_ready
 from topology.status.occupancy import Holdings, Occupancy, PoolName, blocking, room_beside
 
 HAS_TAINT = "has taint "
@@ -48,7 +48,7 @@ class Offer(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeDevices:
-    """The devices of a node, with their taints and the claims that hold them; the Node itself, if it is there."""
+    """The devices that a node can use, their taints and the claims that hold them; the Node itself, if it is there."""
 
     name: str
     node: Object | None
@@ -58,8 +58,6 @@ class NodeDevices:
     held: Holdings
     incomplete: Collection[PoolName] = ()
     lost: bool = False
-    elsewhere: "NodeDevices | None" = None
-    """The devices that several nodes can reach."""
     _matching: dict[object, list[Candidate]] = field(default_factory=dict)
 
     @cached_property
@@ -102,11 +100,7 @@ class NodeDevices:
 
     def is_open(self, wanted: Alternative) -> bool:
         """Tell whether it is unknown here what the node offers: only Kubernetes can tell, or it may soon change."""
-        return (
-            self.lost
-            or bool(self.elsewhere and self.elsewhere.matching(wanted))
-            or (not is_checked(wanted) and bool(self.matching(wanted)))
-        )
+        return self.lost or (not is_checked(wanted) and bool(self.matching(wanted)))
 
     def lacks(self, request: Request) -> bool:
         """Tell whether the node cannot satisfy a request, by itself, in any way."""
@@ -147,29 +141,27 @@ class NodeDevices:
 
 
 def node_devices(live: LiveObjects, pools: Mapping[PoolName, Occupancy], held: Holdings) -> dict[str, NodeDevices]:
-    """Return the devices of each node, by name in natural order; also of nodes that have slices but are not there."""
+    """Return what each node can use, by name in natural order; also of nodes that have slices but are not there."""
     by_node: dict[str, list[Occupancy]] = {name: [] for name in live.nodes}
     for pool in pools.values():
         by_node.setdefault(pool.node, []).append(pool)
-    reached = [candidate for pool in by_node.pop("", []) for candidate in pool.candidates.values()]
-    elsewhere = NodeDevices("", None, reached, {}, {}, {})
-    return {name: _node(name, live, by_node[name], held, elsewhere) for name in sorted(by_node, key=natural_key)}
+    of_several = by_node.pop("", [])
+    return {name: _node(name, live, [*by_node[name], *of_several], held) for name in sorted(by_node, key=natural_key)}
 
 
-def _node(
-    name: str, live: LiveObjects, pools: Sequence[Occupancy], held: Holdings, elsewhere: NodeDevices
-) -> NodeDevices:
-    candidates = [candidate for pool in pools for candidate in pool.candidates.values()]
+def _node(name: str, live: LiveObjects, pools: Sequence[Occupancy], held: Holdings) -> NodeDevices:
+    node = live.nodes.get(name)
+    labels = part(node, "metadata", "labels") or {}
+    candidates = [candidate for pool in pools for candidate in pool.usable_on(name, labels)]
     return NodeDevices(
         name,
-        live.nodes.get(name),
+        node,
         candidates,
         {candidate.key: pool.taints[device] for pool in pools for device, candidate in pool.candidates.items()},
         {counter: value for pool in pools for counter, value in pool.counters.items()},
         {candidate.key: held[candidate.key] for candidate in candidates if candidate.key in held},
         {candidate.key[:2] for pool in pools if pool.incomplete for candidate in pool.candidates.values()},
-        any(pool.lost for pool in pools),
-        elsewhere,
+        node is not None and is_not_ready(node),
     )
 
 

@@ -12,7 +12,7 @@ from topology.objects.device_taints import FIRST_KUBERNETES_WITH_RULES_FOR_NONE,
 from topology.objects.isolation import mark
 from topology.schema.faults import DeviceTaintRule
 from topology.schema.features_used import features_used
-from topology.schema.stack import NodePool, Topology
+from topology.schema.stack import NodePool, Pool, Topology
 from topology.status import live_objects
 from topology.status.evictions import Unfit
 from topology.status.expectations import expectation, unfit
@@ -119,7 +119,9 @@ def report(topology: Topology, objects: Sequence[Object], quiet: int = 0) -> Rep
 def report_of(topology: Topology, found: Details, quiet: int = 0) -> Report:
     """Return the report of a stack, from its details."""
     claims, pools, live, _ = found
-    listed = [_pool(pool, live, pools) for pool in sorted(topology.node_pools, key=lambda pool: natural_key(pool.name))]
+    listed = [
+        _pool(pool, live, pools) for pool in sorted(topology.pools.values(), key=lambda pool: natural_key(pool.name))
+    ]
     evicting = unfit(topology)
     return Report(
         _listed(claims),
@@ -239,20 +241,30 @@ def _listed(claims: list[dict[str, Any]]) -> list[dict[str, Any]] | dict[str, An
     }
 
 
-def _pool(pool: NodePool, live: LiveObjects, pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
-    """Return the counts of a pool, and of each of its drivers if it has several."""
-    nodes = [name for name in pool.node_names() if name in live.nodes]
+def _pool(pool: Pool, live: LiveObjects, pools: Mapping[PoolName, Occupancy]) -> dict[str, Any]:
+    """Return the counts of a pool, and of each of its drivers if it has several.
+
+    The nodes of a fabric pool are those that can use its devices.
+    """
+    is_fabric = not isinstance(pool, NodePool)
+    names = [name for name in pool.pool_names() if is_fabric or name in live.nodes]
     by_driver = {
-        driver: {node: pools[driver, node] for node in nodes if (driver, node) in pools}
+        driver: {name: pools[driver, name] for name in names if (driver, name) in pools}
         for driver in sorted(pool.drivers)
     }
     occupied = [found for of_driver in by_driver.values() for found in of_driver.values()]
+    nodes = [name for name in live.nodes if _can_use(name, occupied, live)] if is_fabric else names
     drivers = {driver: _counts(found.values()) | _left(found) for driver, found in by_driver.items()}
-    counts = _counts(occupied) | {"drivers": drivers} if len(drivers) > 1 else drivers[pool.drivers[0]]
+    counts = drivers.popitem()[1] if len(drivers) == 1 else _counts(occupied) | given(drivers=drivers)
     not_ready = sum(live_objects.is_not_ready(live.nodes[node]) for node in nodes)
     fits = sum((Counter(found.fits) for found in occupied), Counter[str]())
-    more = given(notReady=not_ready, fits=dict(sorted(fits.items())))
+    more = given(notReady=not_ready, fits=dict(sorted(fits.items())), fabric=is_fabric)
     return {"name": pool.name, "nodes": len(nodes)} | counts | more
+
+
+def _can_use(node: str, occupied: Iterable[Occupancy], live: LiveObjects) -> bool:
+    labels = live.nodes[node]["metadata"].get("labels") or {}
+    return any(found.usable_on(node, labels) for found in occupied)
 
 
 def _counts(occupied: Collection[Occupancy]) -> dict[str, Any]:
@@ -279,7 +291,8 @@ def _summary(claims: list[dict[str, Any]], pods: Sequence[Object], pools: list[d
     allocated = sum("allocated" in claim["state"] for claim in claims) + released
     phases = Counter(pod["status"].get("phase") for pod in pods)
     running, ended = phases["Running"], phases["Succeeded"]
-    in_use, devices, nodes = (sum(pool[name] for pool in pools) for name in ("allocated", "devices", "nodes"))
+    in_use, devices = (sum(pool[name] for pool in pools) for name in ("allocated", "devices"))
+    nodes = sum(pool["nodes"] for pool in pools if "fabric" not in pool)
     return (
         f"{allocated} of {len(claims)} claims allocated{_in_brackets(released=released)}, "
         f"{running} of {len(pods)} pods running{_in_brackets(ended=ended, waiting=len(pods) - running - ended)}, "
