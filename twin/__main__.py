@@ -62,14 +62,14 @@ def _arguments() -> argparse.Namespace:
     twin.add_argument("files", nargs="*", default=os.environ.get("FROM", "").split(), help="default: $FROM")
     names = os.environ.get("KEEP_NAMES", "") not in ("", "0")
     twin.add_argument("--keep-names", action="store_true", default=names, help="keep names instead of replacing them")
-    placement = {"": "", "0": "", "1": "nodes"}.get(kept := os.environ.get("KEEP_PLACEMENT", ""), kept)
-    text = "keep pods on their nodes (nodes), and claims on their devices (devices)"
+    placement = {"": "", "0": "none", "1": "nodes"}.get(kept := os.environ.get("KEEP_PLACEMENT", ""), kept)
+    text = "keep pods on their nodes (nodes), also claims on their devices (devices), or neither (none)"
     twin.add_argument("--keep-placement", nargs="?", const="nodes", default=placement, help=text)
     dump = commands.add_parser("dump", help="write a dump of a running stack")
     dump.add_argument("--file", help="default: .state/<stack>.dump.yaml")
     arguments = parser.parse_args()
     if getattr(arguments, "keep_placement", "") not in get_args(Kept):
-        parser.error("--keep-placement (KEEP_PLACEMENT) must be nodes or devices")
+        parser.error("--keep-placement (KEEP_PLACEMENT) must be none, nodes or devices")
     return arguments
 
 

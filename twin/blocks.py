@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import given
 from topology.kubernetes.quantities import canonical
+from topology.objects.inventory import address_values
 from topology.objects.kwok_stages import ATTACH_FAILS
 from twin.device_objects import Amount, SliceDevice
 from twin.identities import MARK, Wire
@@ -15,7 +16,7 @@ from twin.identities import MARK, Wire
 BUS_ID = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 PCI_NAME = re.compile(r"(?<![0-9a-z])([0-9a-f]{4})-([0-9a-f]{2})-([0-9a-f]{2})-([0-7])(?![0-9a-z])")
 ROOT = re.compile(r"pci[0-9a-f]{4}:[0-9a-f]{2}")
-_NUMA = re.compile(r"numa_?node(_?id)?$", re.IGNORECASE)
+NUMA = re.compile(r"numa_?node(_?id)?$", re.IGNORECASE)
 _STANDARD_BUS_ID = "resource.kubernetes.io/pciBusID"
 
 
@@ -27,11 +28,10 @@ class Place(NamedTuple):
     numa_node: int | None = None
 
     @property
-    def placeholders(self) -> dict[str, str | int | None]:
+    def placeholders(self) -> dict[str, object]:
         """The values of the placeholders for a place."""
         return {
-            "pciBusID": self.bus_id,
-            "pciName": self.bus_id and re.sub("[:.]", "-", self.bus_id),
+            **(address_values(self.bus_id) if self.bus_id else {}),
             "pcieRoot": self.root,
             "pcieBus": self.root and self.root.partition(":")[2],
             "numaNode": self.numa_node,
@@ -105,7 +105,8 @@ def place_of(device: Wire) -> Place:
     bus_ids = [text for text in (standard, *texts) if BUS_ID.fullmatch(text)]
     bus_ids += [f"{name[1]}:{name[2]}:{name[3]}.{name[4]}" for name in PCI_NAME.finditer(device["name"])]
     roots = [text for text in texts if ROOT.fullmatch(text)]
-    numbers = [value["int"] for name, value in attributes.items() if _NUMA.search(name) and value.get("int", -1) >= 0]
+    numa = [value for name, value in attributes.items() if NUMA.search(name)]
+    numbers = [number for value in numa for number in value.get("ints", [value.get("int", -1)]) if number >= 0]
     return Place(*(found[0] if found else None for found in (bus_ids, roots, numbers)))
 
 
@@ -145,12 +146,20 @@ def _block(devices: list[Wire], counter_sets: Mapping[str, Mapping[str, str]]) -
     return Block(devices, name, counter_sets.get(name, {}))
 
 
+# What a model says of all of its parts; nodeAllocatableResources are of devices without parts.
+_OF_WHOLE = ("bindsToNode", "bindingConditions", "bindingFailureConditions")
+
+
 def _key(device: Wire) -> str:
+    """Return a text that is equal for the parts of one physical device."""
     if consumed := device.get("consumesCounters"):
         return f"counters {consumed[0]['counterSet']}"
+    if "nodeAllocatableResources" in device:
+        return f"name {device['name']}"
+    common = [device.get(key) for key in _OF_WHOLE]
     if bus_id := place_of(device).bus_id:
-        return f"bus {bus_id}"
+        return f"bus {bus_id} {common}"
     for name, value in device.get("attributes", {}).items():
         if "parent" in name.lower() and MARK.search(value.get("string", "")):
-            return f"parent {value['string']}"
+            return f"parent {value['string']} {common}"
     return f"name {device['name']}"

@@ -1,9 +1,11 @@
 """Objects of a dump about claims: ResourceClaims and ResourceClaimTemplates."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twin.device_objects import Selector
 from twin.objects import Given, Listed, Object, Part, Quantities
+from twin.pod_objects import Toleration
 
 
 class RequestedCapacity(Part):
@@ -21,7 +23,7 @@ class Selection(Part):
     count: int = 1
     admin_access: bool | None = None
     capacity: RequestedCapacity | None = None
-    tolerations: Listed[dict[str, Any]] = []
+    tolerations: Listed[Toleration] = []
     derived_attributes: Listed[dict[str, str]] = []
 
 
@@ -37,6 +39,11 @@ class Request(Part):
     name: str
     exactly: Selection | None = None
     first_available: Listed[Alternative] = []
+
+    @property
+    def selections(self) -> Sequence[Selection]:
+        """The devices that it asks for, or its alternatives."""
+        return [self.exactly] if self.exactly else self.first_available
 
 
 class Constraint(Part):

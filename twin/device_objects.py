@@ -4,7 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from topology.kubernetes.objects import Object as Fields
 from twin.objects import Given, Listed, Object, Part, Quantity, Taint, empty_if_null
+from twin.pod_objects import NodeSelector
 
 
 def _amounts(value: object) -> object:
@@ -35,7 +37,21 @@ class CounterConsumption(Part):
 AttributeList = list[str] | list[bool] | list[int]
 
 
-class SliceDevice(Part):
+class Reach(Part):
+    """The nodes that can use the devices of a ResourceSlice, or one of its devices."""
+
+    node_name: str | None = None
+    node_selector: NodeSelector | None = None
+    all_nodes: bool | None = None
+
+    @property
+    def selection(self) -> Fields:
+        """The fields as the API has them."""
+        own = {"node_name", "node_selector", "all_nodes"}
+        return self.model_dump(by_alias=True, exclude_none=True, include=own)
+
+
+class SliceDevice(Reach):
     """A device of a ResourceSlice."""
 
     name: str
@@ -65,12 +81,12 @@ class ResourcePool(Part):
     resource_slice_count: int = 1
 
 
-class SliceSpec(Part):
+class SliceSpec(Reach):
     """A ResourceSlice's spec."""
 
     driver: str
     pool: ResourcePool
-    node_name: str | None = None
+    per_device_node_selection: bool | None = None
     devices: Listed[SliceDevice] = []
     shared_counters: Listed[CounterSet] = []
     skip_node_operations: Listed[str] = []
@@ -98,6 +114,7 @@ class ClassSpec(Part):
     """A DeviceClass's spec."""
 
     selectors: Listed[Selector] = []
+    config: Listed[dict[str, Any]] = []
     extended_resource_name: str | None = None
 
 
@@ -108,8 +125,10 @@ class DeviceClass(Object):
 
 
 class DeviceSelector(Part):
-    """The devices that a DeviceTaintRule taints."""
+    """The devices that a DeviceTaintRule taints; before resource.k8s.io/v1beta2, also by class and by CEL."""
 
+    device_class_name: str | None = None
+    selectors: Listed[Selector] = []
     driver: str | None = None
     pool: str | None = None
     device: str | None = None

@@ -49,7 +49,7 @@ def _fits(host: Host, used: Mapping[str, Sequence[_Used]]) -> bool:
 
 def _is_at(host: Host, slot: str, index: int, used: _Used) -> bool:
     of_host, of_device = addresses(host, slot, index), used.place.placeholders
-    return all(of_host[name] == of_device[name] for name in used.names)
+    return all(of_host[name] == of_device.get(name) for name in used.names)
 
 
 def _slots(used: Mapping[str, Sequence[_Used]]) -> list[Written]:

@@ -11,7 +11,7 @@ from topology.objects.nodes import CLIQUE_LABEL
 from topology.schema.catalogue import Catalogue
 from twin.dump import Dump
 from twin.objects import Taint
-from twin.pod_objects import Pod
+from twin.pod_objects import NodeSelectorRequirement, NodeSelectorTerm, Pod
 
 # https://kubernetes.io/docs/reference/labels-annotations-taints/
 _WELL_KNOWN = {
@@ -26,6 +26,7 @@ _WELL_KNOWN = {
 # Labels about hardware, of GPU feature discovery and the node labellers of AMD and Intel.
 _VENDORS = ("nvidia.com", "amd.com", "beta.amd.com", "gpu.intel.com", "intel.feature.node.kubernetes.io")
 HOSTNAME = "kubernetes.io/hostname"
+_NAME = "metadata.name"
 # Labels of vendors that change: times, and the progress of operators.
 _PASSING_VALUE = re.compile(r"[0-9]{9,}|[0-9a-f]{8}-[0-9a-f]{4}-")
 _PASSING_KEY = re.compile(r"timestamp|\.deploy\.|state$")
@@ -75,14 +76,27 @@ class KeptLabels:
 
 def selected(pod: Pod) -> dict[str, str]:
     """Return the labels that a pod requires of its node, as far as each must have one particular value."""
-    found = dict(pod.spec.node_selector)
-    affinity = pod.spec.affinity and pod.spec.affinity.node_affinity
-    terms = affinity and affinity.required_during_scheduling_ignored_during_execution
-    if terms and len(terms.node_selector_terms) == 1:
-        for expression in terms.node_selector_terms[0].match_expressions:
-            if expression.operator == "In" and len(expression.values) == 1:
-                found[expression.key] = expression.values[0]
-    return found
+    requirements = [one for term in _required(pod)[:1] for one in (*term.match_expressions, *term.match_fields)]
+    found = {HOSTNAME if one.key == _NAME else one.key: one.values[0] for one in requirements if _is_label(one)}
+    return {**pod.spec.node_selector, **(found if len(_required(pod)) == 1 else {})}
+
+
+def selects_more(pod: Pod) -> bool:
+    """Tell whether a pod chooses nodes by more than what `selected` returns."""
+    affinity, terms = pod.spec.affinity.node_affinity, _required(pod)
+    preferred = affinity and affinity.preferred_during_scheduling_ignored_during_execution
+    requirements = [one for term in terms for one in (*term.match_expressions, *term.match_fields)]
+    return bool(preferred) or len(terms) > 1 or not all(map(_is_label, requirements))
+
+
+def _required(pod: Pod) -> list[NodeSelectorTerm]:
+    affinity = pod.spec.affinity.node_affinity
+    required = affinity and affinity.required_during_scheduling_ignored_during_execution
+    return required.node_selector_terms if required else []
+
+
+def _is_label(requirement: NodeSelectorRequirement) -> bool:
+    return requirement.operator == "In" and len(requirement.values) == 1
 
 
 def kept_taints(taints: Iterable[Taint], unschedulable: bool) -> list[Taint]:

@@ -179,6 +179,8 @@ def _written(entry: Mapping[str, Any], names: _Names) -> Object:
         metadata["labels"] = labels
     else:
         metadata.pop("labels", None)
+    if kind == "Node":  # A fake node has no kubelet: what it does not declare it does not have.
+        content.setdefault("status", {}).setdefault("declaredFeatures", [])
     return {"kind": kind, **content}
 
 

@@ -110,7 +110,8 @@ class NodeStatus(Part):
     allocatable: Quantities = {}
     capacity: Quantities = {}
     conditions: Listed[Condition] = []
-    declared_features: Listed[str] = []
+    declared_features: list[str] | None = None
+    """None if it is not known: kubelets before Kubernetes 1.35 do not have the field."""
 
 
 class Node(Object):

@@ -1,53 +1,75 @@
-"""Selects the devices that a claim has in the dump, for twins that keep them."""
+"""Finds what gives a claim the devices that it has in the dump: CEL expressions, and tolerations of their taints."""
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
+from topology.checks.node_selection import repelling
 from twin.claim_objects import ResourceClaim, Result
-from twin.device_objects import SliceDevice
-from twin.dump import Dump
+from twin.device_objects import DeviceTaintRule, ResourceSlice, SliceDevice
+from twin.objects import Taint
+from twin.pod_objects import Toleration
 
-Kept = Literal["", "nodes", "devices"]
-"""What a twin keeps: nothing, the nodes of pods, or also the devices of claims."""
+Kept = Literal["", "none", "nodes", "devices"]
+"""What a twin keeps: what decides who runs, nothing, the nodes of pods, or also the devices of claims."""
 
 _Pool = tuple[str, str]
 # What a CEL string in single quotes can contain as it is.
 _LITERAL = re.compile(r"[^'\\\r\n]*")
 
 
-class Placement:
-    """Returns selectors that give claims the devices that they have in the dump."""
+class Pin(NamedTuple):
+    """What a request needs to get its devices of the dump; no `selector` if no attribute tells them apart."""
 
-    def __init__(self, dump: Dump, kept: Kept) -> None:
-        """Take the devices of the dump."""
-        self.kept = kept
+    selector: str | None
+    tolerations: Sequence[Toleration]
+
+
+class Placement:
+    """Returns what gives claims the devices that they have in the dump."""
+
+    def __init__(self, slices: Iterable[ResourceSlice], rules: Iterable[DeviceTaintRule]) -> None:
+        """Take the devices of the dump, and the rules that taint them."""
         self._devices: dict[_Pool, dict[str, SliceDevice]] = defaultdict(dict)
+        self._rules = list(rules)
         self._distinct: dict[_Pool, str | None] = {}
-        for entry in dump.slices:
+        for entry in slices:
             self._devices[entry.spec.driver, entry.spec.pool.name] |= {one.name: one for one in entry.spec.devices}
 
-    def selectors(self, claim: ResourceClaim | None) -> dict[str, str]:
-        """Return a CEL expression for each request whose devices have an attribute that tells them apart."""
-        if self.kept != "devices" or claim is None:
-            return {}
+    def pins(self, claim: ResourceClaim) -> dict[str, Pin]:
+        """Return a pin for each request that has devices."""
         by_request: dict[str, list[Result]] = defaultdict(list)
         for result in claim.results:
-            by_request[result.request].append(result)
-        found = {request: self._selector(results) for request, results in by_request.items()}
-        return {request: selector for request, selector in found.items() if selector}
+            by_request[result.request.partition("/")[0]].append(result)
+        tolerated = {
+            request.name: [one for selection in request.selections for one in selection.tolerations]
+            for request in claim.spec.devices.requests
+        }
+        return {
+            request: Pin(self._selector(results), self._tolerations(results, tolerated.get(request, [])))
+            for request, results in by_request.items()
+        }
+
+    def is_barred(self, claim: ResourceClaim) -> bool:
+        """Tell whether a claim has a device that it could not get now, for want of a toleration."""
+        return any(pin.tolerations for pin in self.pins(claim).values())
+
+    def _tolerations(self, results: Sequence[Result], tolerated: Sequence[Toleration]) -> list[Toleration]:
+        return missing_tolerations(tolerated, [taint for result in results for taint in self._taints(result)])
+
+    def _taints(self, result: Result) -> list[Taint]:
+        device = self._devices[result.driver, result.pool].get(result.device)
+        rules = [rule.spec.taint for rule in self._rules if _selects(rule, result)]
+        return [*(device.taints if device else []), *rules]
 
     def _selector(self, results: Sequence[Result]) -> str | None:
         pools = {(result.driver, result.pool) for result in results}
-        if len(pools) != 1:
-            return None
-        (pool,) = pools
+        pool = pools.pop()
         name = self._distinct_attribute(pool)
-        if name is None:
+        if pools or name is None or any(result.device not in self._devices[pool] for result in results):
             return None
-        devices = [self._devices[pool][result.device] for result in results]
-        values = [_literal(device.attributes[name]) for device in devices]
+        values = [_literal(self._devices[pool][result.device].attributes[name]) for result in results]
         domain, _, own = name.rpartition("/")
         attribute = f"device.attributes['{domain or pool[0]}'].?{own}"
         empty = "''" if values[0].startswith("'") else "-1"
@@ -61,6 +83,21 @@ class Placement:
             names.sort(key=lambda name: "string" not in devices[0].attributes[name])
             self._distinct[pool] = names[0] if names else None
         return self._distinct[pool]
+
+
+def missing_tolerations(tolerations: Sequence[Toleration], taints: Sequence[Taint]) -> list[Toleration]:
+    """Return what else a pod, or a request for devices, has to tolerate beside `taints`."""
+    known = [one.model_dump() for one in tolerations]
+    missing = repelling(known, [taint.model_dump() for taint in dict.fromkeys(taints) if taint.effect != "None"])
+    return [Toleration(key=taint["key"], value=taint["value"] or None, effect=taint["effect"]) for taint in missing]
+
+
+def _selects(rule: DeviceTaintRule, result: Result) -> bool:
+    selector = rule.spec.device_selector
+    wanted = (selector.driver, selector.pool, selector.device) if selector else ()
+    return all(
+        one in (None, name) for one, name in zip(wanted, (result.driver, result.pool, result.device), strict=False)
+    )
 
 
 def _is_distinct(name: str, devices: Sequence[SliceDevice]) -> bool:

@@ -1,9 +1,25 @@
 """Objects of a dump about pods: Pods and PodGroups."""
 
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
 from twin.objects import Given, Labels, Listed, Object, Part, Quantities
 
 ENDED = ("Succeeded", "Failed")
 """The phases in which a pod holds no devices."""
+
+
+def _with(*keys: str) -> Callable[[object], object]:
+    """Return a function that keeps the entries of a list which have one of the keys."""
+
+    def kept(value: object) -> object:
+        if not isinstance(value, list):
+            return [] if value is None else value
+        return [entry for entry in value if not isinstance(entry, dict) or any(entry.get(key) for key in keys)]
+
+    return kept
 
 
 class PodClaim(Part):
@@ -28,15 +44,22 @@ class Resources(Part):
     requests: Quantities = {}
 
 
+class Port(Part):
+    """A port of a container."""
+
+    host_port: int = 0
+
+
 class Container(Part):
     """A container of a pod."""
 
     name: str
     resources: Given[Resources] = Resources()
+    ports: Annotated[list[Port], BeforeValidator(_with("hostPort"))] = []
 
 
 class Toleration(Part):
-    """A toleration of a pod."""
+    """A toleration of a pod, or of a request for devices."""
 
     key: str | None = None
     operator: str = "Equal"
@@ -54,9 +77,10 @@ class NodeSelectorRequirement(Part):
 
 
 class NodeSelectorTerm(Part):
-    """A term of a node selector."""
+    """A term of a node selector: requirements of labels and of the name."""
 
     match_expressions: Listed[NodeSelectorRequirement] = []
+    match_fields: Listed[NodeSelectorRequirement] = []
 
 
 class NodeSelector(Part):
@@ -69,12 +93,15 @@ class NodeAffinity(Part):
     """The nodes that a pod can run on."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    preferred_during_scheduling_ignored_during_execution: Listed[dict[str, Any]] = []
 
 
 class Affinity(Part):
-    """The affinity of a pod."""
+    """The affinity of a pod, to nodes and to other pods."""
 
     node_affinity: NodeAffinity | None = None
+    pod_affinity: Given[dict[str, Any]] = {}
+    pod_anti_affinity: Given[dict[str, Any]] = {}
 
 
 class SchedulingGroup(Part):
@@ -84,15 +111,23 @@ class SchedulingGroup(Part):
 
 
 class PodSpec(Part):
-    """A Pod's spec."""
+    """A Pod's spec; of its volumes, those that the scheduler considers."""
 
     node_name: str | None = None
     resource_claims: Listed[PodClaim] = []
     containers: Listed[Container] = []
+    init_containers: Listed[Container] = []
+    resources: Given[Resources] = Resources()
+    overhead: Quantities = {}
     node_selector: Labels = {}
     tolerations: Listed[Toleration] = []
-    affinity: Affinity | None = None
+    affinity: Given[Affinity] = Affinity()
+    topology_spread_constraints: Listed[dict[str, Any]] = []
+    priority: int = 0
+    scheduler_name: str = "default-scheduler"
+    scheduling_gates: Listed[dict[str, Any]] = []
     scheduling_group: SchedulingGroup | None = None
+    volumes: Annotated[list[dict[str, Any]], BeforeValidator(_with("persistentVolumeClaim", "ephemeral"))] = []
 
 
 class PodClaimStatus(Part):
@@ -139,6 +174,7 @@ class GroupSpec(Part):
     """A PodGroup's spec."""
 
     scheduling_policy: Given[SchedulingPolicy] = SchedulingPolicy()
+    scheduling_constraints: Given[dict[str, Any]] = {}
     resource_claims: Listed[PodClaim] = []
 
 

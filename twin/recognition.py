@@ -3,24 +3,27 @@
 A model is the right one if the program's own code renders it to exactly these devices.
 """
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from topology.objects import mig
-from topology.objects.inventory import Device, PhysicalDevice, physical_device, stable_uuid
+from topology.objects.inventory import physical_device, values_without_place
 from topology.objects.slices import device_manifest
 from topology.schema.devices import Attributes, DeviceAttribute, DeviceModel
-from topology.schema.placeholders import ADDRESS_PLACEHOLDERS, used_in
+from topology.schema.placeholders import ADDRESS_PLACEHOLDERS, fill, used_in
 from topology.schema.stack import Devices, MigDevices
 from twin.blocks import Block, Place
 from twin.configuration import Written
-from twin.identities import Identities, Wire, alike, renumbered
-from twin.templates import device_model, on_blocks
+from twin.counterparts import counterparts
+from twin.identities import Identities, Wire, letters
+from twin.templates import device_model, texts_of_node
 
 _NODE = "node-of-the-twin"
 _WRITTEN_TRIED_MAX = 16
+_PRODUCTS = ("productName", "model", "product", "dra.net/pciDevice")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,6 @@ class Models:
         name = unused(_slug(written), self.known)
         self.known[name] = DeviceModel.model_validate(written)
         self.written[name] = written
-        self.identities.learn_from_models([self.known[name]])
         return name
 
 
@@ -72,113 +74,178 @@ def unused(name: str, taken: Mapping[str, object] | set[str]) -> str:
     if name not in taken:
         return name
     number = 1
-    while f"{name}-{_letters(number)}" in taken:
+    while f"{name}-{letters(number)}" in taken:
         number += 1
-    return f"{name}-{_letters(number)}"
-
-
-def _letters(number: int) -> str:
-    """Return a, b, …, z, ba, bb, … for 0, 1, …, 25, 26, 27, …."""
-    rest, digit = divmod(number, 26)
-    return (_letters(rest) if rest else "") + chr(ord("a") + digit)
+    return f"{name}-{letters(number)}"
 
 
 def _slug(written: Written) -> str:
     """Return a name for a model from its product, or else from its driver."""
     attributes = written.get("attributes", {})
-    texts = [
-        attributes.get(name, {}).get("string") for name in ("productName", "model", "product", "dra.net/pciDevice")
-    ]
+    texts = [attributes.get(name, {}).get("string") for name in _PRODUCTS]
     found = next((text for text in texts if text and "{" not in text), written["driver"].partition(".")[0])
-    letters = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in found.lower())
-    return "-".join(filter(None, letters.split("-")))[:40].strip("-") or "device"
+    return re.sub("[^a-z0-9]+", "-", found.lower())[:40].strip("-") or "device"
 
 
 def entries(driver: str, found: Sequence[Block], models: Models, hints: Written) -> list[Entry]:
     """Return the entries that render the blocks of `driver` in order; `hints` are further keys of new models.
 
     Raises:
-        ValueError: no model renders a device.
+        ValueError: no model describes a device.
     """
-    shared = on_blocks(found)
-    numbers: Counter[str] = Counter()
+    recognition = _Recognition(driver, found, models, hints)
     entries: list[Entry] = []
     rest = list(found)
     while rest:
-        entry = _next(driver, rest, shared, models, numbers, hints)
-        numbers[models.known[entry.model].device_name] += entry.count
-        entries.append(entry)
-        rest = rest[entry.count :]
+        entries.append(recognition.next(rest))
+        rest = rest[entries[-1].count :]
     return _merged(entries, models)
 
 
-def _next(
-    driver: str,
-    rest: Sequence[Block],
-    shared: Mapping[str, int],
-    models: Models,
-    numbers: Counter[str],
-    hints: Written,
-) -> Entry:
-    """Return the entry for the first of the blocks and those after it that follow the same pattern."""
-    known = models.of_driver(driver)
-    slot = next((model.slot for model in known.values() if model.slot), "gpu")
-    size, written = _longest(driver, rest, shared, slot, numbers)
-    run = rest[:size]
-    best: Entry | None = None
-    for name, model in known.items():
-        entry = _as(name, model, run, written, numbers[model.device_name], models.identities)
-        if entry and (best is None or len(entry.attributes) < len(best.attributes)):
-            best = entry
-    if best:
-        return best
-    places = [block.place for block in run] if "slot" in written else []
-    return Entry(models.add(written | hints), size, {}, None, written.get("slot"), places)
+class _New(NamedTuple):
+    """A new model, and the twin's texts for all marks up to the devices that it renders."""
+
+    written: Written
+    texts: dict[str, str]
 
 
-def _longest(
-    driver: str, rest: Sequence[Block], shared: Mapping[str, int], slot: str, numbers: Mapping[str, int]
-) -> tuple[int, Written]:
-    """Return how many of the first blocks follow the same pattern, and the model that renders them.
+class _Recognition:
+    """Recognises the devices of a driver on a node, entry by entry."""
 
-    A node can have thousands of devices, so the number is doubled as long as there is a model, then bisected.
-    """
-    found = {1: device_model(driver, rest[:1], shared, slot, numbers)}
-    size = 1
-    while found[size] is not None and size < len(rest):
-        size = min(2 * size + 1, len(rest))
-        found[size] = device_model(driver, rest[:size], shared, slot, numbers)
-    most = max((size for size, written in found.items() if written is not None), default=0)
-    least_too_many = size if found[size] is None else size + 1
-    while least_too_many - most > 1:
-        size = (most + least_too_many) // 2
-        found[size] = device_model(driver, rest[:size], shared, slot, numbers)
-        most, least_too_many = (size, least_too_many) if found[size] is not None else (most, size)
-    written = found.get(most)
-    if written is None:
-        raise ValueError(f"no device model can describe the device {rest[0].devices[0]['name']} of {driver}")
-    return most, written
+    def __init__(self, driver: str, found: Sequence[Block], models: Models, hints: Written) -> None:
+        """Start before the first device."""
+        self._driver, self._models, self._hints = driver, models, hints
+        self._of_node = texts_of_node(found)
+        self._numbers: Counter[str] = Counter()
+        # The texts that the twin has for marks so far; those of several drivers are the same for all of them.
+        self._texts = {mark: fill(text, {"node": _NODE}) for mark, text in self._of_node.items() if "{node}" in text}
+
+    def next(self, rest: Sequence[Block]) -> Entry:
+        """Return the entry for the first of the blocks and those after it that follow the same pattern."""
+        known = self._models.of_driver(self._driver)
+        slot = next((model.slot for model in known.values() if model.slot), "gpu")
+        size, (written, texts) = self._longest(rest, slot)
+        run = rest[:size]
+        candidates = [found for name, model in known.items() if (found := self._known(name, model, run, written))]
+        if candidates:
+            entry, texts = min(candidates, key=lambda found: len(found[0].attributes))
+        else:
+            places = [block.place for block in run] if "slot" in written else []
+            name = self._models.add(written | self._hints)
+            entry = Entry(name, size, slot=written.get("slot"), places=places)
+        self._texts = texts
+        self._numbers[self._models.known[entry.model].device_name] += size
+        return entry
+
+    def _longest(self, rest: Sequence[Block], slot: str) -> tuple[int, _New]:
+        """Return how many of the first blocks follow the same pattern, and the model that renders them.
+
+        A node can have thousands of devices, so the number is doubled as long as there is a model, then bisected.
+        """
+        most, best = 1, self._new(rest[:1], slot, self._of_node) or self._literal(rest[:1], slot)
+        too_many = len(rest) + 1
+        while most + 1 < too_many:
+            size = min(2 * most + 1, len(rest)) if too_many > len(rest) else (most + too_many) // 2
+            if found := self._new(rest[:size], slot, self._of_node):
+                most, best = size, found
+            else:
+                too_many = size
+        return most, best
+
+    def _literal(self, run: Sequence[Block], slot: str) -> _New:
+        """Return a model whose identities do not depend on the names of devices; it can be inexact."""
+        everywhere = texts_of_node(run, everywhere=True) | self._of_node
+        written = device_model(self._driver, run, everywhere, slot, self._numbers)
+        if written is None:
+            raise ValueError(f"no device model can describe the device {run[0].devices[0]['name']} of {self._driver}")
+        return self._new(run, slot, everywhere) or _New(written, self._texts)
+
+    def _new(self, run: Sequence[Block], slot: str, of_node: dict[str, str]) -> _New | None:
+        """Return a new model that renders the blocks; None if they follow no common pattern."""
+        written = device_model(self._driver, run, of_node, slot, self._numbers)
+        if written is None:
+            return None
+        texts = self._rendered(_devices(DeviceModel.model_validate(written), len(run)), run)
+        return None if texts is None else _New(written, texts)
+
+    def _known(
+        self, name: str, model: DeviceModel, run: Sequence[Block], written: Written
+    ) -> tuple[Entry, dict[str, str]] | None:
+        """Return the entry that renders the blocks as devices of `model`, and the texts for marks, or else None."""
+        cuts = _cuts(model, run[0])
+        if cuts is None or _is_another_product(model, run[0].devices[0]):
+            return None
+        attributes = self._needed(_devices(model, len(run), cuts), run[0], written.get("attributes", {}))
+        if attributes is None:
+            return None
+        over: Attributes = {key: DeviceAttribute.model_validate(value) for key, value in attributes.items()}
+        texts = self._rendered(_devices(model, len(run), cuts, over), run)
+        places = [block.place for block in run] if model.slot else []
+        entry = Entry(name, len(run), attributes, _written_cuts(cuts), model.slot, places)
+        return None if texts is None else (entry, texts)
+
+    def _needed(self, made: Devices, block: Block, common: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the attributes that have to override the model's, of the `common` ones of all devices.
+
+        None if anything else differs, as the model is then another one.
+        """
+        devices, _ = self._wires(made, block, 0)
+        if [device["name"] for device in devices] != [device["name"] for device in block.devices]:
+            return None
+        needed = {}
+        for device, wanted in zip(devices, block.devices, strict=True):
+            have, want = device.get("attributes", {}), wanted.get("attributes", {})
+            if not have.keys() <= want.keys():
+                return None
+            for key in want:
+                if key not in have or not self._alike(made.model.attributes.get(key), have[key], want[key]):
+                    if key not in common or not self._may_differ(made, key):
+                        return None
+                    needed[key] = common[key]
+        return needed
+
+    def _alike(self, attribute: DeviceAttribute | None, have: Wire, want: Wire) -> bool:
+        """Return whether a value is as wanted, or an identity as the model makes it."""
+        is_fixed = attribute is not None and not attribute.has_placeholders
+        return have == want if is_fixed else counterparts(have, want, _NODE, self._texts) is not None
+
+    def _may_differ(self, made: Devices, name: str) -> bool:
+        """Return whether an attribute can differ between devices of the same model: versions and identities can."""
+        attribute = made.model.attributes.get(name)
+        return (not made.mig or name in mig.PARENT_ATTRIBUTES) and (
+            attribute is None
+            or attribute.version is not None
+            or f"attributes.{name}" in made.model.unverified
+            or (self._driver, name) in self._models.identities.attributes
+        )
+
+    def _rendered(self, made: Devices, run: Sequence[Block]) -> dict[str, str] | None:
+        """Return the twin's text for each mark so far if `made` renders exactly these blocks, else None."""
+        found = [self._wires(made, block, place) for place, block in enumerate(run)]
+        wanted = [(block.devices, _sets(block)) for block in run]
+        return counterparts(found, wanted, _NODE, self._texts)
+
+    def _wires(self, made: Devices, block: Block, place: int) -> tuple[list[Wire], Mapping[str, Any]]:
+        """Return the devices and counter sets that `made` renders in the place of a block."""
+        values = values_without_place(made, _NODE, self._numbers[made.model.device_name] + place)
+        if made.model.slot and block.place.bus_id:
+            values |= block.place.complete.placeholders
+        physical = physical_device(made, place, values)
+        return [device_manifest(device) for device in physical.devices], physical.counter_sets
 
 
-# Known models.
+def _devices(model: DeviceModel, count: int, cuts: Any = (), attributes: Attributes | None = None) -> Devices:
+    return Devices.model_construct(model=model, count=count, mig=cuts or None, attributes=attributes or {})
 
 
-def _as(
-    name: str, model: DeviceModel, run: Sequence[Block], written: Written, start: int, identities: Identities
-) -> Entry | None:
-    """Return the entry that renders the blocks as devices of `model`, numbered from `start`; None if there is none."""
-    cuts = _cuts(model, run[0])
-    if cuts is None:
-        return None
-    attributes = _needed(model, run, written, start, identities, cuts)
-    if attributes is None:
-        return None
-    over: Attributes = {key: DeviceAttribute.model_validate(value) for key, value in attributes.items()}
-    made = Devices.model_construct(model=model, count=len(run), mig=cuts, attributes=over)
-    if not _same(made, run, start, identities):
-        return None
-    places = [block.place for block in run] if model.slot else []
-    return Entry(name, len(run), attributes, _written_cuts(cuts), model.slot, places)
+def _is_another_product(model: DeviceModel, device: Wire) -> bool:
+    """Return whether a device's product is surely another one, as rendering all models of a driver takes long."""
+    for name in _PRODUCTS:
+        known, found = model.attributes.get(name), device.get("attributes", {}).get(name)
+        is_fixed = not model.partitions and f"attributes.{name}" not in model.unverified
+        if known and found and is_fixed and not known.has_placeholders and found != {"string": known.string}:
+            return True
+    return False
 
 
 def _cuts(model: DeviceModel, block: Block) -> Any:
@@ -206,83 +273,8 @@ def _written_cuts(cuts: Any) -> Any:
     return [{"profiles": dict(cut.profiles)} for cut in cuts] or None
 
 
-def _needed(
-    model: DeviceModel, run: Sequence[Block], written: Written, start: int, identities: Identities, cuts: Any
-) -> dict[str, Any] | None:
-    """Return the attributes that have to override the model's: versions, and attributes that the model does not have.
-
-    None if anything else differs, as the model is then another one.
-    """
-    made = Devices.model_construct(model=model, count=len(run), mig=cuts, attributes={})
-    needed: dict[str, Any] = {}
-    for device, wanted in _pairs(made, run[:1], start, identities):
-        have, want = device.get("attributes", {}), wanted.get("attributes", {})
-        if device["name"] != wanted["name"] or not have.keys() <= want.keys():
-            return None
-        for key in want:
-            if key not in have or alike(have[key]) != alike(want[key]):
-                needed[key] = None
-    common: Mapping[str, Any] = written.get("attributes", {})
-    for key in needed:
-        if key not in common or not _may_differ(model, key) or (cuts and key not in mig.PARENT_ATTRIBUTES):
-            return None
-        needed[key] = common[key]
-    return needed
-
-
-def _may_differ(model: DeviceModel, name: str) -> bool:
-    """Return whether an attribute can differ between devices of the same model."""
-    attribute = model.attributes.get(name)
-    return attribute is None or attribute.version is not None or f"attributes.{name}" in model.unverified
-
-
-def _same(made: Devices, run: Sequence[Block], start: int, identities: Identities) -> bool:
-    rendered, wanted = zip(*_pairs(made, run, start, identities), strict=True)
-    return renumbered(rendered) == renumbered(wanted)
-
-
-def _pairs(made: Devices, run: Sequence[Block], start: int, identities: Identities) -> Iterator[tuple[Wire, Wire]]:
-    """Yield each device that `made` renders with its counterpart in the blocks, up to a block that has none."""
-    seen: dict[str, str] = {}
-    for place, block in enumerate(run):
-        physical = physical_device(made, place, _values(made, block, start + place))
-        rendered = identities.masked(_wires(physical, made.model), made.model.driver, _NODE, seen)
-        if len(rendered) != len(block.devices) or dict(physical.counter_sets) != _sets(block):
-            yield {"name": ""}, block.devices[0]
-            return
-        yield from zip(rendered, block.devices, strict=True)
-
-
 def _sets(block: Block) -> dict[str, Any]:
     return {} if block.counter_set is None else {block.counter_set: dict(block.counters)}
-
-
-def _values(made: Devices, block: Block, number: int) -> dict[str, object]:
-    driver = made.model.driver
-    values: dict[str, object] = {
-        "node": _NODE,
-        "driver": driver,
-        "nodeUuid": stable_uuid(_NODE, driver),
-        "count": made.count,
-        "index": number,
-        "numaNode": number,
-    }
-    if made.model.slot and block.place.bus_id:
-        values |= block.place.complete.placeholders
-    return values
-
-
-def _wires(physical: PhysicalDevice, model: DeviceModel) -> list[Wire]:
-    return [device_manifest(_bound(device, model)) for device in physical.devices]
-
-
-def _bound(device: Device, model: DeviceModel) -> Device:
-    return replace(
-        device,
-        binding_conditions=model.binding_conditions,
-        binding_failure_conditions=model.binding_failure_conditions,
-        binds_to_node=model.binds_to_node,
-    )
 
 
 # Successive entries of one model become one entry.
@@ -307,11 +299,7 @@ def _can_merge(one: Entry, other: Entry, models: Models) -> bool:
 def _has_count(model: DeviceModel) -> bool:
     """Return whether a model's devices publish their number."""
     parts = [model.attributes, *(partition.attributes for partition in model.partitions)]
-    return any("count" in used_in(text) for part in parts for one in part.values() for text in _texts(one))
-
-
-def _texts(attribute: DeviceAttribute) -> list[str]:
-    return [*attribute.texts, str(attribute.int_)]
+    return any("count" in used_in(str(attribute.wire)) for part in parts for attribute in part.values())
 
 
 def _with_gpus(entry: Entry, begin: int = 0) -> Entry:
@@ -344,6 +332,6 @@ def used_of_place(model: DeviceModel, attributes: Mapping[str, Any]) -> set[str]
     """Return the placeholders for a place on PCIe that the model and the overriding attributes use."""
     texts = [model.device_name, *(partition.device_name for partition in model.partitions)]
     for part in (model.attributes, *(partition.attributes for partition in model.partitions)):
-        texts += [text for attribute in part.values() for text in _texts(attribute)]
+        texts += [str(attribute.wire) for attribute in part.values()]
     texts += [str(value) for attribute in attributes.values() for value in attribute.values()]
     return {name for text in texts for name in used_in(text)} & (ADDRESS_PLACEHOLDERS | {"numaNode"})

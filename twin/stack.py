@@ -1,32 +1,36 @@
 """Makes the twin of a dump: the configuration of a stack."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from topology.checks.validation import ConfigurationError, load, printable
+from topology.checks.validation import ConfigurationError, load, printable, with_shipped_classes
 from topology.kubernetes.objects import given
 from topology.objects.inventory import device_pools
 from topology.schema.catalogue import Catalogue, built_in
 from topology.schema.hosts import Host
-from topology.schema.stack import NodePool
-from topology.schema.values import NODE_RESOURCES
+from topology.schema.stack import FabricPool, NodePool, Pool, Topology
 from twin.claims import ClaimSpecs
 from twin.classes import Classes
 from twin.configuration import Written
+from twin.device_names import with_plain_names
 from twin.device_objects import DeviceSelector, DeviceTaintRule
 from twin.dump import Dump, DumpError
 from twin.expressions import Expressions
-from twin.fleet import FleetNode, fleet
+from twin.fleet import fleet
+from twin.identities import UUID, texts
 from twin.labels import KeptLabels
 from twin.notes import Notes
 from twin.placement import Kept, Placement
 from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
 from twin.recognition import Models
+from twin.settling import settled
+from twin.slices import PoolName
+from twin.withdrawn import with_withdrawn
 from twin.workloads import TwinFleet, Workloads
 
 
@@ -46,32 +50,36 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     Raises:
         DumpError: no node has devices, or something cannot be simulated.
     """
-    catalogue = built_in()
+    catalogue, notes = built_in(), Notes()
+    dump = with_plain_names(with_withdrawn(dump, notes))
     models = Models(dict(catalogue.models))
-    names, notes, kept = Names(keep_names), Notes(), KeptLabels(catalogue, dump)
-    nodes = fleet(dump, kept, models.identities, notes)
+    names, kept = Names(keep_names), KeptLabels(catalogue, dump)
+    found = fleet(dump, kept, models.identities, notes)
     try:
-        pools = Pooling(catalogue, models, names, kept, notes).pools(nodes)
+        pools = Pooling(catalogue, models, names, kept, notes).pools(found)
     except ValueError as error:
         raise DumpError(f"the dump contains what cannot be simulated: {_reason(error)}") from None
-    drivers = {driver.driver for node in nodes for driver in node.drivers}
-    classes = Classes(dump.classes, catalogue.device_classes(drivers), names)
-    expressions = Expressions(lambda: _renamed(dump, nodes, pools, models, catalogue))
+    classes = Classes(dump.classes, catalogue.device_classes(found.drivers), names)
+    expressions = Expressions(lambda: _renamed(dump, pools, models, catalogue), models.identities, notes)
     specs = ClaimSpecs(names, classes.name, expressions.of)
-    node_resources = {name for name in NODE_RESOURCES if all(name in node.capacity for node in nodes)}
-    twin_fleet = TwinFleet(
-        pools.nodes, _devices(dump, nodes), classes.known, classes.extended_resources, node_resources
-    )
-    placement = Placement(dump, keep_placement)
-    claims, workloads = Workloads(dump, twin_fleet, specs, placement, names, kept, notes).all()
+    rules = _rules(dump, notes)
+    of_nodes = {(one.spec.driver, one.spec.pool.name): one.spec.node_name for one in dump.slices if one.spec.node_name}
     configuration = given(
-        deviceClasses=[_with_expressions(entry, expressions) for entry in classes.all()],
+        deviceClasses=[_with_expressions(entry, expressions) for entry in classes.all(notes)],
         nodePools=pools.pools,
-        deviceTaintRules=[_rule(rule, pools.nodes, names) for rule in _rules(dump, notes)],
-        claims=claims,
-        workloads=workloads,
+        fabricPools=pools.fabrics,
+        deviceTaintRules=[_rule(rule, of_nodes, pools, names) for rule in rules],
     )
-    return Stack(configuration, given(hosts=pools.hosts, models=models.written), notes.lines(), pools.nodes)
+    own = given(hosts=pools.hosts, models=models.written)
+    nodes = {node.name: node for node in found.nodes}
+    twin_fleet = TwinFleet(nodes, pools.nodes, of_nodes, found.devices, classes.known, classes.extended_resources)
+    made = Workloads(dump, twin_fleet, specs, Placement(dump.slices, rules), names, kept, notes)
+
+    def with_workloads(claims: list[Written], workloads: list[Written]) -> Topology:
+        return _topology(configuration | {"claims": claims, "workloads": workloads}, catalogue.extended(own))
+
+    claims, workloads = settled(made, with_workloads, keep_placement, notes)
+    return Stack(configuration | given(claims=claims, workloads=workloads), own, notes.lines(), pools.nodes)
 
 
 def checked(found: Stack, name: str, folder: Path) -> None:
@@ -87,6 +95,12 @@ def checked(found: Stack, name: str, folder: Path) -> None:
         raise DumpError(f"the dump contains what cannot be simulated; in the twin's keys:\n{problems}") from None
 
 
+def _topology(configuration: Written, catalogue: Catalogue) -> Topology:
+    """Return what a stack is, with the classes that its drivers ship."""
+    topology = Topology.model_validate({"cluster": {"name": "twin"}, **configuration}, context=catalogue._asdict())
+    return with_shipped_classes(topology, catalogue)
+
+
 def _reason(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
@@ -94,55 +108,58 @@ def _reason(error: ValueError) -> str:
     return f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
 
 
-def _devices(dump: Dump, nodes: Sequence[FleetNode]) -> dict[tuple[str, str], set[str]]:
-    """Return the names of the devices that are in the twin, by their driver and pool."""
-    there = {node.name for node in nodes}
-    found: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for entry in dump.slices:
-        if entry.spec.node_name in there:
-            found[entry.spec.driver, entry.spec.pool.name] |= {device.name for device in entry.spec.devices}
+def _rules(dump: Dump, notes: Notes) -> list[DeviceTaintRule]:
+    """Return the rules that a stack can have."""
+    found = []
+    for rule in dump.rules:
+        selector = rule.spec.device_selector
+        if rule.selects_nothing:
+            notes.add("DeviceTaintRules without a deviceSelector taint no device and are left out", rule.name)
+        elif selector and (selector.device_class_name or selector.selectors):
+            notes.add("DeviceTaintRules that select devices by class or CEL are left out", rule.name)
+        else:
+            found.append(rule)
     return found
 
 
-def _rules(dump: Dump, notes: Notes) -> list[DeviceTaintRule]:
-    if any(rule.selects_nothing for rule in dump.rules):
-        notes.add("DeviceTaintRules without a deviceSelector taint no device and are left out")
-    return [rule for rule in dump.rules if not rule.selects_nothing]
-
-
-def _rule(rule: DeviceTaintRule, nodes: Mapping[str, str], names: Names) -> Written:
+def _rule(rule: DeviceTaintRule, of_nodes: Mapping[PoolName, str], pools: Pools, names: Names) -> Written:
+    """Return a rule; in the twin, all pools of a node have its name, so that the driver may have to tell them apart."""
     selector = rule.spec.device_selector or DeviceSelector()
-    taint = names.taint(rule.spec.taint)
-    pool = selector.pool and (nodes.get(selector.pool) or names.of("node", selector.pool))
-    where = given(driver=selector.driver, pool=pool, device=selector.device)
-    return {"name": names.of("rule", rule.name), **where, "taint": taint}
+    known, driver, pool = pools.nodes | pools.fabric_names, selector.driver, selector.pool
+    if pool and pool not in known:
+        drivers = [one for one, name in of_nodes if name == pool]
+        driver = driver or (drivers[0] if len(drivers) == 1 else None)
+        pool = next((node for (_, name), node in of_nodes.items() if name == pool), pool)
+    where = given(driver=driver, pool=pool and (known.get(pool) or names.of("node", pool)), device=selector.device)
+    return {"name": names.of("rule", rule.name), **where, "taint": names.taint(rule.spec.taint)}
 
 
 def _with_expressions(entry: Written, expressions: Expressions) -> Written:
     return entry | given(selectors=[expressions.of(text) for text in entry.get("selectors", [])])
 
 
-def _renamed(
-    dump: Dump, nodes: Sequence[FleetNode], pools: Pools, models: Models, catalogue: Catalogue
-) -> dict[str, str]:
-    """Return the twin's text for each node name and each string attribute that differs in the twin."""
+def _renamed(dump: Dump, pools: Pools, models: Models, catalogue: Catalogue) -> dict[str, set[str]]:
+    """Return the twin's texts for each node name, and for each text of the devices' attributes."""
     hosts = catalogue.hosts | {name: Host.model_validate(host) for name, host in pools.hosts.items()}  # type: ignore[operator]
     context = {"models": models.known, "hosts": hosts}
-    configured = [NodePool.model_validate(pool, context=context) for pool in pools.pools]
+    configured: list[Pool] = [NodePool.model_validate(pool, context=context) for pool in pools.pools]
+    configured += [FabricPool.model_validate(pool, context=context) for pool in pools.fabrics]
     made = {
-        (driver.driver, node, device.name): device.attributes
+        (driver.driver, name, device.name): device.attributes
         for pool in configured
-        for node in pool.node_names()
-        for driver in device_pools(pool, node)
+        for name in pool.pool_names()
+        for driver in device_pools(pool, name)
         for device in driver.devices
     }
-    found = dict(pools.nodes)
-    for entry in dump.slices:
-        node = pools.nodes.get(entry.spec.node_name or "", "")
-        for device in entry.spec.devices:
-            attributes = made.get((entry.spec.driver, node, device.name), {})
-            for name, value in device.attributes.items():
-                text, new = value.get("string"), attributes.get(name, {}).get("string")
-                if isinstance(text, str) and isinstance(new, str) and text != new:
-                    found[text] = new
+    found: dict[str, set[str]] = defaultdict(set, {name: {new} for name, new in pools.nodes.items()})
+    for spec in (entry.spec for entry in dump.slices):
+        name = pools.nodes.get(spec.node_name) if spec.node_name else pools.fabric_names.get(spec.pool.name)
+        for device in spec.devices:
+            attributes = made.get((spec.driver, name or "", device.name), {})
+            for key, value in device.attributes.items():
+                for text, new in zip(texts(value), texts(attributes.get(key, {})), strict=False):
+                    found[text].add(new)
+                    before, *identity, after = ("", *UUID.split(text))[-3:]
+                    if identity and new.startswith(before) and new.endswith(after):
+                        found[identity[0]].add(new.removeprefix(before).removesuffix(after))
     return found

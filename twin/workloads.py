@@ -1,57 +1,89 @@
-"""Groups the pods that have or need devices into workloads."""
+"""Makes workloads from the pods that have or need devices."""
 
-import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
 
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE, Key, given
 from topology.kubernetes.quantities import canonical, number
 from topology.objects.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.objects.pod_groups import POD_GROUP_LABEL
+from topology.schema.values import ContainerResourceName
 from twin.claim_objects import ClaimSpec, ResourceClaim
-from twin.claims import ClaimSpecs
+from twin.claims import ClaimSpecs, toleration
 from twin.configuration import Written
 from twin.dump import Dump
-from twin.labels import HOSTNAME, KeptLabels, selected
+from twin.fleet import FleetNode
+from twin.grouping import Group, Holder, grouped
+from twin.labels import HOSTNAME, KeptLabels, selected, selects_more
 from twin.notes import Notes
-from twin.placement import Placement
+from twin.objects import Taint
+from twin.placement import Kept, Placement, missing_tolerations
 from twin.pod_objects import ENDED, Container, Pod, PodClaim, PodGroup, Toleration
-from twin.pools import BULK_FROM
 from twin.pseudonyms import Names
-from twin.recognition import unused
-
-_PODS_IN_TIME, _PODS_PER_SECOND = 500, 5
+from twin.slices import PoolName
 
 # The tolerations that an admission plugin adds to every pod:
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/plugin/pkg/admission/defaulttolerationseconds/admission.go
 _BY_DEFAULT = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _SECONDS_BY_DEFAULT = 300
+_KWOK = Toleration.model_validate(dict(KWOK_TOLERATION))
+_NOT_READY = [Taint(key=_BY_DEFAULT[0], effect=effect) for effect in ("NoSchedule", "NoExecute")]
+
+_REQUESTABLE = TypeAdapter[str](ContainerResourceName)
+
+_LEFT_OUT: Mapping[str, Callable[[Pod], object]] = {
+    "affinity and anti-affinity to other pods": lambda pod: (
+        pod.spec.affinity.pod_affinity or pod.spec.affinity.pod_anti_affinity
+    ),
+    "node affinity other than required labels": selects_more,
+    "topology spread constraints": lambda pod: pod.spec.topology_spread_constraints,
+    "priorities": lambda pod: pod.spec.priority,
+    "requests of init containers": lambda pod: any(one.resources.requests for one in pod.spec.init_containers),
+    "requests and overhead of pods as a whole": lambda pod: pod.spec.resources.requests or pod.spec.overhead,
+    "host ports": lambda pod: any(one.ports for one in (*pod.spec.containers, *pod.spec.init_containers)),
+    "volumes that tie pods to nodes": lambda pod: pod.spec.volumes,
+    "schedulers other than default-scheduler": lambda pod: pod.spec.scheduler_name != "default-scheduler",
+}
+"""What the scheduler considers about pods, and twins do not have."""
 
 
-class TwinFleet(NamedTuple):
-    """What pods find in the twin: its node names by those of the dump, and the dump's devices by driver and pool."""
+@dataclass(frozen=True)
+class TwinFleet:
+    """What pods find in the twin: its nodes by their names in the dump, and the dump's devices by driver and pool."""
 
-    nodes: Mapping[str, str]
-    devices: Mapping[tuple[str, str], set[str]]
+    nodes: Mapping[str, FleetNode]
+    names: Mapping[str, str]
+    """The twin's name of each node."""
+    pools: Mapping[PoolName, str]
+    """The node of each pool of devices that are devices of one node."""
+    devices: Mapping[PoolName, set[str]]
     classes: set[str]
     extended_resources: set[str]
     """The extended resources that DeviceClasses serve."""
-    node_resources: set[str]
-    """The resources that are known of every node; a pod that requests any other fits no node."""
+
+    @cached_property
+    def resources(self) -> set[str]:
+        """The resources of which some node has some."""
+        return {name for node in self.nodes.values() for name in offered(node)}
 
 
-class _Holder(NamedTuple):
-    """A pod: its configuration, and how many claims it has and how many of them are allocated."""
+def offered(node: FleetNode) -> set[str]:
+    """Return the resources of which a node has some."""
+    return {name for name, amount in node.capacity.items() if number(amount)}
 
-    owner: str
-    workload: Written
-    claims: int
-    allocated: int
-    node: str | None
-    min_count: int | None = None
+
+class _Claim(NamedTuple):
+    """A claim of a pod: its spec, and the ResourceClaim if it is in the dump."""
+
+    of_pod: PodClaim
+    spec: ClaimSpec
+    found: ResourceClaim | None
 
 
 class Workloads:
@@ -67,12 +99,11 @@ class Workloads:
         kept: KeptLabels,
         notes: Notes,
     ) -> None:
-        """Index the dump, and start without shared claims."""
+        """Index the dump; a claim that is allocated, but whose pod is not in the dump, gets one."""
         self._claims = {claim.key: claim for claim in dump.claims}
         self._templates = {template.key: template.spec.spec for template in dump.templates}
         self._groups = {group.key: group for group in dump.groups}
         self._labels_are_known = bool(dump.nodes)
-        self._pods = sorted(dump.pods, key=lambda pod: [natural_key(part) for part in pod.key])
         self._fleet = fleet
         self._specs = specs
         self._placement = placement
@@ -80,90 +111,126 @@ class Workloads:
         self._kept = kept
         self._notes = notes
         self._shared: dict[Key, Written] = {}
-        self._used: set[Key] = set()
+        self._hosts = {node.metadata.labels.get(HOSTNAME, node.name): node.name for node in dump.nodes}
+        pods = sorted(dump.pods, key=lambda pod: [natural_key(part) for part in pod.key])
+        self._pods = [pod for pod in pods if pod.status.phase not in ENDED] + list(self._pods_of_claims(pods))
 
-    def all(self) -> tuple[list[Written], list[Written]]:
-        """Return the shared claims and the workloads."""
-        holders = [holder for pod in self._pods if (holder := self._holder(pod))]
-        holders += [self._holder_of(claim) for claim in self._without_pods()]
-        if self._placement.kept:
-            holders = [self._pinned(holder) for holder in holders]
-        workloads = _named(_grouped(holders, self._names.kept), self._names)
-        return list(self._shared.values()), _with_timeout(_in_order(workloads))
+    def all(self, placed: Mapping[Key, Kept], kept: Kept) -> tuple[list[Written], list[Group]]:
+        """Return the shared claims and the workloads; `placed` says what some pods keep, `kept` what all others do."""
+        self._shared = {}
+        holders = [holder for pod in self._pods if (holder := self._holder(pod, placed.get(pod.key, kept)))]
+        return list(self._shared.values()), grouped(holders, self._names.kept)
+
+    def _pods_of_claims(self, pods: Sequence[Pod]) -> Iterator[Pod]:
+        """Yield a pod for each claim that is allocated and that no pod uses."""
+        used: set[tuple[str, str | None]] = set()
+        for pod in pods:
+            claims = pod.spec.resource_claims if pod.status.phase not in ENDED else []
+            names = [one.resource_claim_name for one in claims]
+            names += [one.resource_claim_name for one in pod.status.resource_claim_statuses]
+            names += [_extended_name(pod)]
+            used |= {(pod.metadata.namespace, name) for name in names}
+        for key, claim in sorted(self._claims.items()):
+            if key not in used and claim.status.allocation and claim.spec.devices.requests:
+                pools = [(result.driver, result.pool) for result in claim.results]
+                node = next((self._fleet.pools[pool] for pool in pools if pool in self._fleet.pools), None)
+                status = {"name": "claim", "resourceClaimName": claim.name}
+                yield Pod.model_validate(
+                    {
+                        "metadata": {"name": claim.name, "namespace": claim.metadata.namespace},
+                        "spec": {"nodeName": node, "resourceClaims": [{"name": "claim"}]},
+                        "status": {"phase": "Running", "resourceClaimStatuses": [status]},
+                    }
+                )
 
     # Pods.
 
-    def _holder(self, pod: Pod) -> _Holder | None:
-        """Return the configuration of a pod; None if the twin does not have it: it needs no devices, or is left out."""
-        statuses = {status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses}
-        self._used |= {(pod.metadata.namespace, name) for name in statuses.values() if name}
-        if pod.status.phase in ENDED:
-            return None
-        found = [self._claim(pod, claim, statuses.get(claim.name)) for claim in pod.spec.resource_claims]
-        if not all(found):
-            self._notes.add("pods whose claims, templates or DeviceClasses are not in the dump are left out")
-            return None
-        claims = [written for written, _ in filter(None, found)]
-        objects = [entry for _, entry in filter(None, found)]
+    def _holder(self, pod: Pod, kept: Kept) -> Holder | None:
+        """Return the configuration of a pod; None if the twin does not have it."""
         extended = self._extended(pod)
-        if extended:
-            objects.append(self._extended_claim(pod))
-        if not objects:
+        claims = [claim for name in pod.spec.resource_claims if (claim := self._claim(pod, name))]
+        found = [claim.found for claim in claims] + ([self._extended_claim(pod)] if extended else [])
+        if why := self._why_left_out(pod, extended, found):
+            self._notes.add(f"pods {why}", pod.key)
             return None
-        if not all(self._is_there(entry) for entry in objects if entry):
-            self._notes.add("pods with allocated devices that are not in the twin are left out")
-            return None
-        allocated = sum(1 for entry in objects if entry and entry.status.allocation)
-        group = self._group(pod)
-        workload = {"namespace": self._namespace(pod.metadata.namespace), "claims": claims} | given(
-            podGroup=self._pod_group(group, pod),
-            containers=self._containers(pod, extended),
-            nodeSelector=self._node_selector(pod),
-            tolerations=[self._names.toleration(one) for one in _tolerations(pod.spec.tolerations)],
+        self._note_fields(pod, claims)
+        containers = self._containers(pod, extended)
+        # For resources that nodes provide, the program counts a claim too.
+        if not extended and any("/" in name for one in containers or [] for name in one.get("resources", {})):
+            found.append(None)
+        allocated = sum(bool(claim.status.allocation if claim else pod.spec.node_name) for claim in found)
+        workload = {
+            "namespace": self._namespace(pod.metadata.namespace),
+            "claims": [self._written(pod, claim, kept) for claim in claims],
+        } | given(
+            kind=None if _has_controller(pod) else "Pod",
+            podGroup=self._pod_group(self._group(pod), pod),
+            containers=containers,
+            **self._place(pod, kept, bool(allocated)),
         )
-        kind = {} if _has_controller(pod) else {"kind": "Pod"}
-        gang = group.spec.scheduling_policy.gang if group else None
-        min_count = gang.min_count if gang else None
-        return _Holder(_owner(pod), kind | workload, len(objects), allocated, pod.spec.node_name, min_count)
+        runs = bool(pod.spec.node_name) or pod.status.phase != "Pending"
+        has_devices = any(claim.results for claim in found if claim)
+        return Holder(pod.key, _owner(pod), workload, len(found), allocated, runs, has_devices, kept)
 
-    def _claim(self, pod: Pod, claim: PodClaim, name: str | None) -> tuple[Written, ResourceClaim | None] | None:
-        """Return the configuration of a pod's claim, and its ResourceClaim if any; None if its spec is unknown."""
+    def _why_left_out(self, pod: Pod, extended: set[str], claims: Sequence[ResourceClaim | None]) -> str | None:
+        """Return the note about a pod that the twin does not have."""
+        host = selected(pod).get(HOSTNAME)
+        if not pod.spec.resource_claims and not extended:
+            return "without devices are left out, and what they use of nodes is free"
+        if pod.spec.scheduling_gates:
+            return "with schedulingGates are left out"
+        if host and self._host(host) not in self._fleet.nodes:
+            return "that select nodes which are not in the twin are left out"
+        if len(claims) < len(pod.spec.resource_claims) + bool(extended) or not all(map(self._is_served, extended)):
+            return "whose claims, templates or DeviceClasses are not in the dump are left out"
+        # A claim of a pool whose driver has withdrawn the device gets another one of the pool.
+        if not all(
+            self._fleet.devices.get((one.driver, one.pool)) for claim in claims if claim for one in claim.results
+        ):
+            return "that hold devices which are not in the twin are left out"
+        return None
+
+    def _note_fields(self, pod: Pod, claims: Sequence[_Claim]) -> None:
+        for what in (what for what, has in _LEFT_OUT.items() if has(pod)):
+            self._notes.add(f"{what} are left out", pod.key)
+        for claim in claims:
+            if claim.spec.devices.config and not self._names.kept:
+                self._notes.add("config of claims is left out", (pod.key, claim.of_pod.name))
+
+    # Claims.
+
+    def _claim(self, pod: Pod, claim: PodClaim) -> _Claim | None:
+        """Return a claim of a pod; None if its spec or one of its classes is unknown."""
+        statuses = {status.name: status.resource_claim_name for status in pod.status.resource_claim_statuses}
         namespace = pod.metadata.namespace
-        own = {"name": self._names.of("claim", claim.name)}
-        if claim.resource_claim_name:
-            key = (namespace, claim.resource_claim_name)
-            if key not in self._claims or not self._has_classes(self._claims[key].spec):
-                return None
-            self._used.add(key)
-            return own | {"claim": self._share(self._claims[key])}, self._claims[key]
-        found = self._claims.get((namespace, name or ""))
-        template = (namespace, claim.resource_claim_template_name or "")
-        spec = self._templates.get(template) or (found.spec if found else None)
-        if spec is None or not self._has_classes(spec):
-            return None
-        kept = {"template": claim.resource_claim_template_name} if self._names.kept else {}
-        return own | kept | self._specs.spec(spec, self._placement.selectors(found)), found
-
-    def _has_classes(self, spec: ClaimSpec) -> bool:
-        """Return whether the classes of all requests are known."""
-        selections = [
-            selection
-            for request in spec.devices.requests
-            for selection in ([request.exactly] if request.exactly else request.first_available)
-        ]
-        return all(selection.device_class_name in self._fleet.classes for selection in selections)
-
-    def _share(self, claim: ResourceClaim) -> str:
-        name = self._names.of("shared-claim", claim.name)
-        written = {"name": name, "namespace": self._namespace(claim.metadata.namespace)}
-        self._shared.setdefault(claim.key, written | self._specs.spec(claim.spec, self._placement.selectors(claim)))
-        return name
-
-    def _is_there(self, claim: ResourceClaim) -> bool:
-        """Return whether the devices that are allocated to a claim are in the twin."""
-        return all(
-            result.device in self._fleet.devices.get((result.driver, result.pool), ()) for result in claim.results
+        found = self._claims.get((namespace, claim.resource_claim_name or statuses.get(claim.name) or ""))
+        template = self._templates.get((namespace, claim.resource_claim_template_name or ""))
+        spec = template or (found.spec if found else None)
+        selections = (
+            [selection for request in spec.devices.requests for selection in request.selections] if spec else []
         )
+        if spec is None or not all(one.device_class_name in self._fleet.classes for one in selections):
+            return None
+        return _Claim(claim, spec, found)
+
+    def _written(self, pod: Pod, claim: _Claim, kept: Kept) -> Written:
+        pins = {}
+        if claim.found and (kept == "devices" or self._placement.is_barred(claim.found)):
+            pins = self._placement.pins(claim.found)
+            if not all(pin.selector for pin in pins.values()):
+                self._notes.add("devices that no attribute tells apart are not kept", claim.found.key)
+        written = self._specs.spec(claim.spec, pins)
+        own = {"name": self._names.of("claim", claim.of_pod.name)}
+        if claim.of_pod.resource_claim_name and claim.found:
+            return own | {"claim": self._share(claim.found, written, bool(pins))}
+        template = claim.of_pod.resource_claim_template_name if self._names.kept else None
+        return own | given(template=template) | written
+
+    def _share(self, claim: ResourceClaim, written: Written, is_pinned: bool) -> str:
+        name = self._names.of("shared-claim", claim.name)
+        if is_pinned or claim.key not in self._shared:
+            self._shared[claim.key] = {"name": name, "namespace": self._namespace(claim.metadata.namespace)} | written
+        return name
 
     def _namespace(self, name: str) -> str:
         if name == "default":
@@ -178,16 +245,13 @@ class Workloads:
         if not pod.status.extended_resource_claim_status and pod.spec.node_name:
             return set()  # The node's device plugin provides them.
         asked = {name for container in pod.spec.containers for name in container.resources.requests}
-        return {name for name in asked if self._is_extended(name)}
+        return {name for name in asked if name in self._fleet.extended_resources or _class_of(name)}
 
-    def _is_extended(self, name: str) -> bool:
-        return name in self._fleet.extended_resources or name.startswith(f"{IMPLICIT_EXTENDED_RESOURCE}/")
+    def _is_served(self, resource: str) -> bool:
+        return (_class_of(resource) or "") in {"", *self._fleet.classes}
 
     def _extended_claim(self, pod: Pod) -> ResourceClaim | None:
-        status = pod.status.extended_resource_claim_status
-        key = (pod.metadata.namespace, status.resource_claim_name if status else "")
-        self._used.add(key)
-        return self._claims.get(key)
+        return self._claims.get((pod.metadata.namespace, _extended_name(pod)))
 
     # The other fields of a pod.
 
@@ -199,6 +263,8 @@ class Workloads:
     def _pod_group(self, group: PodGroup | None, pod: Pod) -> Written | None:
         if group is None:
             return None
+        if group.spec.scheduling_constraints:
+            self._notes.add("schedulingConstraints of PodGroups are left out", group.key)
         gang = group.spec.scheduling_policy.gang
         names = {claim.name for claim in group.spec.resource_claims}
         claims = [self._names.of("claim", claim.name) for claim in pod.spec.resource_claims if claim.name in names]
@@ -207,60 +273,86 @@ class Workloads:
     def _containers(self, pod: Pod, extended: set[str]) -> list[Written] | None:
         containers = pod.spec.containers
         names = [claim.name for claim in pod.spec.resource_claims]
-        written = [self._container(container, extended) for container in containers]
+        written = [self._container(container, extended, pod) for container in containers]
         uses_all = len(containers) == 1 and _uses(containers[0]) == [(name, None) for name in names]
         return None if uses_all and "resources" not in written[0] else written  # The default is the same.
 
-    def _container(self, container: Container, extended: set[str]) -> Written:
+    def _container(self, container: Container, extended: set[str], pod: Pod) -> Written:
         claims = [
             {"name": self._names.of("claim", claim.name)}
             | given(request=claim.request and self._specs.request_name(claim.request))
             for claim in container.resources.claims
         ]
-        resources = {
-            name: canonical(amount)
-            for name, amount in container.resources.requests.items()
-            if name in extended | self._fleet.node_resources and number(amount)
-        }
+        resources = {}
+        for name, amount in container.resources.requests.items():
+            own = self._specs.resource_name(name)
+            if number(amount) and (name in extended or self._is_of_nodes(name, pod)):
+                resources[own] = canonical(amount)
+            elif number(amount):
+                self._notes.add(f"requests for {own} are left out", pod.key)
         return {"name": self._names.of("container", container.name)} | given(claims=claims, resources=resources)
 
-    def _node_selector(self, pod: Pod) -> dict[str, str]:
-        found = {}
-        for key, value in selected(pod).items():
-            if key == HOSTNAME and value in self._fleet.nodes:
-                found[key] = self._fleet.nodes[value]
-            elif key != HOSTNAME and (key, value) not in NODE_TYPE.items() and self._labels_are_known:
-                label = self._names.label_key(key, self._kept)
-                found[label] = self._names.label_value(key, value, self._kept)
-        return found
+    def _is_of_nodes(self, resource: str, pod: Pod) -> bool:
+        """Tell whether nodes of the twin provide a resource, that of the pod in particular if it has one."""
+        node = self._fleet.nodes.get(pod.spec.node_name or "")
+        return _can_request(resource) and resource in (offered(node) if node else self._fleet.resources)
 
-    # Claims whose pods are not in the dump.
+    def _place(self, pod: Pod, kept: Kept, has_devices: bool) -> Written:
+        """Return the nodeSelector and the tolerations of a pod.
 
-    def _without_pods(self) -> list[ResourceClaim]:
-        return [
-            claim
-            for key, claim in sorted(self._claims.items())
-            if key not in self._used
-            and claim.status.allocation
-            and claim.spec.devices.requests
-            and self._is_there(claim)
-            and self._has_classes(claim.spec)
-        ]
+        A pod that has devices stays on its node if it is to be kept there, or could not start there now.
+        """
+        selector = selected(pod)
+        tolerations = [one for one in pod.spec.tolerations if one != _KWOK and not _is_by_default(one)]
+        node = self._fleet.nodes.get(pod.spec.node_name or "")
+        if node and has_devices:
+            taints = [*(node.taints or []), *(_NOT_READY if node.not_ready else [])]
+            missing = missing_tolerations(tolerations, taints)
+            is_selected = all(node.labels.get(key) == value for key, value in self._labels(selector).items())
+            if missing or not is_selected:
+                self._notes.add("pods that could not start on their nodes now are kept there", pod.key)
+            if kept in ("nodes", "devices") or missing or not is_selected:
+                selector = (selector if is_selected else {}) | {HOSTNAME: node.name}
+            tolerations += missing
+        return {
+            "nodeSelector": self._node_selector(selector),
+            "tolerations": [toleration(one, self._names) for one in tolerations],
+        }
 
-    def _holder_of(self, claim: ResourceClaim) -> _Holder:
-        spec = self._specs.spec(claim.spec, self._placement.selectors(claim))
-        written = {"name": self._names.of("claim", "claim"), **spec}
-        workload = {"kind": "Pod", "namespace": self._namespace(claim.metadata.namespace), "claims": [written]}
-        return _Holder(claim.name, workload, 1, 1, next((result.pool for result in claim.results), None))
+    def _labels(self, selector: Mapping[str, str]) -> dict[str, str]:
+        """Return the labels that a pod selects, as far as the dump has any, without those of every simulated node."""
+        found = selector.items() - NODE_TYPE.items() if self._labels_are_known else ()
+        return {key: value for key, value in sorted(found) if key != HOSTNAME}
 
-    # The nodes of pods.
+    def _host(self, hostname: str) -> str:
+        return self._hosts.get(hostname, hostname)
 
-    def _pinned(self, holder: _Holder) -> _Holder:
-        node = self._fleet.nodes.get(holder.node or "")
-        if node is None or not holder.allocated:
-            return holder
-        selector = holder.workload.get("nodeSelector", {}) | {HOSTNAME: node}
-        return holder._replace(workload=holder.workload | {"nodeSelector": selector})
+    def _node_selector(self, selector: Mapping[str, str]) -> Written:
+        node = self._fleet.names.get(self._host(selector.get(HOSTNAME, "")))
+        return given(**{HOSTNAME: node}) | {
+            self._names.label_key(key, self._kept): self._names.label_value(key, value, self._kept)
+            for key, value in self._labels(selector).items()
+        }
+
+
+def _extended_name(pod: Pod) -> str:
+    """Return the name of the claim for a pod's extended resources; empty if there is none."""
+    status = pod.status.extended_resource_claim_status
+    return status.resource_claim_name if status else ""
+
+
+def _class_of(resource: str) -> str | None:
+    """Return the class whose devices a resource implies, if any."""
+    prefix, _, name = resource.partition("/")
+    return name if prefix == IMPLICIT_EXTENDED_RESOURCE else None
+
+
+def _can_request(resource: str) -> bool:
+    """Tell whether containers of a stack can request a resource."""
+    try:
+        return bool(_REQUESTABLE.validate_python(resource))
+    except ValidationError:
+        return False
 
 
 def _uses(container: Container) -> list[tuple[str, str | None]]:
@@ -280,86 +372,5 @@ def _owner(pod: Pod) -> str:
     return re.sub(r"-[0-9]+$", "", pod.name)
 
 
-def _tolerations(tolerations: Iterable[Toleration]) -> list[Written]:
-    found = [one.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True) for one in tolerations]
-    return [one for one in found if one != _KWOK and not _is_by_default(one)]
-
-
-_KWOK = dict(KWOK_TOLERATION)
-
-
-def _is_by_default(toleration: Written) -> bool:
-    return toleration.get("key") in _BY_DEFAULT and toleration.get("tolerationSeconds") == _SECONDS_BY_DEFAULT
-
-
-# From pods to workloads: equal pods become replicas.
-
-
-def _grouped(holders: Sequence[_Holder], by_owner: bool) -> list[list[_Holder]]:
-    groups: dict[tuple[str, str], list[_Holder]] = defaultdict(list)
-    for holder in holders:
-        group = holder.owner if by_owner or "podGroup" in holder.workload else ""
-        groups[group, json.dumps(holder.workload, sort_keys=True)].append(holder)
-    return list(groups.values())
-
-
-def _named(groups: Sequence[list[_Holder]], names: Names) -> list[tuple[Written, int]]:
-    """Return a workload for each group of pods, with the number of its allocated claims."""
-    taken: set[str] = set()
-    templates: Counter[tuple[str, str]] = Counter()
-    found = []
-    for place, holders in enumerate(groups, 1):
-        name = unused(_label(holders[0].owner) if names.kept else f"workload-{place}", taken)
-        taken.add(name)
-        found.append((_workload(name, holders, templates), sum(holder.allocated for holder in holders)))
-    return found
-
-
-def _label(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name)[:50].strip("-") or "workload"
-
-
-def _workload(name: str, holders: Sequence[_Holder], templates: Counter[tuple[str, str]]) -> Written:
-    first = holders[0].workload
-    claims = [_with_template(name, claim, first["namespace"], templates) for claim in first["claims"]]
-    namespace = {} if first["namespace"] == "default" else {"namespace": first["namespace"]}
-    kind = {key: first[key] for key in ("kind",) if key in first}
-    rest = {key: value for key, value in first.items() if key not in ("kind", "namespace", "claims", "podGroup")}
-    bulk = {"provisioning": "bulk"} if "kind" in first and len(holders) >= BULK_FROM else {}
-    total = sum(holder.claims for holder in holders)
-    pending = total - sum(holder.allocated for holder in holders)
-    expect = {"expect": {"allocated": total - pending, "pending": pending}} if pending else {}
-    group = {"podGroup": first["podGroup"]} if "podGroup" in first else {}
-    replicas = {"replicas": len(holders)}
-    return {"name": name, **kind, **namespace, **replicas, **group, **given(claims=claims), **rest, **bulk, **expect}
-
-
-def _with_template(name: str, claim: Written, namespace: str, templates: Counter[tuple[str, str]]) -> Written:
-    """Omit `template` where it is the default, or where another workload has the template already."""
-    template = claim.get("template")
-    if template is None:
-        return claim
-    templates[namespace, template] += 1
-    if template == f"{name}-{claim['name']}" or templates[namespace, template] > 1:
-        return {key: value for key, value in claim.items() if key != "template"}
-    return claim
-
-
-def _in_order(workloads: Sequence[tuple[Written, int]]) -> list[Written]:
-    """Order workloads by `after`: those with all claims allocated come first, those with none last."""
-    tiers: list[list[Written]] = [[], [], []]
-    for workload, allocated in workloads:
-        tiers[0 if "expect" not in workload else 1 if allocated else 2].append(workload)
-    found: list[Written] = []
-    for tier in tiers:
-        before = [workload["name"] for workload in found]
-        found += [workload | given(after=before) for workload in tier]
-    return found
-
-
-def _with_timeout(workloads: Sequence[Written]) -> list[Written]:
-    """Extend the timeout of all workloads if there are many pods, as any pod can be the last to be scheduled."""
-    pods = sum(workload["replicas"] for workload in workloads)
-    if pods < _PODS_IN_TIME:
-        return list(workloads)
-    return [workload | {"readyTimeoutSeconds": 120 + pods // _PODS_PER_SECOND} for workload in workloads]
+def _is_by_default(found: Toleration) -> bool:
+    return found.key in _BY_DEFAULT and found.toleration_seconds == _SECONDS_BY_DEFAULT

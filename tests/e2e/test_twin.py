@@ -69,7 +69,7 @@ def test_round_trip(new_project: Callable[[str], Project], stack: str) -> None:
     project.up()
     first = dumped(project, stack)
     project.destroy()
-    twinned(project, stack, "--keep-names")
+    twinned(project, stack, "--keep-names", "--keep-placement", "none")
     project.up()
     again = dumped(project, "twin")
     project.up("--expect-no-changes")

@@ -3,6 +3,7 @@
 Node names, UUIDs, MAC addresses and serial numbers are made up, except where a test is about them.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def resource_slice(node_name: str, driver: str, devices: list[Object], version: 
 
 def uuid(*names: object) -> str:
     """Return a made-up UUID."""
-    digits = f"{abs(hash(names)) % 16**12:012x}"
+    digits = hashlib.sha256(repr(names).encode()).hexdigest()[:12]
     return f"{digits[:8]}-1111-2222-3333-{digits}"
 
 

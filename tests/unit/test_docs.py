@@ -19,6 +19,7 @@ from topology.schema import capacity, claims, devices, faults, hosts, manifests,
 from topology.schema.base import Model
 from topology.schema.catalogue import ENTRIES, built_in
 from topology.schema.devices import DeviceModel
+from topology.schema.profiles import SEPARATOR, base_names, profiles_of
 from topology.schema.stack import Topology
 
 Configuration = dict[str, Any]
@@ -33,6 +34,8 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "`deviceClasses`": devices.DeviceClass,
     "`nodePools`": stack.NodePool,
     "`nodePools[].devices[]`": stack.Devices,
+    "`fabricPools`": stack.FabricPool,
+    "`fabricPools[].devices[]`": stack.FabricDevices,
     "`mig[]`": stack.MigDevices,
     "`taints[]`": hosts.Taint,
     "`nodePools[].faults[]`": faults.Fault,
@@ -63,6 +66,7 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "Range": capacity.CapacityRange,
     "Node": hosts.NodeShape,
     "Partition": devices.Partition,
+    "Sibling": devices.Sibling,
     "MIG profile": devices.MigProfile,
     "Host": hosts.Host,
     "Slot": hosts.Slot,
@@ -127,9 +131,9 @@ def numbers_of(stack: str) -> dict[str, str]:
     topology = loaded(stack)
     slices = [
         entry
-        for pool in topology.node_pools
-        for node in pool.node_names()
-        for entry in resource_slices(pool, node, topology.cluster.minor)
+        for pool in topology.pools.values()
+        for name in pool.pool_names()
+        for entry in resource_slices(pool, name, topology.cluster.minor)
     ]
     return {
         "nodes": str(sum(pool.nodes for pool in topology.node_pools)),
@@ -189,10 +193,10 @@ def models_told() -> dict[str, Row]:
 
 
 def test_every_model_is_listed() -> None:
-    assert set(models_told()) == set(built_in().models)
+    assert set(models_told()) == set(base_names(built_in().models))
 
 
-@pytest.mark.parametrize("model", built_in().models)
+@pytest.mark.parametrize("model", base_names(built_in().models))
 def test_what_is_said_about_a_model(model: str) -> None:
     found = built_in().models[model]
     row = models_told()[model]
@@ -244,19 +248,51 @@ def test_hosts() -> None:
     }
 
 
+def test_profiles() -> None:
+    models = built_in().models
+    told = {
+        name(row["profile"]): {known for text in names(row["models"]) for known in told_models(text)}
+        for row in tables("docs/catalogue.md")["Profiles"]
+    }
+    found: dict[str, set[str]] = {}
+    for known in base_names(models):
+        for profile in profiles_of(known, models):
+            found.setdefault(profile, set()).add(known)
+    assert told == found
+
+
+def told_models(text: str) -> list[str]:
+    """Return the models that a cell of the table names: one, or all of a driver."""
+    of_driver = [known for known in base_names(built_in().models) if built_in().models[known].driver == text]
+    return of_driver or [text]
+
+
 def test_everything_that_is_not_known_for_sure_is_listed_with_its_reason() -> None:
+    catalogue = built_in()
     told = sorted(
-        (entry, name(row["path"]), row["reason"])
+        (known, name(row["path"]), row["reason"])
         for row in tables("docs/catalogue.md")["What is not known for sure"]
         for entry in names(row["model or host"])
+        for known in (all_with(entry) if entry.startswith(SEPARATOR) else [entry])
     )
-    catalogue = built_in()
     assert told == sorted(
         (known, path, reason)
         for section in (catalogue.hosts, catalogue.models, catalogue.drivers)
         for known, entry in section.items()
         for path, reason in entry.unverified.items()
+        if (path, reason) not in unverified_of_base(known)
     )
+
+
+def all_with(profile: str) -> list[str]:
+    """Return the models with a profile, such as `@passthrough`."""
+    return [known for known in built_in().models if known.endswith(profile)]
+
+
+def unverified_of_base(known: str) -> set[tuple[str, str]]:
+    """Return what a profile has in common with its model."""
+    base, separator, _ = known.partition(SEPARATOR)
+    return set(built_in().models[base].unverified.items()) if separator else set()
 
 
 # The configuration.

@@ -269,7 +269,10 @@ def test_slices_of_absent_nodes(run: Run, tmp_path: Path) -> None:
 
 
 def test_no_slice_of_any_node(run: Run, tmp_path: Path) -> None:
-    assert refused(run(text_of(node("a"), *slices("gone"))), tmp_path).startswith("no node in the dump has devices")
+    assert refused(run(text_of(node("a"), *slices("gone"))), tmp_path) == (
+        "no node in the dump has devices: a twin needs all ResourceSlices, and the nodes that can use them; nodes that "
+        "have ResourceSlices but are not in the dump are left out: 1"
+    )
 
 
 def test_nodes_without_devices(run: Run, tmp_path: Path) -> None:
@@ -277,27 +280,12 @@ def test_nodes_without_devices(run: Run, tmp_path: Path) -> None:
     assert "note: nodes without devices are left out: 1 of 2" in said
 
 
-def test_devices_of_no_node(run: Run, tmp_path: Path) -> None:
-    fabric = resource_slice("a", "fabric.example.org", [gpu()], allNodes=True)
-    del fabric["spec"]["nodeName"]
-    _, said = made(run(text_of(node("a"), *slices("a"), fabric)), tmp_path)
-    assert "note: ResourceSlices of fabric.example.org without a nodeName are left out: 1" in said
-
-
-def test_older_generations(run: Run, tmp_path: Path) -> None:
-    old = resource_slice("a", "gpu.example.org", [gpu(), gpu("gpu-1")])
-    new = resource_slice("a", "gpu.example.org", [gpu()])
-    old["metadata"]["name"] = "older"
-    old["spec"]["pool"] = {"name": "a", "generation": 36, "resourceSliceCount": 1}
-    raw, _ = made(run(text_of(old, new)), tmp_path)
-    assert [pool["gpusPerNode"] for pool in raw["nodePools"]] == [1]
-
-
-def test_a_pool_without_all_of_its_slices(run: Run, tmp_path: Path) -> None:
+def test_only_pools_without_all_of_their_slices(run: Run, tmp_path: Path) -> None:
     (entry,) = slices("a")
     entry["spec"]["pool"]["resourceSliceCount"] = 3
-    _, said = made(run(text_of(entry)), tmp_path)
-    assert "note: some pools of gpu.example.org are incomplete" in said
+    assert refused(run(text_of(entry)), tmp_path).endswith(
+        "; devices of gpu.example.org in incomplete pools are left out, as the scheduler allocates none: 1"
+    )
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
@@ -343,10 +331,9 @@ ESCAPED = r"a\nkwok-dra:cluster: {}\x1b[2J"
 
 
 def test_a_driver_cannot_leave_its_comment(run: Run, tmp_path: Path) -> None:
-    fabric = resource_slice("a", HOSTILE, [gpu()], allNodes=True)
-    del fabric["spec"]["nodeName"]
-    _, said = made(run(text_of(node("a"), *slices("a"), fabric)), tmp_path)
-    note = f"ResourceSlices of {ESCAPED} without a nodeName are left out: 1"
+    incomplete = resource_slice("b", HOSTILE, [gpu()], pool={"name": "b", "resourceSliceCount": 2})
+    _, said = made(run(text_of(node("a"), *slices("a"), incomplete)), tmp_path)
+    note = f"devices of {ESCAPED} in incomplete pools are left out, as the scheduler allocates none: 1"
     assert said.splitlines()[0] == f"note: {note}"
     text = (tmp_path / "stacks/Pulumi.new.yaml").read_text()
     assert text.splitlines()[1] == f"# Note: {note}."

@@ -68,7 +68,7 @@ def pod(name: str, claim_name: str | None, on: str | None = None, *, owner: str 
     }  # fmt: skip
 
 
-CLASS = {
+CLASS: Object = {
     "apiVersion": "resource.k8s.io/v1",
     "kind": "DeviceClass",
     "metadata": {"name": DRIVER},
@@ -200,7 +200,7 @@ def test_pods_that_wait_come_last(tmp_path: Path) -> None:
         "metadata": {"name": "one-gpu", "namespace": "default"},
         "spec": {"spec": {"devices": {"requests": [request()]}}},
     }
-    found = workloads(tmp_path, *labelled, template, *waiting, *HOLDING)
+    found = workloads(tmp_path, *labelled, template, *waiting, *HOLDING, keep_placement="none")
     assert [one["name"] for one in found] == ["workload-1", "workload-2"]
     assert found[1]["expect"] == {"allocated": 0, "pending": 1}
     assert found[1]["after"] == ["workload-1"]
@@ -234,7 +234,7 @@ def test_claims_without_pods(tmp_path: Path) -> None:
 def test_pods_without_claims_in_the_dump(tmp_path: Path) -> None:
     found = twin(tmp_path, *NODES, *HOLDING[3:])
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out"]
+    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out: 3"]
 
 
 def test_claims_of_classes_that_are_not_in_the_dump(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_claims_of_classes_that_are_not_in_the_dump(tmp_path: Path) -> None:
     objects = [claim("c-0", [("n-a", "gpu-0")], asked), HOLDING[3], claim("c-9", [("n-b", "gpu-0")], asked)]
     found = twin(tmp_path, *NODES, *objects)
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out"]
+    assert found.notes == ["pods whose claims, templates or DeviceClasses are not in the dump are left out: 2"]
 
 
 def test_labels_that_nobody_knows_when_there_are_no_nodes(tmp_path: Path) -> None:
@@ -253,7 +253,23 @@ def test_labels_that_nobody_knows_when_there_are_no_nodes(tmp_path: Path) -> Non
 def test_claims_of_devices_that_are_not_there(tmp_path: Path) -> None:
     found = twin(tmp_path, *NODES, claim("c-0", [("fabric", "gpu-7")]), pod("p-0", "c-0", "n-a"))
     assert "workloads" not in found.configuration
-    assert found.notes == ["pods with allocated devices that are not in the twin are left out"]
+    assert found.notes == [
+        f"devices of {DRIVER} that claims hold and that are in no ResourceSlice are left out: 1",
+        "pods that hold devices which are not in the twin are left out: 1",
+    ]
+
+
+def test_claims_of_devices_that_their_driver_has_withdrawn(tmp_path: Path) -> None:
+    """The pod stays, with another device of the pool."""
+    held = [claim("c-0", [("n-a", "vf-0")]), pod("p-0", "c-0", "n-a")]
+    found = twin(tmp_path, *NODES, *held, keep_placement="devices")
+    (workload,) = found.configuration["workloads"]
+    assert workload["nodeSelector"] == {"kubernetes.io/hostname": "x1-0"}
+    assert "selectors" not in workload["claims"][0]["requests"][0]
+    assert found.notes == [
+        f"devices of {DRIVER} that claims hold and that are in no ResourceSlice are left out: 1",
+        "devices that no attribute tells apart are not kept: 1",
+    ]
 
 
 def test_shared_claims(tmp_path: Path) -> None:
@@ -425,6 +441,24 @@ def test_rules(tmp_path: Path) -> None:
     ]
 
 
+def test_pools_that_are_not_named_after_their_node(tmp_path: Path) -> None:
+    """Rules name the pool, and so do the results of claims, which tell where a claim without a pod is."""
+    slices = [gpus(name) for name in ("n-a", "n-b")]
+    for entry in slices:
+        entry["spec"]["pool"]["name"] += "-gpus"
+    rule = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "maintenance"},
+        "spec": {"deviceSelector": {"pool": "n-b-gpus"}, "taint": {"key": "acme.com/x", "effect": "NoExecute"}},
+    }
+    held = claim("c-0", [("n-b-gpus", "gpu-0")])
+    found = twin(tmp_path, *NODES[:2], *slices, rule, held, keep_placement="nodes", keep_names=True)
+    (written,) = found.configuration["deviceTaintRules"]
+    assert (written["driver"], written["pool"]) == (DRIVER, found.nodes["n-b"])
+    assert found.configuration["workloads"][0]["nodeSelector"] == {"kubernetes.io/hostname": found.nodes["n-b"]}
+
+
 @pytest.mark.parametrize(
     ("version", "selector", "count"),
     [
@@ -444,8 +478,23 @@ def test_rules_without_a_selector(tmp_path: Path, version: str, selector: Object
     found = twin(tmp_path, *NODES, rule)
     assert len(found.configuration.get("deviceTaintRules", [])) == count
     assert found.notes == (
-        [] if count else ["DeviceTaintRules without a deviceSelector taint no device and are left out"]
+        [] if count else ["DeviceTaintRules without a deviceSelector taint no device and are left out: 1"]
     )
+
+
+@pytest.mark.parametrize(
+    "selector", [{"deviceClassName": "a"}, {"selectors": [{"cel": {"expression": "true"}}]}, {"selectors": [{}]}]
+)
+def test_rules_that_select_by_more_than_names(tmp_path: Path, selector: Object) -> None:
+    rule = {
+        "apiVersion": "resource.k8s.io/v1alpha3",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "some"},
+        "spec": {"deviceSelector": selector, "taint": {"key": "acme.com/x", "effect": "NoSchedule"}},
+    }
+    found = twin(tmp_path, *NODES, rule)
+    assert "deviceTaintRules" not in found.configuration
+    assert found.notes == ["DeviceTaintRules that select devices by class or CEL are left out: 1"]
 
 
 def test_devices_that_their_driver_sorts_by_name(tmp_path: Path) -> None:
