@@ -65,3 +65,9 @@ def test_the_folder_of_stack_files_is_that_of_the_project() -> None:
     project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
     assert project["stackConfigDir"] == STACKS
     assert (ROOT / stack_file("dev")).resolve() == ROOT / "Pulumi.dev.yaml"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / STACKS).glob("Pulumi.*.yaml")), ids=lambda file: file.name)
+def test_pulumi_adds_nothing_but_its_salt_to_a_stack_file(file: Path) -> None:
+    """It writes the file anew, and YAML aliases as what they stand for: git would show a change after `make up`."""
+    assert not [token for token in yaml.scan(file.read_text()) if isinstance(token, yaml.AliasToken)]
