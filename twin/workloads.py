@@ -307,7 +307,7 @@ class Workloads:
         node = self._fleet.nodes.get(pod.spec.node_name or "")
         if node and has_devices:
             taints = [*(node.taints or []), *(_NOT_READY if node.not_ready else [])]
-            missing = missing_tolerations(tolerations, taints)
+            missing = missing_tolerations([*tolerations, _KWOK], taints)  # All pods of a stack tolerate KWOK's taint.
             is_selected = all(node.labels.get(key) == value for key, value in self._labels(selector).items())
             if missing or not is_selected:
                 self._notes.add("pods that could not start on their nodes now are kept there", pod.key)

@@ -282,3 +282,12 @@ def test_resources_that_are_devices_are_claims(tmp_path: Path) -> None:
     pods = [*extended("p", "acme.com/gpu", "gpu-0"), *extended("w", "acme.com/gpu", None)]
     found = workloads(tmp_path, *objects, *pods)
     assert [(one["replicas"], one["expect"]) for one in found] == [(2, {"allocated": 1, "pending": 1})]
+
+
+def test_pods_of_a_simulated_fleet_tolerate_the_taint_of_its_nodes(tmp_path: Path) -> None:
+    """As all pods of a stack do, without being told."""
+    taint = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
+    tolerated = [{"key": "kwok.x-k8s.io/node", "operator": "Exists", "effect": "NoSchedule"}]
+    objects = [node("n-a", None, [taint]), *NODES[1:], HOLDING[0], pod("p-0", "c-0", "n-a", tolerations=tolerated)]
+    (workload,) = twin(tmp_path, *objects).configuration["workloads"]
+    assert not workload.keys() & {"nodeSelector", "tolerations"}
