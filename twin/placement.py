@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from topology.checks.node_selection import repelling
 from twin.claim_objects import ResourceClaim, Result
-from twin.device_objects import DeviceTaintRule, ResourceSlice, SliceDevice
+from twin.device_objects import DeviceTaintRule, SliceDevice, SliceSpec
 from twin.objects import Taint
 from twin.pod_objects import Toleration
 
@@ -29,13 +29,13 @@ class Pin(NamedTuple):
 class Placement:
     """Returns what gives claims the devices that they have in the dump."""
 
-    def __init__(self, slices: Iterable[ResourceSlice], rules: Iterable[DeviceTaintRule]) -> None:
-        """Take the devices of the dump, and the rules that taint them."""
+    def __init__(self, slices: Iterable[SliceSpec], rules: Iterable[DeviceTaintRule]) -> None:
+        """Take the slices whose devices can be allocated, and the rules that taint them."""
         self._devices: dict[_Pool, dict[str, SliceDevice]] = defaultdict(dict)
         self._rules = list(rules)
         self._distinct: dict[_Pool, str | None] = {}
-        for entry in slices:
-            self._devices[entry.spec.driver, entry.spec.pool.name] |= {one.name: one for one in entry.spec.devices}
+        for spec in slices:
+            self._devices[spec.driver, spec.pool.name] |= {one.name: one for one in spec.devices}
 
     def pins(self, claim: ResourceClaim) -> dict[str, Pin]:
         """Return a pin for each request that has devices."""

@@ -29,7 +29,7 @@ from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
 from twin.recognition import Models
 from twin.settling import settled
-from twin.slices import PoolName
+from twin.slices import PoolName, usable
 from twin.withdrawn import with_withdrawn
 from twin.workloads import TwinFleet, Workloads
 
@@ -73,7 +73,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     own = given(hosts=pools.hosts, models=models.written)
     nodes = {node.name: node for node in found.nodes}
     twin_fleet = TwinFleet(nodes, pools.nodes, of_nodes, found.devices, classes.known, classes.extended_resources)
-    made = Workloads(dump, twin_fleet, specs, Placement(dump.slices, rules), names, kept, notes)
+    made = Workloads(dump, twin_fleet, specs, Placement(usable(dump.slices, notes), rules), names, kept, notes)
 
     def with_workloads(claims: list[Written], workloads: list[Written]) -> Topology:
         return _topology(configuration | {"claims": claims, "workloads": workloads}, catalogue.extended(own))

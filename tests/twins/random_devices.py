@@ -177,7 +177,8 @@ _builds = st.tuples(*[st.integers(0, 30)] * 4).map(lambda parts: ".".join(map(st
 
 
 @st.composite
-def drivers(draw: st.DrawFn) -> list[Driver]:
-    """Return one or two drivers of different kinds."""
-    kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=2, unique=True))
-    return [Driver(f"{kind}.example.org", kind, draw(_numbers), draw(_identities), draw(_builds)) for kind in kinds]
+def drivers(draw: st.DrawFn, kind: str) -> list[Driver]:
+    """Return a driver of a kind, and perhaps one of another kind."""
+    others = st.sampled_from(sorted(KINDS.keys() - {kind}))
+    kinds = [kind, *draw(st.lists(others, max_size=1))]
+    return [Driver(f"{one}.example.org", one, draw(_numbers), draw(_identities), draw(_builds)) for one in kinds]

@@ -285,9 +285,9 @@ def _rules(draw: st.DrawFn, machines: Sequence[Machine]) -> list[Object]:
 
 
 @st.composite
-def dumps(draw: st.DrawFn) -> list[Object]:
-    """Return the objects of a dump: one or two kinds of machines."""
-    found = draw(drivers())
+def dumps(draw: st.DrawFn, kind: str) -> list[Object]:
+    """Return the objects of a dump: one or two kinds of machines, all of them with a driver of that kind."""
+    found = draw(drivers(kind))
     kinds = [found, found[:1]]
     pattern = draw(st.sampled_from(NODE_NAMES))
     machines = [
