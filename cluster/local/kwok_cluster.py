@@ -191,6 +191,7 @@ class LocalCluster:
             yield from ((component, options[name]) for name in names if name in options)
 
     def _start_exited(self, deadline: float) -> None:
+        self.components.running()  # kwokctl starts those without a pid file
         with kwokctl.run(self.workdir, self.name, "start") as process:
             while process.poll() is None:
                 self.readiness.is_ready()  # raises at once if it never will be
@@ -206,7 +207,6 @@ class LocalCluster:
         self.components.kill({KWOK: self.components.running()[KWOK]})
         with suppress(OSError, HTTPException):
             self.readiness.request("DELETE", NODE_LEASES)
-        self.components.running()
         self._start_exited(deadline)
 
     def _wait_until_ready(self, deadline: float, advice: str) -> None:
@@ -215,7 +215,6 @@ class LocalCluster:
         self.readiness.check_startup(advice)
         if self.components.exited():  # kube-controller-manager gave up, but would find the API server healthy now
             self._check_time(deadline)
-            self.components.running()
             self._start_exited(deadline)
 
     def settle(self, seconds: float) -> None:
@@ -227,7 +226,6 @@ class LocalCluster:
             time.sleep(POLL_SECONDS)
         if self.components.exited() == [MANAGER] and self.readiness.gave_up(MANAGER):
             with one_at_a_time(self.workdir):
-                self.components.running()
                 self._start_exited(time.monotonic() + seconds)
 
     def _wait_a_moment(self, deadline: float, advice: str) -> None:
