@@ -95,6 +95,8 @@ class Fleet(NamedTuple):
     fabrics: list[Fabric]
     devices: Mapping[PoolName, set[str]]
     """The names of the devices, by their driver and pool."""
+    slices: list[SliceSpec]
+    """All slices of the dump whose devices can be allocated."""
 
     @property
     def drivers(self) -> set[str]:
@@ -128,7 +130,7 @@ def fleet(dump: Dump, kept: KeptLabels, identities: Identities, notes: Notes) ->
     devices: dict[PoolName, set[str]] = defaultdict(set)
     for spec in (spec for _, found, _ in published for spec in found):
         devices[spec.driver, spec.pool.name] |= {device.name for device in spec.devices}
-    return Fleet(_with_cliques(nodes), fabrics, devices)
+    return Fleet(_with_cliques(nodes), fabrics, devices, specs)
 
 
 def _note_left_out(dump: Dump, kept: Set[str], notes: Notes) -> None:

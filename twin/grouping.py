@@ -1,7 +1,6 @@
 """Groups pods that are alike into workloads."""
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from topology.kubernetes.objects import Key, given
 from twin.configuration import Written
 from twin.placement import Kept
 from twin.pools import BULK_FROM
-from twin.recognition import unused
+from twin.recognition import slug, unused
 
 _PODS_IN_TIME, _PODS_PER_SECOND = 500, 5
 
@@ -66,14 +65,10 @@ def grouped(pods: Sequence[Holder], keep_names: bool) -> list[Group]:
     templates: Counter[tuple[str, str]] = Counter()
     groups = []
     for place, some in enumerate(found.values(), 1):
-        name = unused(_label(some[0].owner) if keep_names else f"workload-{place}", taken)
+        name = unused(slug(some[0].owner, 50) or "workload" if keep_names else f"workload-{place}", taken)
         taken.add(name)
         groups.append(Group(_workload(name, some[0].workload, len(some), templates), some))
     return groups
-
-
-def _label(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name)[:50].strip("-") or "workload"
 
 
 def _workload(name: str, pod: Written, replicas: int, templates: Counter[tuple[str, str]]) -> Written:

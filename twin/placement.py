@@ -10,11 +10,11 @@ from twin.claim_objects import ResourceClaim, Result
 from twin.device_objects import DeviceTaintRule, SliceDevice, SliceSpec
 from twin.objects import Taint
 from twin.pod_objects import Toleration
+from twin.slices import PoolName
 
 Kept = Literal["", "none", "nodes", "devices"]
 """What a twin keeps: what decides who runs, nothing, the nodes of pods, or also the devices of claims."""
 
-_Pool = tuple[str, str]
 # What a CEL string in single quotes can contain as it is.
 _LITERAL = re.compile(r"[^'\\\r\n]*")
 
@@ -31,9 +31,9 @@ class Placement:
 
     def __init__(self, slices: Iterable[SliceSpec], rules: Iterable[DeviceTaintRule]) -> None:
         """Take the slices whose devices can be allocated, and the rules that taint them."""
-        self._devices: dict[_Pool, dict[str, SliceDevice]] = defaultdict(dict)
+        self._devices: dict[PoolName, dict[str, SliceDevice]] = defaultdict(dict)
         self._rules = list(rules)
-        self._distinct: dict[_Pool, str | None] = {}
+        self._distinct: dict[PoolName, str | None] = {}
         for spec in slices:
             self._devices[spec.driver, spec.pool.name] |= {one.name: one for one in spec.devices}
 
@@ -75,7 +75,7 @@ class Placement:
         empty = "''" if values[0].startswith("'") else "-1"
         return f"device.driver == '{pool[0]}' && {attribute}.orValue({empty}) in [{', '.join(values)}]"
 
-    def _distinct_attribute(self, pool: _Pool) -> str | None:
+    def _distinct_attribute(self, pool: PoolName) -> str | None:
         """Return an attribute that has another value on each device of a pool, preferably a string."""
         if pool not in self._distinct:
             devices = list(self._devices[pool].values())

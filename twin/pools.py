@@ -25,7 +25,7 @@ from twin.hosts import host_of
 from twin.labels import KeptLabels
 from twin.notes import Notes
 from twin.pseudonyms import Names
-from twin.recognition import Entry, Models, entries, unused
+from twin.recognition import Entry, Models, entries, slug, unused
 from twin.templates import common_prefix
 
 _REACH = ("nodeName", "nodeSelector", "allNodes")
@@ -86,7 +86,7 @@ class Pooling:
             pools = [pool | {"provisioning": "bulk"} for pool in pools]
         fabric_names: dict[str, str] = {}
         for fabric in fleet.fabrics:
-            name = unused(_slug(self._names.of("fabric", fabric.name)) or "fabric", {*taken, *new_names.values()})
+            name = unused(slug(self._names.of("fabric", fabric.name), 60) or "fabric", {*taken, *new_names.values()})
             taken.add(name)
             fabric_names[fabric.name] = name
         fabrics = [self._fabric(fabric_names[fabric.name], fabric, new_names) for fabric in fleet.fabrics]
@@ -244,12 +244,7 @@ def _pools_by_name(nodes: Sequence[FleetNode]) -> dict[str, str]:
 
 def _prefix(names: Sequence[str]) -> str:
     """Return the common prefix of the names, as the name of a pool."""
-    return _slug(common_prefix(names)[:40])
-
-
-def _slug(name: str) -> str:
-    """Return a name as that of a pool."""
-    return re.sub(r"[^a-z0-9]+", "-", name)[:60].strip("-")
+    return slug(common_prefix(names), 40)
 
 
 def _by_reach(found: Sequence[Entry], reach: Sequence[Written]) -> Iterator[tuple[Entry, Written]]:

@@ -63,7 +63,7 @@ class Models:
         for other, known in self.written.items():
             if known == written:
                 return other
-        name = unused(_slug(written), self.known)
+        name = unused(_model_name(written), self.known)
         self.known[name] = DeviceModel.model_validate(written)
         self.written[name] = written
         return name
@@ -79,12 +79,17 @@ def unused(name: str, taken: Mapping[str, object] | set[str]) -> str:
     return f"{name}-{letters(number)}"
 
 
-def _slug(written: Written) -> str:
+def slug(text: str, most: int) -> str:
+    """Return a text as a name of at most so many small letters, digits and dashes."""
+    return re.sub("[^a-z0-9]+", "-", text)[:most].strip("-")
+
+
+def _model_name(written: Written) -> str:
     """Return a name for a model from its product, or else from its driver."""
     attributes = written.get("attributes", {})
     texts = [attributes.get(name, {}).get("string") for name in _PRODUCTS]
     found = next((text for text in texts if text and "{" not in text), written["driver"].partition(".")[0])
-    return re.sub("[^a-z0-9]+", "-", found.lower())[:40].strip("-") or "device"
+    return slug(found.lower(), 40) or "device"
 
 
 def entries(driver: str, found: Sequence[Block], models: Models, hints: Written) -> list[Entry]:

@@ -1,7 +1,7 @@
 """Makes the twin of a dump: the configuration of a stack."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from twin.claims import ClaimSpecs
 from twin.classes import Classes
 from twin.configuration import Written
 from twin.device_names import with_plain_names
-from twin.device_objects import DeviceSelector, DeviceTaintRule
+from twin.device_objects import DeviceSelector, DeviceTaintRule, SliceSpec
 from twin.dump import Dump, DumpError
 from twin.expressions import Expressions
 from twin.fleet import fleet
@@ -29,7 +29,7 @@ from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
 from twin.recognition import Models
 from twin.settling import settled
-from twin.slices import PoolName, usable
+from twin.slices import PoolName
 from twin.withdrawn import with_withdrawn
 from twin.workloads import TwinFleet, Workloads
 
@@ -60,7 +60,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     except ValueError as error:
         raise DumpError(f"the dump contains what cannot be simulated: {_reason(error)}") from None
     classes = Classes(dump.classes, catalogue.device_classes(found.drivers), names)
-    expressions = Expressions(lambda: _renamed(dump, pools, models, catalogue), models.identities, notes)
+    expressions = Expressions(lambda: _renamed(found.slices, pools, models, catalogue), models.identities, notes)
     specs = ClaimSpecs(names, classes.name, expressions.of)
     rules = _rules(dump, notes)
     of_nodes = {(one.spec.driver, one.spec.pool.name): one.spec.node_name for one in dump.slices if one.spec.node_name}
@@ -73,7 +73,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     own = given(hosts=pools.hosts, models=models.written)
     nodes = {node.name: node for node in found.nodes}
     twin_fleet = TwinFleet(nodes, pools.nodes, of_nodes, found.devices, classes.known, classes.extended_resources)
-    made = Workloads(dump, twin_fleet, specs, Placement(usable(dump.slices, notes), rules), names, kept, notes)
+    made = Workloads(dump, twin_fleet, specs, Placement(found.slices, rules), names, kept, notes)
 
     def with_workloads(claims: list[Written], workloads: list[Written]) -> Topology:
         return _topology(configuration | {"claims": claims, "workloads": workloads}, catalogue.extended(own))
@@ -138,7 +138,7 @@ def _with_expressions(entry: Written, expressions: Expressions) -> Written:
     return entry | given(selectors=[expressions.of(text) for text in entry.get("selectors", [])])
 
 
-def _renamed(dump: Dump, pools: Pools, models: Models, catalogue: Catalogue) -> dict[str, set[str]]:
+def _renamed(slices: Iterable[SliceSpec], pools: Pools, models: Models, catalogue: Catalogue) -> dict[str, set[str]]:
     """Return the twin's texts for each node name, and for each text of the devices' attributes."""
     hosts = catalogue.hosts | {name: Host.model_validate(host) for name, host in pools.hosts.items()}  # type: ignore[operator]
     context = {"models": models.known, "hosts": hosts}
@@ -152,7 +152,7 @@ def _renamed(dump: Dump, pools: Pools, models: Models, catalogue: Catalogue) -> 
         for device in driver.devices
     }
     found: dict[str, set[str]] = defaultdict(set, {name: {new} for name, new in pools.nodes.items()})
-    for spec in (entry.spec for entry in dump.slices):
+    for spec in slices:
         name = pools.nodes.get(spec.node_name) if spec.node_name else pools.fabric_names.get(spec.pool.name)
         for device in spec.devices:
             attributes = made.get((spec.driver, name or "", device.name), {})

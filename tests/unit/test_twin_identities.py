@@ -295,6 +295,20 @@ def test_expressions_with_values_that_no_device_has(tmp_path: Path, keep_names: 
     assert not any(value in named for value in twin.column("uuid"))
 
 
+def test_expressions_name_counterparts_of_the_newest_generation(tmp_path: Path) -> None:
+    """A slice that is left behind has the value on another device."""
+    ids = [uuid(index) for index in range(2)]
+    left = resource_slice(
+        "n-a", DRIVER, [{"name": f"gpu-{1 - index}", "attributes": texts(uuid=ids[index])} for index in (0, 1)]
+    )
+    left["metadata"]["name"] += "-left"
+    left["spec"]["pool"]["generation"] -= 1
+    expression = f"device.attributes['{DRIVER}'].uuid == '{ids[1]}'"
+    twin = Twin(tmp_path, {"n-a": [{"uuid": one} for one in ids]}, left, DEVICE_CLASS, claim(expression), pod("c"))
+    (selector,) = rewritten(twin)
+    assert selector == f"device.attributes['{DRIVER}'].uuid == '{twin.values('n-a')[1]['uuid']}'"
+
+
 def test_expressions_with_a_part_of_a_value(tmp_path: Path) -> None:
     nodes = {"n-a": [{"uuid": f"GPU-{uuid(index)}"} for index in range(2)]}
     expression = f"device.attributes['{DRIVER}'].uuid.endsWith('{uuid(1)}')"
