@@ -61,8 +61,13 @@ def must_read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
 
 def _read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
     version, first = _list(api, kinds[0])
-    others = at_once(lambda kind: _list(api, kind, version)[1], kinds[1:])
+    others = at_once(lambda kind: _list(api, kind, "" if _is_apart(kind) else version)[1], kinds[1:])
     return [entry for found in (first, *others) for entry in found]
+
+
+def _is_apart(kind: str) -> bool:
+    """Tell whether a kind may be in another etcd than the others, with versions of its own."""
+    return kind.startswith("Event=")
 
 
 class _AgainError(Exception):
@@ -90,7 +95,7 @@ def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
             raise UnreachableError(answer.message)
         page = answer.checked().object
         yield page
-        more = page["metadata"].get("continue")
+        more = page["metadata"].get("continue") or None  # Lists of custom resources have an empty one at their end.
         query = {"continue": more or ""}
 
 

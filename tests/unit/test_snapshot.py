@@ -50,6 +50,19 @@ def test_all_kinds_are_read_as_of_the_version_of_the_first() -> None:
     assert api.asked == [("/api/v1/pods", {"limit": ["500"]}), (CLAIMS, exact)]
 
 
+def test_events_may_be_in_another_store() -> None:
+    api = Pages({"/api/v1/pods": [page("a")], "/api/v1/events": [page("e", version="3")]})
+    found_all = snapshot.read(api, ["Pod", "Event=/api/v1/events?fieldSelector=reason%3DPreempted"])
+    assert found_all == [*found("a"), *found("e", kind="Event")]
+    assert api.asked[-1] == ("/api/v1/events", {"fieldSelector": ["reason=Preempted"], "limit": ["500"]})
+
+
+def test_the_last_page_of_custom_resources_has_an_empty_token() -> None:
+    last = Answer(200, json.dumps({"metadata": {"resourceVersion": "7", "continue": ""}, "items": []}).encode())
+    api = Pages({"/api/v1/pods": [last, RefusedError("asked again")]})
+    assert snapshot.read(api, ["Pod"]) == []
+
+
 def test_page_after_page() -> None:
     api = Pages({"/api/v1/pods": [page("a", more="token"), page("b")]})
     assert snapshot.read(api, ["Pod"]) == found("a", "b")
