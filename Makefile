@@ -23,7 +23,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses auto
 # An end-to-end test often waits for its cluster: one more of them than cores keeps the cores busy.
 PYTEST_E2E := .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1))
 
-.PHONY: help up down preview status why picture twin dump catalogue tools tools-1.36 test soak lint audit lock bench clean venv venv-dev stack
+.PHONY: help up down preview status why picture twin dump catalogue tools tools-1.36 tools-kueue tools-jobset test soak lint audit lock bench clean venv venv-dev stack
 
 help: ## list the targets
 	@echo "make TARGET [STACK=dev] [TOOLS=system]"
@@ -64,7 +64,13 @@ tools: venv ## build the programs that no Python package carries, or check yours
 tools-1.36: tools ## build the control plane of Kubernetes 1.36 too, for tests across versions
 	@.venv/bin/python toolchain/build.py cluster-1.36
 
-test: tools tools-1.36 venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
+tools-kueue: venv ## build Kueue, the queue of stacks with kwok-dra:queues
+	@.venv/bin/python toolchain/build.py kueue
+
+tools-jobset: venv ## build JobSet, for tests
+	@.venv/bin/python toolchain/build.py jobset
+
+test: tools tools-1.36 tools-kueue tools-jobset venv-dev ## run every test, end-to-end included; ARGS="-k name" for pytest
 	@echo "Part 1 of $(if $(ARGS),2,3): Go"
 	@$(GO) test ./pulumi-resource-command/...
 ifdef ARGS

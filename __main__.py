@@ -3,10 +3,12 @@
 import pulumi
 
 from components import (
+    AddedPrograms,
     ClaimStatus,
     DeviceClasses,
     FabricPool,
     GpuNodePool,
+    Queues,
     Removals,
     SharedObjects,
     cluster_for,
@@ -19,13 +21,18 @@ end_with_the_engine()
 topology = load_topology()
 
 cluster = cluster_for(topology)
+programs = [AddedPrograms(topology, cluster)] if topology.schedulers or topology.controllers else []
 removals = Removals(topology, cluster)
 classes = DeviceClasses(topology.device_classes, cluster)
 pools = [GpuNodePool(pool, cluster, catalogue=topology.catalogue) for pool in topology.node_pools]
 fabrics = [FabricPool(pool, cluster, depends_on=pools) for pool in topology.fabric_pools]
-shared = SharedObjects(topology, cluster, depends_on=[removals, classes, *pools, *fabrics])
-applied = create_all(topology, cluster, shared=shared, depends_on=[removals, classes, *pools, *fabrics, shared])
-status = ClaimStatus(topology, cluster, pools, depends_on=[removals, classes, *pools, *fabrics, shared, *applied])
+shared = SharedObjects(topology, cluster, depends_on=[*programs, removals, classes, *pools, *fabrics])
+queues = [Queues(topology, cluster, depends_on=[*programs, shared])] if topology.queues else []
+made = [*programs, removals, classes, *pools, *fabrics, shared, *queues]
+applied = create_all(topology, cluster, shared=shared, depends_on=made)
+status = ClaimStatus(
+    topology, cluster, pools, depends_on=[*programs, removals, classes, *pools, *fabrics, shared, *queues, *applied]
+)
 
 pulumi.export("clusterName", cluster.cluster_name)
 pulumi.export("kubeconfigPath", cluster.kubeconfig_path)
@@ -34,4 +41,5 @@ pulumi.export("claims", status.claims)
 pulumi.export("pools", status.pools)
 pulumi.export("leftovers", status.leftovers)
 pulumi.export("drift", status.drift)
+pulumi.export("preempted", status.preempted)
 pulumi.export("summary", status.summary)

@@ -1,8 +1,9 @@
 """Waits until workloads are as expected: the Command of a workload that other workloads name in `after`.
 
-Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, KWOK_DRA_UNFIT, an `Unfit`, and KWOK_DRA_ALONE,
-whether nothing else changes the cluster meanwhile. Environment: KUBECONFIG. It prints the workloads that are not as
-expected in time, with the reason, on stderr.
+Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, KWOK_DRA_UNFIT, an `Unfit`, KWOK_DRA_ALONE, whether
+nothing else changes the cluster meanwhile, KWOK_DRA_GIVES_WAY, whether those that come later may preempt the pods, so
+that all of them may run until then, and KWOK_DRA_QUEUES, whether Kueue may hold them. Environment: KUBECONFIG. It
+prints the workloads that are not as expected in time, with the reason, on stderr.
 """
 
 import os
@@ -22,15 +23,17 @@ from topology.status.workload_progress import Expected
 
 def main() -> int:
     """Wait, and return 1 if a workload is not as expected in time."""
-    expected, unfit, alone = values("KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT", "KWOK_DRA_ALONE")
-    awaited = [Expected.from_json(entry) for entry in expected]
+    expected, unfit, alone, gives_way, queues = values(
+        "KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT", "KWOK_DRA_ALONE", "KWOK_DRA_GIVES_WAY", "KWOK_DRA_QUEUES"
+    )
+    awaited = [Expected.from_json(entry)._replace(gives_way=gives_way) for entry in expected]
     standstill = Standstill() if alone else None
     try:
         settle(Path(os.environ["KUBECONFIG"]), max(entry.seconds for entry in awaited))
     except ClusterError as error:
         print(error, file=sys.stderr)
         return 1
-    late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic(), standstill)
+    late = wait(ApiServer(), awaited, Unfit(*unfit), lambda _: None, time.monotonic(), standstill, queues)
     if late:
         print("\n".join([*late, "workloads that come after it are not created"]), file=sys.stderr)
     return 1 if late else 0

@@ -55,6 +55,8 @@ class ClaimStatus(pulumi.ComponentResource):
     """Claims that no pod uses: name, namespace, state, why."""
     drift: pulumi.Output[list[dict[str, Any]]]
     """Objects that differ from what was created in bulk: kind, name, was (deleted or edited)."""
+    preempted: pulumi.Output[list[dict[str, Any]]]
+    """Pods that the scheduler has preempted: pod, namespace, workload, node, by."""
     summary: pulumi.Output[str]
     """The status in one line."""
 
@@ -83,6 +85,7 @@ class ClaimStatus(pulumi.ComponentResource):
         self.pools = status.apply(lambda found: found.pools)
         self.leftovers = status.apply(lambda found: found.leftovers)
         self.drift = status.apply(lambda found: found.drift)
+        self.preempted = status.apply(lambda found: found.preempted)
         self.summary = status.apply(lambda found: found.summary)
         sleep_until(self.summary)
         self.register_outputs(
@@ -91,6 +94,7 @@ class ClaimStatus(pulumi.ComponentResource):
                 "pools": self.pools,
                 "leftovers": self.leftovers,
                 "drift": self.drift,
+                "preempted": self.preempted,
                 "summary": self.summary,
             }
         )
@@ -132,7 +136,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         unfit(topology),
         not_ready(topology),
         lambda text: pulumi.log.info(text, ephemeral=True),
-        None if topology.cluster.existing else standstill,
+        standstill if topology.is_left_alone else None,
     )
     if objects is None:
         return _without_answer(topology, api)

@@ -21,8 +21,8 @@ class ClaimWorkload(pulumi.ComponentResource):
     - one `ResourceClaimTemplate` per claim that is not shared;
     - the `PodGroup`, after the templates, if the workload has one;
     - the `Deployment`, `Job` or `Pod`s, after the group; with `provisioning: bulk` a `command.local.Command` for each
-      thousand `Pod`s. Pods and groups keep the claims that they are created with, so they are replaced together with a
-      template or a shared claim. `ClaimStatus` waits for them;
+      thousand `Pod`s. Pods and groups keep the claims and the priority that they are created with, so they are
+      replaced together with a template or one of the objects `shared`. `ClaimStatus` waits for them;
     - if others come after it, a `command.local.Command` that ends when the workload is as expected. It runs again when
       its input `wait` changes.
     """
@@ -36,12 +36,15 @@ class ClaimWorkload(pulumi.ComponentResource):
         workload: Workload,
         cluster: ClusterComponent,
         *,
-        shared_claims: Sequence[KubernetesObject] = (),
+        shared: Sequence[KubernetesObject] = (),
         wait: Mapping[str, object] | None = None,
         depends_on: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create `workload` in `cluster`, after `depends_on`: device classes, devices, and earlier workloads."""
+        """Create `workload` in `cluster`, after `depends_on`: device classes, devices, and earlier workloads.
+
+        `shared` are the claims and the priority class that its pods use and that it does not create.
+        """
         super().__init__("kwok-dra:components:ClaimWorkload", workload.name, None, opts)
         templates = [
             KubernetesObject(
@@ -56,11 +59,11 @@ class ClaimWorkload(pulumi.ComponentResource):
                 cluster,
                 parent=self,
                 depends_on=[*depends_on, *templates],
-                replace_with=[*templates, *shared_claims],
+                replace_with=[*templates, *shared],
             )
             for manifest in pod_groups.pod_groups(workload, cluster.minor)
         ]
-        claims_and_groups = [*templates, *shared_claims, *groups]
+        claims_and_groups = [*templates, *shared, *groups]
         objects: list[pulumi.CustomResource] = []
         if workload.provisioning == "bulk":
             objects += pod_batches(workload, cluster, parent=self, claims=claims_and_groups, depends_on=depends_on)

@@ -13,6 +13,8 @@ REPLACE_ON_CHANGES = {
     "Node": ["status"],
     # The policy that puts a pod into its group acts on creation only (topology/objects/pod_groups.py).
     "Pod": ["metadata.labels"],
+    # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/scheduling/validation/validation.go
+    "PriorityClass": ["value", "preemptionPolicy"],
     # Immutable: https://github.com/kubernetes/api/blob/v0.36.3/scheduling/v1alpha2/types.go (1.37: all but minCount)
     "PodGroup": ["spec"],
     # Immutable: https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/resource/validation/validation.go

@@ -1,4 +1,4 @@
-"""The objects that the workloads of a stack share: namespaces, service accounts, claims and device taint rules."""
+"""The objects that the workloads of a stack share: namespaces, service accounts, priorities, claims, taint rules."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from components.cluster_base import ClusterComponent
 from components.command import command
 from components.kubernetes_object import KubernetesObject
 from topology.kubernetes.objects import Key
-from topology.objects import claims, device_taints, namespaces, pod_groups
+from topology.objects import claims, device_taints, namespaces, pod_groups, priorities
 from topology.schema.stack import Topology
 
 # The API server starts to apply a policy after a while and does not report when. A dry run creates nothing.
@@ -26,6 +26,7 @@ class SharedObjects(pulumi.ComponentResource):
     It creates
     - one `Namespace` for each that a workload or claim names;
     - the `ServiceAccount` of each namespace with bare pods;
+    - the `PriorityClass`es;
     - the `ResourceClaim`s that workloads share;
     - the `DeviceTaintRule`s;
     - for workloads with a pod group, the `MutatingAdmissionPolicy` that puts pods into their groups, its binding, and a
@@ -34,6 +35,8 @@ class SharedObjects(pulumi.ComponentResource):
 
     claims: dict[Key, KubernetesObject]
     """The shared claims, by namespace and name."""
+    priorities: dict[str, KubernetesObject]
+    """The priority classes, by name."""
     resources: list[pulumi.CustomResource]
     """Everything that this component creates, apart from the policy and its binding."""
 
@@ -65,7 +68,11 @@ class SharedObjects(pulumi.ComponentResource):
             KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
             for manifest in device_taints.device_taint_rules(topology)
         ]
-        self.resources = [*spaces, *accounts, *self.claims.values(), *rules]
+        self.priorities = {
+            manifest["metadata"]["name"]: KubernetesObject(manifest, cluster, parent=self, depends_on=depends_on)
+            for manifest in priorities.priority_classes(topology)
+        }
+        self.resources = [*spaces, *accounts, *self.claims.values(), *rules, *self.priorities.values()]
         if any(workload.pod_group for workload in topology.workloads):
             self.resources.append(self._create_admission_policy(cluster))
         self.register_outputs({"claims": [claim.name for claim in topology.claims]})

@@ -2,8 +2,9 @@
 
     .venv/bin/python toolchain/build.py [SET]
 
-SET is a folder `cluster…` next to this file: `cluster`, the default, means all programs; any other means the control
-plane of another Kubernetes version. Programs that are up to date are not built again.
+SET is a folder next to this file: `cluster`, the default, means all programs that every stack needs, any other
+`cluster…` the control plane of another Kubernetes version, and `kueue` and `jobset` a controller, which is built with
+TOOLS=system too. Programs that are up to date are not built again.
 """
 
 import argparse
@@ -31,7 +32,7 @@ console = Console(highlight=False, markup=False, soft_wrap=True)
 def main() -> int:
     """Run the command line; print errors that the user can fix without a traceback."""
     parser = argparse.ArgumentParser(description="Build the programs that kwok-dra needs.")
-    parser.add_argument("set", nargs="?", default=MAIN_SET, help="cluster (all) or cluster-…")
+    parser.add_argument("set", nargs="?", default=MAIN_SET, help="cluster (all), cluster-…, kueue or jobset")
     chosen = parser.parse_args().set
     stop_like_ctrl_c(signal.SIGTERM, signal.SIGHUP)
     try:
@@ -54,10 +55,10 @@ def stop_like_ctrl_c(*signals: signal.Signals) -> None:
 
 def run(root: Path, chosen: str, tools: str) -> None:
     """Provide the programs of a set in the way that TOOLS selects."""
-    if tools == "system":
+    if tools == "system" and chosen.startswith(MAIN_SET):
         console.print(system.check(root))
         return
-    if tools not in ("", "built"):
+    if tools not in ("", "built", "system"):
         raise ToolchainError(f"TOOLS={tools} is unknown: leave it out, or set TOOLS=system.")
     programs = load_programs(root, chosen)
     if all(program.is_current() for program in programs):
@@ -110,7 +111,7 @@ def make_all(root: Path, programs: list[Program], take_own: bool) -> None:
 def announce(root: Path, compiler: Compiler, programs: list[Program]) -> None:
     """Print how long a build may take; raise ToolchainError if Go is missing or too old for it."""
     expected = in_words(sum(program.seconds for program in programs))
-    if found := system.hint(root):
+    if not programs[0].optional and (found := system.hint(root)):
         console.print(f"Found {found} on PATH: `make up TOOLS=system` would skip {expected}.")
     compiler.check_version(max((program.pins["go"] for program in programs), key=numbers))
     warn_if_disk_is_full([root, *compiler.caches()])

@@ -94,12 +94,16 @@ class Compiler:
             self.run(["build", "-ldflags", flags, "-o", f"{folder}/", *packages], programs, folder)
 
     def copy(self, program: Program, folder: Path) -> None:
-        """Copy a script out of a module and make it executable."""
+        """Copy a script, or a folder of files, out of a module and make it executable."""
         log = self.run(["mod", "download", "-json", program.package], [program], folder)
-        module = re.findall(r'"Dir": "(.*)"', log.read_text())[0]
-        script = Path(shutil.copyfile(Path(module) / program.copy, folder / "copied"))
-        script.chmod(0o755)
-        script.rename(folder / program.executable)
+        source = Path(re.findall(r'"Dir": "(.*)"', log.read_text())[0]) / program.copy
+        copied = folder / "copied"
+        for file in [path for path in source.rglob("*") if path.is_file()] or [source]:
+            target = copied / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        copied.chmod(0o755)
+        copied.rename(folder / program.executable)
 
     def modules(self, program: Program, output: Path) -> dict[str, str]:
         """Return the modules that a program contains."""
@@ -187,6 +191,8 @@ def stopped_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def install(program: Program, output: Path, recipe: dict[str, str], modules: dict[str, str]) -> None:
     """Move a finished program to its place and write its record."""
     program.target.parent.mkdir(parents=True, exist_ok=True)
+    if program.target.is_dir():
+        shutil.rmtree(program.target)
     output.replace(program.target)
     program.remember(recipe, modules)
 

@@ -37,6 +37,7 @@ class Program:
     beside: str
     stamps: tuple[str, ...]
     seconds: int
+    optional: bool
     path: str
     target: Path
     record: Path
@@ -92,17 +93,24 @@ def link_flags(programs: Iterable[Program]) -> str:
 
 
 def load_programs(root: Path, chosen: str = MAIN_SET) -> list[Program]:
-    """Return the programs of a set: all programs, or the control plane of another Kubernetes version."""
-    folders = sorted(path.parent.name for path in root.glob(f"toolchain/{MAIN_SET}*/go.mod"))
-    if chosen not in folders:
-        raise ToolchainError(f"There is no set of programs {chosen!r}: there are {', '.join(folders)}.")
+    """Return the programs of a set: all but the optional ones, these, or the control plane of another Kubernetes."""
     table = read_table(root)
-    entries = table["program"]
-    if chosen != MAIN_SET:
+    optional = optional_sets(table)
+    folders = sorted(path.parent.name for path in root.glob(f"toolchain/{MAIN_SET}*/go.mod"))
+    if chosen not in (*folders, *optional):
+        raise ToolchainError(f"There is no set of programs {chosen!r}: there are {', '.join([*folders, *optional])}.")
+    wanted = {chosen} if chosen in optional else {entry["folder"] for entry in table["program"]}.difference(optional)
+    entries = [entry for entry in table["program"] if entry["folder"] in wanted]
+    if chosen in folders and chosen != MAIN_SET:
         control_plane = [entry for entry in entries if entry["path"].startswith("kubernetes/")]
         entries = [entry | {"folder": chosen} for entry in control_plane]
     pins = {entry["folder"]: go_pins(root, entry["folder"]) for entry in entries}
     return [fill_in(entry, table["stamps"], root, pins[entry["folder"]]) for entry in entries]
+
+
+def optional_sets(table: dict[str, Any]) -> list[str]:
+    """Return the sets of programs.toml that are not needed by every stack."""
+    return sorted({entry["folder"] for entry in table["program"] if entry.get("optional")})
 
 
 def fill_in(entry: dict[str, Any], stamps: dict[str, list[str]], root: Path, pins: dict[str, str]) -> Program:
@@ -122,6 +130,7 @@ def fill_in(entry: dict[str, Any], stamps: dict[str, list[str]], root: Path, pin
         beside=entry.get("beside", ""),
         stamps=tuple(stamp.format(**words) for stamp in stamps.get(entry.get("stamps", ""), [])),
         seconds=int(entry["seconds"]),
+        optional=entry.get("optional", False),
         path=path,
         target=root / ".tools" / path,
         record=root / ".tools/records" / f"{path}.json",

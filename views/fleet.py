@@ -158,7 +158,7 @@ def shown_fleet(topology: Topology, objects: Sequence[Object]) -> ShownFleet:
     """Return the fleet of a stack, from the live `objects` of all `report.kinds`."""
     found = details(topology, objects)
     told = report_of(topology, found)
-    claims, occupied, live, _ = found
+    claims, occupied, live, *_ = found
     shares = _shares(live.claims, claims, {(entry["namespace"], entry["name"]) for entry in told.leftovers})
     devices = _devices(objects, occupied, shares)
     rows = {row["name"]: row for row in told.pools}

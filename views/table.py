@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from topology.status.preemptions import named
 from topology.status.report import Report
 from topology.status.workload_progress import READY_PHASES, counted
 from views import wording
@@ -20,7 +21,7 @@ PODS_LISTED_MAX = 3
 
 
 def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> RenderableType:
-    """Return the summary, the pools, the claims, the reasons of pending ones, leftover claims, and the `changes`."""
+    """Return the summary, pools, claims, reasons of pending ones, leftovers, preempted pods, and the `changes`."""
     parts: list[RenderableType] = [Text(report.summary, style="bold")]
     parts += _section("Pools", _pools(report.pools))
     claims = wording.listed(report.claims)
@@ -33,6 +34,8 @@ def table(report: Report, changes: Sequence[tuple[str, str]] = ()) -> Renderable
         parts += _section("Why claims are pending", *told)
     if report.leftovers:
         parts += _section("Claims that no pod uses", _leftovers(report.leftovers))
+    if report.preempted:
+        parts += _section("Preempted pods", _preempted(report.preempted))
     if changes:
         parts += _section(
             "Changes since the last time",
@@ -115,6 +118,14 @@ def _reasons(claims: Sequence[Entry]) -> Iterator[RenderableType]:
         listed = wording.first(pods, PODS_LISTED_MAX)
         yield Text.assemble((workload, "bold"), f" ({counted(len(pods), 'pod')}: {listed})")
         yield Padding(Text(reason, style="yellow"), (0, 0, 0, 2))
+
+
+def _preempted(preempted: Sequence[Entry]) -> Table:
+    rows = [
+        [Text(entry["pod"]), Text(entry["workload"]), Text(entry.get("node", "")), Text(named(entry["by"]))]
+        for entry in preempted
+    ]
+    return listing(["pod", "workload", "node", "preempted by"], rows)
 
 
 def _leftovers(leftovers: Sequence[Entry]) -> Table:

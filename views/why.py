@@ -9,8 +9,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from topology.kubernetes.objects import Object, key
+from topology.schema.programs import DEFAULT_SCHEDULER
 from topology.schema.values import suggestion
-from topology.status.live_objects import NEEDS_NO_NODE, claim_keys, is_allocated, is_refused, refusal
+from topology.status.live_objects import NEEDS_NO_NODE, claim_keys, is_allocated, is_refused, refusal, scheduler_of
+from topology.status.queues import held_by
 from topology.status.report import Details
 from topology.status.why import Verdict, Why
 from views import wording
@@ -20,6 +22,8 @@ NODES_LISTED_MAX = 3
 
 NODE_GROUPS_MAX = 20
 """At most this many nodes, or groups of nodes with the same reasons, are shown."""
+
+DECIDES_OTHERWISE = "It decides otherwise than kube-scheduler with its defaults, so that kwok-dra knows no more."
 
 UNKNOWN = "nothing that kwok-dra knows of is in the way: the scheduler knows more, or has not looked again"
 
@@ -77,13 +81,21 @@ def _answer(found: Details, pod: Object) -> Answer:
         return Answer(name, f"is {phase} on node {node}{but}")
     if phase != "Pending":
         return Answer(name, f"is {phase}")
+    if held_by(pod):
+        return Answer(name, f"waits. {refusal(pod)}")
     if gates := [str(gate["name"]) for gate in pod["spec"].get("schedulingGates") or []]:
         return Answer(name, f"waits until its schedulingGates are removed: {', '.join(gates)}")
+    scheduler = scheduler_of(pod)
     if not is_refused(pod):
-        scheduler = pod["spec"].get("schedulerName") or "default-scheduler"
-        return Answer(name, f"is {phase}: scheduler {scheduler} has not considered it yet")
+        is_served = found.topology.cluster.existing or scheduler in found.topology.scheduler_names
+        nobody = "" if is_served else ", and the stack has no scheduler that serves this name"
+        return Answer(name, f"is {phase}: scheduler {scheduler} has not considered it yet{nobody}")
+    who = "The scheduler" if scheduler == DEFAULT_SCHEDULER else f"Scheduler {scheduler}"
+    says = f"waits. {who} says: {refusal(pod)}"
+    if not found.topology.filters_as_stock(scheduler):
+        return Answer(name, f"{says}{'' if says.endswith('.') else '.'} {DECIDES_OTHERWISE}")
     why = Why(pod, found.live, found.shortage)
-    return Answer(name, f"waits. The scheduler says: {refusal(pod)}", why.verdicts, why.changes())
+    return Answer(name, says, why.verdicts, why.changes())
 
 
 def text(answer: Answer) -> RenderableType:

@@ -24,6 +24,7 @@ from topology.objects.claims import device_class
 from topology.objects.device_taints import rule_version
 from topology.objects.isolation import FLEET, isolated
 from topology.objects.names import Name, created_by_stack, described
+from topology.objects.priorities import SCHEDULING_API_GROUP
 from topology.objects.removable import reference
 from topology.objects.slices import resource_slices
 from topology.schema.base import Problem
@@ -37,6 +38,7 @@ NAMED_MAX = 3
 
 PATHS = LISTS | {
     "Namespace": "/api/v1/namespaces",
+    "PriorityClass": f"/apis/{SCHEDULING_API_GROUP}/v1/priorityclasses",
     "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
 }
 
@@ -230,6 +232,7 @@ def _is_of_fleet(entry: Mapping[str, Any], topology: Topology) -> bool:
 
 def _name(entry: Mapping[str, Any]) -> Name:
     group = {"Deployment": "apps", "Job": "batch", "Node": "", "Namespace": "", "Pod": ""}
+    group["PriorityClass"] = SCHEDULING_API_GROUP
     return (
         group.get(entry["kind"], RESOURCE_API_GROUP),
         entry["kind"],

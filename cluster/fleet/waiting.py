@@ -55,7 +55,7 @@ def settled_objects(
     objects = _with_nodes(api, wanted, objects, not_ready)
     while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects)):
         # Pods that were as expected may have been deleted since, and their replacements not yet created.
-        late = wait(api, expected, unfit, tell, begin, standstill)
+        late = wait(api, expected, unfit, tell, begin, standstill, queues="Workload" in wanted)
         objects = snapshot.read(api, wanted)
     return objects
 
@@ -67,16 +67,19 @@ def wait(
     tell: Tell,
     begin: float,
     standstill: Standstill | None = None,
+    queues: bool = False,
 ) -> list[str]:
     """Return why each workload that is not as expected within its timeout, counted from `begin`, is late.
 
     A workload that has lost bare pods is late at once. All are late when the `standstill` comes; there must be none if
     anything else may change the cluster: another operation of the update, or the controllers of an existing cluster.
+    With `queues`, Kueue may hold the pods.
     """
     late: list[str] = []
     told = ""
     seconds = 0.0
     entries = expected
+    wanted = kinds((maker for entry in entries for maker in entry.makers), queues)
     creation = _Creation(api)
     while expected:
         asked = time.monotonic()
@@ -84,7 +87,7 @@ def wait(
             if seconds > LONG_READ_SECONDS and not _is_time_up(expected, begin) and creation.goes_on(expected, asked):
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
-            live = LiveObjects(snapshot.must_read(api, kinds(maker for entry in entries for maker in entry.makers)))
+            live = LiveObjects(snapshot.must_read(api, wanted))
             found = _not_as_expected(expected, unfit, live)
             over = bool(found and standstill and standstill.has_come(api, entries, live, unfit, asked))
         except UnreachableError as error:

@@ -1,4 +1,8 @@
-"""The components of a cluster that run as processes on this machine, each of which has a pid file."""
+"""The components of a cluster that run as processes on this machine, each of which has a pid file.
+
+Schedulers and controllers of the stack are components too: kwokctl starts and stops them with its own. Their state is
+not that of the cluster, whose repair must not depend on a program of the user's.
+"""
 
 import os
 import signal
@@ -12,6 +16,8 @@ from cluster.local.errors import ClusterError
 from cluster.local.kwokctl import POLL_SECONDS
 
 STOP_SECONDS = 20
+OWNER = "KWOK_DRA_COMPONENT_OF"
+"""The variable with the cluster's folder in the environment of an added program: a script runs as its interpreter."""
 
 
 class Components:
@@ -21,6 +27,10 @@ class Components:
         """Describe the components of the cluster in `folder`, which need not exist."""
         self.folder = folder
         self.programs = f"{folder}/bin/"
+
+    def added(self, component: str) -> Path:
+        """Return the folder of a component that the stack has added, or has configured anew."""
+        return self.folder / "added" / component
 
     def pid_file(self, component: str) -> Path:
         """Return the file in which kwokctl writes a component's process id."""
@@ -39,9 +49,13 @@ class Components:
         texts = {file.stem: file.read_text().strip() for file in (self.folder / "pids").glob("*.pid")}
         return {component: int(text) for component, text in texts.items() if text.isdigit()}
 
+    def own(self) -> dict[str, int]:
+        """Return what `recorded` does, of the components that kwokctl itself has added."""
+        return {component: pid for component, pid in self.recorded().items() if not self.added(component).exists()}
+
     def exited(self) -> list[str]:
-        """Return the components that have exited, although nobody has stopped them."""
-        return sorted(component for component, pid in self.recorded().items() if not self._is_component(pid))
+        """Return the cluster's own components that have exited, although nobody has stopped them."""
+        return sorted(component for component, pid in self.own().items() if not self.is_component(pid))
 
     def running(self) -> dict[str, int]:
         """Return the process ids of the components that run, and delete every other pid file.
@@ -49,14 +63,14 @@ class Components:
         After a restart of the machine, another program may have a recorded id: kwokctl would kill that program, or
         take it for a component that runs. It also takes a zombie for one that runs.
         """
-        for component in self.exited():
-            self.pid_file(component).unlink()
+        for component, pid in self.recorded().items():
+            if not self.is_component(pid):
+                self.pid_file(component).unlink()
         return self.recorded()
 
     def by_program(self) -> dict[str, int]:
         """Return all component processes, also one that a killed kwokctl started and wrote no pid file for."""
-        own = [pid for pid in processes.all_ids() if processes.program(pid).startswith(self.programs)]
-        return {f"process {pid}": pid for pid in own}
+        return {f"process {pid}": pid for pid in processes.all_ids() if self._runs_a_program_of_ours(pid)}
 
     def kill(self, pids: Mapping[str, int]) -> None:
         """Kill processes and wait until they have exited."""
@@ -73,6 +87,11 @@ class Components:
                 raise ClusterError(f"{', '.join(left)} of cluster {self.folder.name} did not exit; see {self.folder}")
             time.sleep(POLL_SECONDS)
 
-    def _is_component(self, pid: int) -> bool:
-        program = processes.program(pid)
-        return processes.running(pid) and (not program or program.startswith(self.programs))
+    def is_component(self, pid: int) -> bool:
+        """Tell whether a process runs and is, as far as one can see, a component."""
+        return processes.running(pid) and (not processes.program(pid) or self._runs_a_program_of_ours(pid))
+
+    def _runs_a_program_of_ours(self, pid: int) -> bool:
+        if processes.program(pid).startswith(self.programs):
+            return True
+        return f"{OWNER}={self.folder}" in processes.environment(pid)

@@ -64,7 +64,7 @@ def confirm(cluster: str, owner: str, cluster_id: str) -> None:
 def exited_component_logs(cluster: str) -> list[str]:
     """Return the log of each component of a cluster that has exited, although nobody has stopped it."""
     components = LocalCluster(workdir(), cluster).components
-    return [str(components.log(component)) for component in components.exited()]
+    return [str(components.log(one)) for one, pid in components.recorded().items() if not components.is_component(pid)]
 
 
 def settle(kubeconfig: Path, seconds: float) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -46,10 +46,20 @@ def reserved(fixed: dict[str, int]) -> Iterator[dict[str, int]]:
             if reason := taken(port) if _marked(port, marks) else os.strerror(errno.EADDRINUSE):
                 raise PortTakenError(port, reason)
         options = [option for component in OF_COMPONENTS.values() for option in component if option not in fixed]
-        candidates = _without_ephemeral(RANGE)
-        random.shuffle(candidates)
-        free = (port for port in candidates if _marked(port, marks) and not taken(port))
-        yield {**fixed, **dict(zip(options, free, strict=False))}
+        yield {**fixed, **dict(zip(options, _free(marks), strict=False))}
+
+
+@contextmanager
+def some(names: Iterable[str]) -> Iterator[dict[str, int]]:
+    """Provide a random free port for each name; no cluster and no other program gets one of them during the block."""
+    with ExitStack() as marks:
+        yield dict(zip(names, _free(marks), strict=False))
+
+
+def _free(marks: ExitStack) -> Iterator[int]:
+    candidates = _without_ephemeral(RANGE)
+    random.shuffle(candidates)
+    return (port for port in candidates if _marked(port, marks) and not taken(port))
 
 
 def _marked(port: int, marks: ExitStack) -> bool:

@@ -34,6 +34,11 @@ def command_line(pid: int) -> str:
     return os.fsdecode(_read(pid, "cmdline"))
 
 
+def environment(pid: int) -> list[str]:
+    """Return the variables with which a process was started, as `NAME=value`; none if they are unknown."""
+    return os.fsdecode(_read(pid, "environ")).split("\0")
+
+
 def _read(pid: int, name: str) -> bytes:
     """Read a file in /proc; empty if the file or the process does not exist."""
     try:

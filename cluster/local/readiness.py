@@ -61,13 +61,18 @@ class Readiness:
         except (OSError, HTTPException):
             return False
 
+    @property
+    def server(self) -> str:
+        """The URL of the API server; empty if the kubeconfig does not say."""
+        found = re.search(r"server: (https://.+:[0-9]+)", self.kubeconfig.read_text())
+        return found[1] if found else ""
+
     def request(self, method: str, path: str, accept: str = "*/*") -> int:
         """Send a request to the API server and return the status of the response."""
         context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
         context.load_cert_chain(self.pki / "admin.crt", self.pki / "admin.key")
-        server = re.search(r"server: https://(.+):([0-9]+)", self.kubeconfig.read_text())
-        host, port = server.groups() if server else ("", "0")
-        with closing(HTTPSConnection(host, int(port), context=context, timeout=5)) as connection:
+        host, _, port = self.server.removeprefix("https://").rpartition(":")
+        with closing(HTTPSConnection(host, int(port or 0), context=context, timeout=5)) as connection:
             connection.request(method, path, headers={"Accept": accept})
             return connection.getresponse().status
 
@@ -78,7 +83,7 @@ class Readiness:
 
     def check_startup(self, advice: str) -> None:
         """Raise ClusterError if a component has exited, unless it only gave up waiting for the API server."""
-        for component, pid in self.components.recorded().items():
+        for component, pid in self.components.own().items():
             if not processes.running(pid) and not self.gave_up(component):
                 raise ClusterError(
                     f"{component} of cluster {self.name} exited while it was starting:\n{self._errors(component)}\n"

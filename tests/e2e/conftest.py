@@ -15,8 +15,10 @@ def toolchain() -> None:
     """Fail at once, with the remedy, where a program is missing."""
     needed = [TOOLS / "bin" / name for name in ("pulumi", "kwokctl", "kubectl")]
     needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in (KUBERNETES, "v1.36.3")]
+    needed += [TOOLS / "kueue/v0.19.2/kueue", TOOLS / "jobset/v0.12.0/jobset"]
     missing = [str(program) for program in needed if not program.exists()]
-    assert not missing, f"not built: {missing}; run `make tools tools-1.36`, or the tests with `make test`"
+    remedy = "run `make tools tools-1.36 tools-kueue tools-jobset`, or the tests with `make test`"
+    assert not missing, f"not built: {missing}; {remedy}"
     for package in PACKAGES:  # once for all copies of the program, whatever PYTHONDONTWRITEBYTECODE says
         compileall.compile_dir(ROOT / package, quiet=1)
 

@@ -47,8 +47,11 @@ SCENARIOS = (
     "partitionable",
     "pod-group",
     "pod-group-claim",
+    "priorities",
     "prioritized-list",
+    "queues",
     "resource-pool-status",
+    "schedulers",
     "shared-claim",
 )
 """The stacks that show one feature each (docs/scenarios.md): not all of their claims are to be satisfied."""

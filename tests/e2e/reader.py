@@ -1,7 +1,7 @@
 """What a cluster says about claims and pools, read from kubectl's JSON: written apart from the program, to compare."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 Object = dict[str, Any]
@@ -25,9 +25,13 @@ class Reader:
         }
 
     def claims(self) -> list[Object]:
-        """Return an entry for each claim of each pod that is to stay: whose it is, and its devices."""
+        """Return an entry for each claim of each pod that is to stay: whose it is, and its devices.
+
+        Kueue suspends the Jobs that it holds: these have no pods yet.
+        """
         pods = [pod for pod in self.by_kind.get("Pod", []) if not _is_going(pod) and pod["status"]["phase"] != "Failed"]
         entries = [self._claim(pod, name) for pod in pods for name in _claim_names(pod)]
+        entries += [entry for job in self.by_kind.get("Job", []) for entry in _of_held(job)]
         return sorted(entries, key=lambda entry: [natural(entry[name]) for name in ("workload", "pod", "name")])
 
     def _claim(self, pod: Object, name: str) -> Object:
@@ -101,16 +105,41 @@ class Reader:
         ]
 
     def refusals(self) -> dict[str, str]:
-        """Return why pods are pending, by their name, in the scheduler's words.
+        """Return why pods are pending, by their name, in the scheduler's words; those of held Jobs in Kueue's.
 
         A pod of a group may still be told so when it has its node: https://github.com/kubernetes/kubernetes/issues/139417
         """
-        return {
+        held = {
+            entry["pod"]: condition["message"]
+            for job in self.by_kind.get("Job", [])
+            for entry in _of_held(job)
+            for workload in self.by_kind["Workload"]
+            if workload["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
+            for condition in workload["status"]["conditions"]
+            if condition["type"] == "QuotaReserved"
+        }
+        return held | {
             pod["metadata"]["name"]: condition["message"]
             for pod in self.by_kind.get("Pod", [])
             for condition in pod["status"].get("conditions") or []
             if condition["type"] == "PodScheduled" and condition["status"] == "False" and "nodeName" not in pod["spec"]
         }
+
+
+def _of_held(job: Object) -> Iterator[Object]:
+    metadata, spec = job["metadata"], job["spec"]
+    for number in range(spec["completions"] if spec.get("suspend") else 0):
+        for _ in spec["template"]["spec"].get("resourceClaims") or []:
+            yield {
+                "name": "",
+                "namespace": metadata["namespace"],
+                "workload": metadata["name"],
+                "pod": f"{metadata['name']}-{number}",
+                "podPhase": "Suspended",
+                "node": "",
+                "state": "pending",
+                "devices": [],
+            }
 
 
 def _group(node: str) -> str:

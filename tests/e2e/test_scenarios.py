@@ -47,7 +47,9 @@ OWN_CLUSTER = NEWER_ONLY | {
 }
 """Those with gates, APIs or stages of their own: they come last, as they replace the cluster."""
 ALL = os.environ.get("SCENARIOS") == "all"
-KINDS = "pods,resourceclaims,resourceslices,nodes"
+KINDS = "pods,resourceclaims,resourceslices,nodes,jobs"
+OF_QUEUE = r"^(admitted by queue \S+, but|queue \S+:) "
+"""How reasons begin that are about a queue."""
 
 
 class Seen:
@@ -58,7 +60,8 @@ class Seen:
         self.project = project
         self.claims: list[Object] = outputs["claims"]
         self.pools: list[Object] = outputs["pools"]
-        self.reader = Reader(project.get(KINDS))
+        held = any(claim["podPhase"] == "Suspended" for claim in self.claims)
+        self.reader = Reader(project.get(f"{KINDS},workloads.kueue.x-k8s.io" if held else KINDS))
 
     def of(self, workload: str) -> list[Object]:
         """Return the claims of a workload."""
@@ -154,6 +157,7 @@ def check_outputs(seen: Seen) -> None:
     assert reasons.keys() == refusals.keys()
     for pod, reason in reasons.items():
         refusal = re.split(" still not|, pod group preemption:| preemption:", refusals[pod])[0]
+        reason = re.sub(OF_QUEUE, "", reason)
         assert reason.split("; ")[0].removesuffix(".") == refusal.removesuffix(".")
 
 
@@ -314,6 +318,31 @@ def decided(pod: Object) -> str:
     """Return when the scheduler gave the pod a node, or refused it."""
     times = [entry["lastTransitionTime"] for entry in pod["status"]["conditions"] if entry["type"] == "PodScheduled"]
     return str(times[0])
+
+
+def priorities(seen: Seen) -> None:
+    classes = {entry["metadata"]["name"]: entry["value"] for entry in seen.project.get("priorityclasses")}
+    assert (classes["batch"], classes["production"]) == (100, 1000)
+    priority = {pod["metadata"]["labels"]["app"]: pod["spec"]["priority"] for pod in seen.reader.by_kind["Pod"]}
+    assert priority == {"training": 100, "serving": 1000, "holder": 100, "urgent": 1000}
+    # For cpu: its GPU is free, and that of the pod that is gone, too.
+    (serving,) = seen.satisfied("serving")
+    (event,) = (entry for entry in seen.project.get("events") if entry["reason"] == "Preempted")
+    assert seen.project.outputs()["preempted"] == [
+        {
+            "pod": event["involvedObject"]["name"],
+            "namespace": "default",
+            "workload": "training",
+            "node": "shared-0",
+            "by": {"pod": serving["pod"], "namespace": "default", "workload": "serving"},
+        }
+    ]
+    assert len(seen.satisfied("training")) == 1
+    assert "1 Insufficient cpu" in seen.pending("training")["reason"]
+    assert seen.pool("shared")["free"] == 2
+    # Not for devices.
+    assert devices(*seen.of("holder")) == ["gpu-0", "gpu-1"]
+    assert "no node that the pod may run on has more than 0 free of 2 that match" in seen.pending("urgent")["reason"]
 
 
 def jobs(seen: Seen) -> None:
@@ -554,6 +583,25 @@ def device_taint_rules(seen: Seen) -> None:
     assert not any("taints" in device for device in published)
 
 
+def schedulers(seen: Seen) -> None:
+    assert len({claim["node"] for claim in seen.of("packing")}) == 1
+    assert len({claim["node"] for claim in seen.of("spreading")}) == 3
+
+
+def queues(seen: Seen) -> None:
+    assert len(seen.satisfied("training")) == 2  # of its own four GPUs, and two that it borrows
+    serving = seen.pending("serving")
+    assert serving["reason"].startswith("admitted by queue team-b, but 0/2 nodes are available: 2 cannot allocate")
+    assert [(claim["pod"], claim["podPhase"]) for claim in seen.of("sweep")] == [
+        ("sweep-0", "Suspended"),
+        ("sweep-1", "Suspended"),
+    ]
+    short = "insufficient unused quota for nvidia.com/gpu in flavor h100, 2 more needed"
+    assert {claim["reason"] for claim in seen.of("sweep")} == {
+        f"queue team-b: couldn't assign flavors to pod set main: {short}"
+    }
+
+
 FACTS: dict[str, Callable[[Seen], None]] = {
     "admin-access": admin_access,
     "all-devices": all_devices,
@@ -579,7 +627,10 @@ FACTS: dict[str, Callable[[Seen], None]] = {
     "partitionable": partitionable,
     "pod-group": pod_group,
     "pod-group-claim": pod_group_claim,
+    "priorities": priorities,
     "prioritized-list": prioritized_list,
+    "queues": queues,
     "resource-pool-status": resource_pool_status,
+    "schedulers": schedulers,
     "shared-claim": shared_claim,
 }

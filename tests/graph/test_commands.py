@@ -9,6 +9,7 @@ from tests.unit.test_fuzz import WRITTEN_OUT
 PYTHON = 'exec "${PULUMI_PYTHON_CMD:-python3}" -m commands.'
 COMMANDS = {
     *(f"{PYTHON}kwok_cluster {verb}" for verb in ("create", "update", "delete")),
+    *(f"{PYTHON}added_program {verb}" for verb in ("create", "update", "delete")),
     *(f"{PYTHON}batch {verb}" for verb in ("create", "update", "delete")),
     f"{PYTHON}removals",
     f"{PYTHON}wait",

@@ -43,8 +43,8 @@ def test_an_invalid_configuration() -> None:
     assert failure(configuration) == (
         "the configuration has 3 problems; nothing was created or changed\n"
         "  kwok-dra:nodePool: there is no such key; did you mean 'nodePools'? The keys here "
-        "are catalogue, claims, cluster, deviceClasses, deviceTaintRules, fabricPools, manifests, nodePools, "
-        "workloads\n"
+        "are catalogue, claims, cluster, controllers, deviceClasses, deviceTaintRules, fabricPools, manifests, "
+        "nodePools, priorityClasses, queues, schedulers, workloads\n"
         "  kwok-dra:nodePools[0].name: 'Node' is not a DNS label: use at most 63 lower-case letters, digits and '-', "
         "beginning and ending with a letter or digit\n"
         "  kwok-dra:workloads: must be a list, but is 'none'"

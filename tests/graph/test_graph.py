@@ -259,6 +259,7 @@ def test_outputs(case: Case, recording: Recording) -> None:
         "pools": [{"name": pool} | nothing for pool in sorted(case.nodes)],
         "leftovers": [],
         "drift": [],
+        "preempted": [],
         "summary": f"{len(claims)} of {len(claims)} claims allocated, {pods} of {pods} pods running, "
         "0 of 0 devices in use on 0 nodes",
     }

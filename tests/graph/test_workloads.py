@@ -85,6 +85,31 @@ def test_pods_are_replaced_with_the_shared_claim_that_they_use() -> None:
     assert set(found.of_kind("ResourceClaimTemplate")) == {"b-own", "c-own"}
 
 
+PRIORITIES = [{"name": "low", "value": 1}, {"name": "high", "value": 2}]
+
+
+def test_priority_classes() -> None:
+    """They come before all pods; the API lets their values not change, and pods keep the one that they came with."""
+    users = [{"name": "a", "priority": "low"}, {"name": "b"}, {"name": "c", "priority": "system-node-critical"}]
+    found = run(stack(*users) | {"kwok-dra:priorityClasses": PRIORITIES}).resources
+    made = {key: found[key] for key in ("PriorityClass low", "PriorityClass high")}
+    for entry in made.values():
+        assert entry.parent == SHARED
+        assert entry.replace_on_changes == ["value", "preemptionPolicy"]
+        assert entry.delete_before_replace
+    for name in "abc":
+        assert found[f"Deployment {name}"].dependencies >= {*made}
+        replaced_with = {f"ResourceClaimTemplate {name}-own"} | ({"PriorityClass low"} if name == "a" else set())
+        assert found[f"Deployment {name}"].replace_with == replaced_with
+
+
+def test_others_may_come_as_soon_as_all_pods_run_that_they_preempt() -> None:
+    workloads: list[dict[str, Any]] = [{"name": "a", "priority": "low"}, {"name": "b", "priority": "high", "after": ["a"]}]
+    found = run(stack(*workloads, {"name": "c", "after": ["b"]}) | {"kwok-dra:priorityClasses": PRIORITIES}).resources
+    gives_way = [json.loads(found[f"Command {name}"].inputs["stdin"])["KWOK_DRA_GIVES_WAY"] for name in "ab"]
+    assert gives_way == [True, False]
+
+
 def test_names_in_namespaces() -> None:
     """Templates may share a name; a workload keeps its resource name, so that a move to a namespace replaces it."""
     claims = [OWN | {"template": "same"}]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from topology.objects import claims, device_taints, nodes, pod_groups, pods
+from topology.objects import claims, device_taints, nodes, pod_groups, pods, priorities
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload
@@ -19,6 +19,7 @@ def live(topology: Topology) -> list[Object]:
     ]
     found += [claims.device_class(entry) for entry in topology.device_classes]
     found += device_taints.device_taint_rules(topology)
+    found += priorities.priority_classes(topology)
     shared = {(claim.namespace, claim.name): claims.resource_claim(claim) for claim in topology.claims}
     for workload in topology.workloads:
         found += [claims.resource_claim_template(workload, claim) for claim in workload.claims if not claim.claim]

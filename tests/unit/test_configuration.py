@@ -333,8 +333,8 @@ def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None
         (
             f"{WORKLOAD}.replica",
             "replicas",
-            "after, claims, containers, expect, kind, name, namespace, nodeSelector, podGroup, provisioning, "
-            "readyTimeoutSeconds, replicas, tolerations",
+            "after, claims, containers, expect, kind, name, namespace, nodeSelector, podGroup, priority, provisioning, "
+            "queue, readyTimeoutSeconds, replicas, scheduler, tolerations",
         ),
         (f"{CLAIM}.request", "requests", "claim, config, constraints, name, requests, template"),
         (

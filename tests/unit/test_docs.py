@@ -15,7 +15,20 @@ from tests.e2e.project import SCENARIOS, STACKS
 from tests.unit.conftest import ROOT
 from topology.checks.validation import ConfigurationError, load
 from topology.objects.slices import resource_slices
-from topology.schema import capacity, claims, devices, faults, hosts, manifests, placeholders, stack, workloads
+from topology.schema import (
+    capacity,
+    claims,
+    devices,
+    faults,
+    hosts,
+    manifests,
+    placeholders,
+    priorities,
+    programs,
+    queues,
+    stack,
+    workloads,
+)
 from topology.schema.base import Model
 from topology.schema.catalogue import ENTRIES, built_in
 from topology.schema.devices import DeviceModel
@@ -41,6 +54,12 @@ SECTIONS: dict[str, type[Model]] = {  # of docs/configuration.md: the model whos
     "`nodePools[].faults[]`": faults.Fault,
     "Device taint": faults.DeviceTaint,
     "`deviceTaintRules`": faults.DeviceTaintRule,
+    "`schedulers`": programs.Scheduler,
+    "`controllers`": programs.Controller,
+    "`queues`": queues.Queue,
+    "`queues[].flavors[]`": queues.Flavor,
+    "`queues[].flavors[].quotas`": queues.Quota,
+    "`priorityClasses`": priorities.PriorityClass,
     "`claims`": claims.SharedClaim,
     "`workloads`": workloads.Workload,
     "`workloads[].podGroup`": workloads.PodGroup,

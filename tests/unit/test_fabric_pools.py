@@ -47,6 +47,12 @@ def per_device(*devices: Configuration) -> Configuration:
     return {"name": "fabric", "devices": [{"model": gpu()} | entry for entry in devices]}
 
 
+def parts(name: str, size: int = 1) -> Configuration:
+    """Return a part of a device whose other parts are models of their own."""
+    part = {"deviceName": f"part-{name}", "consumesCounters": {"slots": 1}}
+    return gpu(deviceName=f"part-{name}", counterSet="slots", counters={"slots": size + 1}, partitions=[part])
+
+
 def asking(replicas: int = 1, **request: Any) -> Configuration:
     claims = [{"name": "c", "requests": [{"name": "gpu", "deviceClass": "any"} | request]}]
     return {"name": "training", "replicas": replicas, "claims": claims}
@@ -103,6 +109,15 @@ def test_devices_that_are_for_different_nodes(version: str) -> None:
     reach = [{key: one[key] for key in ("nodeName", "nodeSelector", "allNodes") if key in one} for one in told]
     assert reach == [{"nodeName": "host-0"}, {"nodeName": "host-0"}, {"nodeSelector": SELECTOR}, {"allNodes": True}]
     assert [device["name"] for device in found["spec"]["devices"]] == [f"gpu-{index}" for index in range(4)]
+
+
+def test_parts_of_one_device_for_different_nodes() -> None:
+    entries = per_device(*({"model": parts(name), "nodeName": f"host-{place}"} for place, name in enumerate("ab")))
+    counters, published = (entry["spec"] for entry in slices(stack(entries)))
+    assert counters["sharedCounters"] == [{"name": "slots", "counters": {"slots": {"value": "2"}}}]
+    assert {one["name"]: one["nodeName"] for one in published["devices"]} == {"part-a": "host-0", "part-b": "host-1"}
+    sharing = [asking(replicas=3) | {"expect": {"allocated": 2, "pending": 1}}]
+    load(stack(entries, workloads=sharing, nodePools=[{"name": "host", "nodes": 2, "labels": FABRIC}]))
 
 
 def test_slices_have_as_many_devices_as_the_api_allows() -> None:
@@ -246,6 +261,16 @@ def test_only_nodes_of_the_fleet_can_use_devices_in_an_existing_cluster() -> Non
             stack(fabric(model=gpu(deviceName="gpu"))),
             f"fabricPools[0]: deviceName gives several devices of {DRIVER} in one pool the name 'gpu': use {{index}} "
             "in it, or a different name for each model",
+        ),
+        (
+            stack(per_device({"model": parts("{index}"), "count": 2, "nodeName": "host-0"})),
+            f"fabricPools[0]: counterSet gives several counter sets of {DRIVER} in one pool the name 'slots': use "
+            "{index} in it, or a different name for each model",
+        ),
+        (
+            stack(per_device(*({"model": parts("ab"[size], size), "nodeName": f"host-{size}"} for size in (0, 1)))),
+            f"fabricPools[0]: counterSet gives several counter sets of {DRIVER} in one pool the name 'slots': use "
+            "{index} in it, or a different name for each model",
         ),
         (
             stack(fabric(model=gpu(nodeAllocatableResources={"cpu": {"mapping": {"deviceMultiplier": 1}}}))),

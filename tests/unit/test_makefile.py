@@ -67,6 +67,8 @@ def test_the_default_is_a_list_of_targets(checkout: Path) -> None:
         "catalogue",
         "tools",
         "tools-1.36",
+        "tools-kueue",
+        "tools-jobset",
         "test",
         "soak",
         "lint",

@@ -276,8 +276,8 @@ KEPT_OFF = (
         (
             [named("Pod", "p", spec={"schedulerName": "volcano"})],
             {},
-            "document 1: pods of Pod p have schedulerName volcano, but the only scheduler of the cluster is "
-            "default-scheduler: remove schedulerName",
+            "document 1: pods of Pod p have schedulerName volcano, which no scheduler of the cluster serves. Name one "
+            "of default-scheduler, or add a scheduler that serves it to kwok-dra:schedulers",
         ),
         (
             [claims({"requests": [{"name": "r", "deviceClassName": "gpu"}]})],

@@ -42,6 +42,9 @@ MODULES = {
 """What the pretended compiler puts into each program."""
 
 EXEC = "pulumi-language-python-exec"
+CONTROLLERS = {"jobset": "sigs.k8s.io/jobset", "kueue": "sigs.k8s.io/kueue"}
+"""The sets of a controller and its manifests, and their modules."""
+
 CONTROL_PLANE = {"etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager"}
 KUBERNETES = CONTROL_PLANE - {"etcd"} | {"kubectl", "kwok", "kwokctl"}
 """The programs that are stamped with the version of Kubernetes, kwok's default included."""
@@ -83,7 +86,14 @@ elif arguments == ["version"]:
 elif arguments[0] == "env":
     print(here, here, sep="\\n")
 elif arguments[0] == "mod":
-    (here / "built").open("a").write("{exec}\\n")
+    manifests = here / "config/components/crd"
+    name = arguments[-1].split("/")[-1]
+    if name in {controllers} and not manifests.exists():
+        manifests.mkdir(parents=True)
+        (manifests / "a.yaml").write_text("kind: X")
+        (manifests / "a.yaml").chmod(0o444)
+        manifests.chmod(0o555)
+    (here / "built").open("a").write(name + "-manifests\\n" if name in {controllers} else "{exec}\\n")
     (here / "python/cmd").mkdir(parents=True, exist_ok=True)
     (here / "python/cmd/{exec}").write_text("script")
     print('{{"Dir": "%s"}}' % here)
@@ -114,7 +124,8 @@ class Checkout:
 
     def add_go(self, version: str) -> None:
         """Put a go of some version on PATH."""
-        text = FAKE_GO.format(python=sys.executable, modules=MODULES, version=version, exec=EXEC)
+        known = {"modules": MODULES | CONTROLLERS, "controllers": list(CONTROLLERS)}
+        text = FAKE_GO.format(python=sys.executable, version=version, exec=EXEC, **known)
         self.add_program("go", text)
 
     def add_program(self, name: str, text: str) -> None:
@@ -220,9 +231,25 @@ def test_other_set_is_the_control_plane_alone(checkout: Checkout) -> None:
     assert checkout.files() == {f"kubernetes/{kubernetes}/{name}" for name in CONTROL_PLANE}
 
 
+@pytest.mark.parametrize("tools", ["", "system"])
+@pytest.mark.parametrize(("name", "crd"), [("kueue", "crd/a.yaml"), ("jobset", "components/crd/a.yaml")])
+def test_a_controller_is_a_set_of_its_own(checkout: Checkout, tools: str, name: str, crd: str) -> None:
+    """Its manifests lie beside it, and can be replaced although those of the module cannot be written."""
+    build.run(checkout.root, name, tools)
+    assert checkout.built() == {name, f"{name}-manifests"}
+    folder = checkout.root / ".tools" / name / checkout.pin(name, CONTROLLERS[name])
+    assert os.access(folder / name, os.X_OK)
+    manifest = folder / "manifests" / crd
+    assert manifest.read_text() == "kind: X"
+    assert manifest.parent.stat().st_mode & 0o200
+    (folder.parents[1] / "records" / name / folder.name / "manifests.json").unlink()
+    assert checkout.make_tools(name) == {f"{name}-manifests"}
+    assert checkout.make_tools(name) == set()
+
+
 def test_unknown_set_names_the_sets(checkout: Checkout) -> None:
     """A mistyped set is answered with those that exist."""
-    with pytest.raises(ToolchainError, match=r"'cluster-2': there are cluster, cluster-1\.36\."):
+    with pytest.raises(ToolchainError, match=r"'cluster-2': there are cluster, cluster-1\.36, jobset, kueue\."):
         checkout.make_tools("cluster-2")
 
 

@@ -106,6 +106,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
             print(DOWN if found is None else json.dumps({"items": found}), file=sys.stderr)
         else:
             values = {"KWOK_DRA_EXPECTED": expected, "KWOK_DRA_UNFIT": unfit, "KWOK_DRA_ALONE": alone}
+            values |= {"KWOK_DRA_GIVES_WAY": False, "KWOK_DRA_QUEUES": False}
             monkeypatch.setenv("KUBECONFIG", "/no/cluster/of/kwokctl/kubeconfig.yaml")
             monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(values)))
             assert wait.main() == status

@@ -302,6 +302,9 @@ def test_pods_that_do_not_wait_for_a_node(topology: Topology, objects: list[Obje
     assert answer(topology, objects, "training-first").state == "is Running on node n-0"
     gated, claim = waiting(exactly(), schedulingGates=[{"name": "example.com/quota"}])
     assert "example.com/quota" in answer(topology, [*objects, gated, claim]).state
+    held, claim = waiting(exactly(), schedulingGates=[{"name": "kueue.x-k8s.io/admission"}])
+    held["metadata"]["labels"] = {"kueue.x-k8s.io/queue-name": "a"}
+    assert answer(topology, [*objects, held, claim]).state == "waits. queue a has not decided on it yet"
     new, claim = waiting(exactly())
     new["status"]["conditions"] = []
     assert "has not considered it yet" in answer(topology, [*objects, new, claim]).state

@@ -115,6 +115,7 @@ def _workload(
             for container in entries(spec, "containers")
         ],
         "nodeSelector": spec.get("nodeSelector") or {},
+        "scheduler": spec.get("schedulerName"),
         "tolerations": spec.get("tolerations") or [],
     }
     return _read(Workload, values)

@@ -34,7 +34,6 @@ from topology.schema.values import choice, suggestion
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/#initial-namespaces
 INITIAL_NAMESPACES = (DEFAULT_NAMESPACE, "kube-node-lease", "kube-public", "kube-system")
-DEFAULT_SCHEDULER = "default-scheduler"
 ((ADMIN_LABEL, ADMIN_VALUE),) = namespaces.ADMIN_ACCESS_LABEL.items()
 
 MUTATING_ADMISSION = frozenset(
@@ -96,7 +95,7 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
     taints = _taints_of_nodes(topology, objects)
     runtime_classes = {entry.name[3]: entry.content for entry in objects if entry.name[1] == "RuntimeClass"}
     is_mutated = any(entry.name[:2] in MUTATING_ADMISSION for entry in objects)
-    added = _added_groups(objects)
+    added = _added_groups(objects).union(*(controller.api_groups for controller in topology.controllers))
     labelled = _namespaces_with_admin_access(topology, objects)
     for entry in objects:
         yield from _kind(entry, topology.cluster, added)
@@ -107,10 +106,8 @@ def manifest_problems(topology: Topology) -> Iterator[Problem]:
             yield from _admin_access(entry, labelled)
         if (spec := pod_spec(entry.content)) is not None:
             needs_nodes = not spec.get("nodeName") and creates_pods(entry.content)
-            if needs_nodes and not topology.cluster.existing:
-                yield from _scheduler(entry, spec)
             yield from _claims_of_pods(entry, spec, known)
-            if needs_nodes and not is_mutated:
+            if needs_nodes and not is_mutated and topology.filters_as_stock(spec.get("schedulerName")):
                 yield from _taints(entry, spec, taints, runtime_classes)
 
 
@@ -179,16 +176,6 @@ def _version(content: Manifest) -> str:
     return str(content["apiVersion"]).rpartition("/")[2]
 
 
-def _scheduler(entry: ManifestObject, spec: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a scheduler that the stack's own cluster does not run: its pods would wait without a word."""
-    name = spec.get("schedulerName") or DEFAULT_SCHEDULER
-    if name != DEFAULT_SCHEDULER:
-        yield entry.problem(
-            f"pods of {entry} have schedulerName {name}, but the only scheduler of the cluster is {DEFAULT_SCHEDULER}: "
-            "remove schedulerName"
-        )
-
-
 def _namespaces_with_admin_access(topology: Topology, objects: Sequence[ManifestObject]) -> set[str]:
     return {
         entry["metadata"]["name"]
@@ -223,7 +210,8 @@ def _duplicates(objects: Sequence[ManifestObject], created: Mapping[Name, str]) 
 
 
 def _namespaces(topology: Topology, objects: Sequence[ManifestObject]) -> Iterator[Problem]:
-    there = {*INITIAL_NAMESPACES, *(entry["metadata"]["name"] for entry in namespaces.namespaces(topology))}
+    first = [*namespaces.namespaces(topology), *(entry for one in topology.controllers for entry in one.objects)]
+    there = {*INITIAL_NAMESPACES, *(entry["metadata"]["name"] for entry in first if entry["kind"] == "Namespace")}
     creators = {entry.name[3]: entry for entry in objects if entry.name[:2] == ("", "Namespace")}
     for entry in objects:
         name = entry.name[2]

@@ -139,6 +139,8 @@ class _Parties(NamedTuple):
     holders: list[_Pods]
     waiting: list[_Pods]
     unknown: set[str]
+    aborted: set[str]
+    """Workloads that are expected to run, and on whose pods the scheduler gives up."""
 
 
 def outlook(topology: Topology, running: Mapping[str, int]) -> Outlook:
@@ -146,6 +148,7 @@ def outlook(topology: Topology, running: Mapping[str, int]) -> Outlook:
     reader = NeedReader(topology)
     parties = _Reading(reader, running).parties()
     found = Outlook({name: {pods.workload for pods in parties.holders} for name in parties.unknown}, set(), {})
+    found.undecided.update((name, {name}) for name in parties.aborted)
     _tell_of_waiting(parties, reader, found)
     _tell_of_holders(parties, reader, found)
     return found
@@ -285,15 +288,18 @@ class _Reading:
 
     def parties(self) -> _Parties:
         """Return the pods; each claim that pods share counts as one of them."""
-        found = _Parties([], [], set())
+        found = _Parties([], [], set(), set())
         workloads = list(enumerate(self._reader.topology.workloads))
         for read, parties in ((self._holders, found.holders), (self._waiting, found.waiting)):
             for index, workload in workloads:
+                if workload.queue or not self._reader.topology.filters_as_stock(workload.scheduler):
+                    found.unknown.add(workload.name)
+                    continue
                 claims = self._reader.declarations.claims(workload, f"workloads[{index}]")
                 try:
                     parties.extend(read(workload, claims))
-                except AbortedError:
-                    continue  # The scheduler gives up on such pods.
+                except AbortedError:  # The scheduler gives up on such pods.
+                    found.aborted.update({workload.name} if read == self._holders else ())
                 except (cel.UncheckedError, UnknownError):
                     found.unknown.add(workload.name)
         return found

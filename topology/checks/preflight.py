@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 
+from topology.checks.added_programs import program_problems
 from topology.checks.fabric_pools import fabric_pool_problems
 from topology.checks.manifest_pods import unsatisfiable_manifests
 from topology.checks.manifests import manifest_problems, misshapen_manifests
 from topology.checks.node_pools import pool_problems
+from topology.checks.priorities import priority_problems
 from topology.checks.published_devices import FIRST_STRICTER_KUBERNETES
+from topology.checks.queues import queue_problems
 from topology.checks.requests import selections
 from topology.checks.satisfiability import unsatisfiable_claims
+from topology.checks.schedulers import scheduler_problems
 from topology.kubernetes import limits
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP, is_removed
 from topology.kubernetes.feature_gates import FEATURES, gate_problems, lacking
@@ -28,11 +32,14 @@ def problems(topology: Topology) -> list[Problem]:
         *_capacities(topology),
         *_containers(topology),
         *manifest_problems(topology),
+        *program_problems(topology),
+        *scheduler_problems(topology),
+        *priority_problems(topology),
     ]
     for path, pool in topology.pools.items():
         found += pool_problems(pool, path, topology.cluster)
     found += fabric_pool_problems(topology)
-    return found or [*unsatisfiable_claims(topology), *unsatisfiable_manifests(topology)]
+    return found or [*queue_problems(topology), *unsatisfiable_claims(topology), *unsatisfiable_manifests(topology)]
 
 
 # The version of Kubernetes.

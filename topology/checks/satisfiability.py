@@ -1,4 +1,7 @@
-"""Claims that no node of a stack can satisfy, reported before anything is created."""
+"""Claims that no node of a stack can satisfy, reported before anything is created.
+
+Nothing is said of pods whose scheduler finds other nodes fit than kube-scheduler does.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
@@ -29,7 +32,8 @@ def unsatisfiable_claims(topology: Topology) -> Iterator[Problem]:
         return
     kinds = node_kinds(topology)
     for index, workload in enumerate(topology.workloads):
-        if workload.expected_allocated and workload.expect.running != 0:
+        can_run = workload.expected_allocated and workload.expect.running != 0
+        if can_run and topology.filters_as_stock(workload.scheduler):
             yield from _Pod(workload, f"workloads[{index}]", declarations, kinds).problems()
 
 

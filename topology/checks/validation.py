@@ -139,7 +139,7 @@ APPLIED = ("workloads", "manifests")
 
 
 def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
-    for keys in (["deviceClasses"], POOLS, APPLIED):
+    for keys in (["deviceClasses"], ["priorityClasses"], POOLS, APPLIED):
         yield from _duplicates([entry for key in keys for entry in _each("", raw, key)], "name")
     yield from _too_many_nodes(raw)
     yield from _without_devices(raw)

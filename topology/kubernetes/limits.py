@@ -58,6 +58,9 @@ MIG_MEMORY_SLICES = 12
 CLUSTER_NODES_MAX = 5_000
 CLUSTER_PODS_MAX = 150_000
 
+# https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/scheduling/types.go, HighestUserDefinablePriority
+PRIORITY_MAX = 1_000_000_000
+
 # Ours, far beyond any server: devices of one model on one node.
 NODE_DEVICES_MAX = 4_096
 

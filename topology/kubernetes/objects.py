@@ -50,6 +50,7 @@ LISTS = {
     "ResourceClaimTemplate": "/apis/resource.k8s.io/v1/resourceclaimtemplates",
     "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
     "StatefulSet": "/apis/apps/v1/statefulsets",
+    "Workload": "/apis/kueue.x-k8s.io/v1beta2/workloads",
 }
 """The path at which the API server lists the objects of each kind."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from topology.kubernetes.api_versions import RESOURCE_API_GROUP
+from topology.kubernetes.api_versions import BUILT_IN_KINDS, RESOURCE_API_GROUP
 from topology.kubernetes.objects import DEFAULT_NAMESPACE, Manifest
 
 POD_SPECS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -61,6 +61,17 @@ def creates_pods(manifest: Manifest) -> bool:
     spec = manifest.get("spec")
     wanted = [part(spec, name) for name in ("replicas", "parallelism", "completions")]
     return part(spec, "suspend") is not True and 0 not in wanted
+
+
+def has_pod_template(manifest: Manifest) -> bool:
+    """Tell whether an object of a kind that is not part of Kubernetes contains a template for pods, as JobSets do."""
+    return group_of(manifest) not in BUILT_IN_KINDS and _has_containers(manifest.get("spec"))
+
+
+def _has_containers(value: Any) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("containers"), list) or any(map(_has_containers, value.values()))
+    return isinstance(value, list) and any(map(_has_containers, value))
 
 
 def limited_resources(spec: Any) -> Iterator[str]:

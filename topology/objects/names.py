@@ -3,6 +3,7 @@
 from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from topology.objects import namespaces
+from topology.objects.priorities import SCHEDULING_API_GROUP
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
 
@@ -41,6 +42,10 @@ def created_by_stack(topology: Topology, kinds: set[str]) -> dict[Name, str]:
     created += [
         (RESOURCE_API_GROUP, "ResourceClaim", claim.namespace, claim.name, f"claims[{index}]")
         for index, claim in enumerate(topology.claims)
+    ]
+    created += [
+        (SCHEDULING_API_GROUP, "PriorityClass", "", entry.name, f"priorityClasses[{index}]")
+        for index, entry in enumerate(topology.priority_classes)
     ]
     groups = {"Deployment": "apps", "Job": "batch", "Pod": ""}
     for index, workload in enumerate(topology.workloads):

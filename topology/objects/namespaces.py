@@ -11,12 +11,14 @@ ADMIN_ACCESS_LABEL = {"resource.kubernetes.io/admin-access": "true"}
 
 
 def namespaces(topology: Topology) -> list[Manifest]:
-    """Render each namespace that claims or workloads name, except `default`; the label allows admin access."""
+    """Render each namespace that claims, workloads or queues name, except `default`; the label allows admin access."""
     users: dict[str, bool] = {}
     for workload in topology.workloads:
         for claim in workload.claims:
             users[workload.namespace] = users.get(workload.namespace, False) or has_admin_access(claim)
         users.setdefault(workload.namespace, False)
+    for namespace in (name for queue in topology.queues for name in queue.namespaces):
+        users.setdefault(namespace, False)
     for shared in topology.claims:
         users[shared.namespace] = users.get(shared.namespace, False) or has_admin_access(shared)
     return [

@@ -11,6 +11,9 @@ from topology.schema.workloads import Workload
 POD_GROUP_LABEL = "pod-group"
 """The label of pods that names their group."""
 
+FIRST_KUBERNETES_WITH_PRIORITIES = 37
+"""Before, the scheduler ignores the priority of a PodGroup."""
+
 
 def pod_groups(workload: Workload, minor: int) -> list[Manifest]:
     """Render the PodGroup of the workload, if it has one, in the version that Kubernetes 1.`minor` serves.
@@ -20,7 +23,9 @@ def pod_groups(workload: Workload, minor: int) -> list[Manifest]:
     if workload.pod_group is None:
         return []
     gang = given(minCount=workload.pod_group.min_count)
-    spec = {"schedulingPolicy": {"gang": gang} if gang else {"basic": {}}}
+    spec: Manifest = {"schedulingPolicy": {"gang": gang} if gang else {"basic": {}}}
+    if minor >= FIRST_KUBERNETES_WITH_PRIORITIES:  # It must be that of the pods.
+        spec |= given(priorityClassName=workload.priority)
     return [
         {
             "apiVersion": served("pod groups", minor),

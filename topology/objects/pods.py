@@ -3,12 +3,13 @@
 from topology.kubernetes.objects import Manifest, given
 from topology.objects.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.objects.pod_groups import POD_GROUP_LABEL, pod_claim
+from topology.schema.queues import QUEUE_LABEL
 from topology.schema.workloads import Container, Workload
 
 
 def workload_objects(workload: Workload) -> list[Manifest]:
     """Render the Deployment, Job or bare pods of `workload`."""
-    metadata = {"name": workload.name, "namespace": workload.namespace}
+    metadata = {"name": workload.name, "namespace": workload.namespace} | given(labels=_queue(workload))
     if workload.kind == "Pod":
         return [pod(workload, name) for name in workload.pod_names()]
     if workload.kind == "Job":
@@ -24,12 +25,16 @@ def _labels(workload: Workload) -> dict[str, str]:
     return _selector(workload) | ({POD_GROUP_LABEL: workload.name} if workload.pod_group else {})
 
 
+def _queue(workload: Workload) -> dict[str, str]:
+    return {QUEUE_LABEL: workload.queue} if workload.queue else {}
+
+
 def pod(workload: Workload, name: str) -> Manifest:
     """Render the bare pod `name` of `workload`."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": workload.namespace, "labels": _labels(workload)},
+        "metadata": {"name": name, "namespace": workload.namespace, "labels": _labels(workload) | _queue(workload)},
         "spec": _pod_spec(workload),
     }
 
@@ -65,6 +70,8 @@ def _pod_spec(workload: Workload) -> Manifest:
         "containers": [_container(container) for container in workload.all_containers()],
     } | given(
         nodeSelector=workload.node_selector,
+        priorityClassName=workload.priority,
+        schedulerName=workload.scheduler,
         resourceClaims=[pod_claim(workload, claim) for claim in workload.claims],
     )
 

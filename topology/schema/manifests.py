@@ -8,7 +8,7 @@ import yaml
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo
 
 from topology.kubernetes.objects import Maker, Manifest
-from topology.kubernetes.reading import namespace_of, pod_spec
+from topology.kubernetes.reading import has_pod_template, namespace_of, pod_spec
 from topology.schema.base import Model
 from topology.schema.user_files import UnreadableError, content, parsed
 from topology.schema.values import DnsLabel, problem, shown
@@ -41,7 +41,8 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _read(name: object, info: ValidationInfo) -> ManifestFile:
+def read_manifests(name: object, info: ValidationInfo) -> ManifestFile:
+    """Read the file of Kubernetes objects that a string names."""
     if not isinstance(name, str):
         raise problem(f"must be the path of a file, but is {shown(name)}")
     try:
@@ -80,7 +81,7 @@ class Manifests(Model):
     """
 
     name: DnsLabel
-    files: Annotated[list[Annotated[InstanceOf[ManifestFile], BeforeValidator(_read)]], Field(min_length=1)]
+    files: Annotated[list[Annotated[InstanceOf[ManifestFile], BeforeValidator(read_manifests)]], Field(min_length=1)]
     after: list[DnsLabel] = []
     expect: Expectation = Expectation()
     ready_timeout_seconds: ReadyTimeout = 120
@@ -106,10 +107,11 @@ class Manifests(Model):
         return sorted([*more, *(document.content for _, document in self.documents())], key=_rank)
 
     def makers(self) -> list[Maker]:
-        """Return the objects that create pods."""
-        makers = [manifest for manifest in self.objects() if pod_spec(manifest) is not None]
+        """Return the objects that create pods, or whose controllers are to create some."""
+        makers = [entry for entry in self.objects() if pod_spec(entry) is not None or has_pod_template(entry)]
         return [(manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]) for manifest in makers]
 
 
 def _rank(manifest: Manifest) -> int:
-    return 0 if manifest["kind"] in _FIRST else 1 if pod_spec(manifest) is None else 2
+    makes_pods = pod_spec(manifest) is not None or has_pod_template(manifest)
+    return 0 if manifest["kind"] in _FIRST else 2 if makes_pods else 1

@@ -26,6 +26,9 @@ from topology.schema.devices import Attributes, DeviceClass, DeviceModel, NamedD
 from topology.schema.faults import DeviceTaintRule, Fault
 from topology.schema.hosts import NamedHost, Taint
 from topology.schema.manifests import Manifests
+from topology.schema.priorities import PriorityClass
+from topology.schema.programs import DEFAULT_SCHEDULER, Controller, Scheduler
+from topology.schema.queues import Queue
 from topology.schema.reach import DeviceReach, Reach
 from topology.schema.values import (
     EACH_ONCE,
@@ -327,7 +330,7 @@ class FabricPool(Pool, Reach):
 
 
 class Topology(Model):
-    """A whole stack: one cluster, device classes, pools of nodes and devices, shared claims, workloads and manifests.
+    """A whole stack: one cluster with its programs, device classes, pools, queues, shared claims, workloads, manifests.
 
     `catalogue` names YAML files in the project's folder with further hosts, models and drivers. `device_classes`
     override those that the charts of the pools' drivers ship; `validation.load` adds the latter.
@@ -339,6 +342,10 @@ class Topology(Model):
     node_pools: list[NodePool] = []
     fabric_pools: list[FabricPool] = []
     device_taint_rules: list[DeviceTaintRule] = []
+    schedulers: list[Scheduler] = []
+    controllers: list[Controller] = []
+    queues: list[Queue] = []
+    priority_classes: list[PriorityClass] = []
     claims: list[SharedClaim] = []
     workloads: list[Workload] = []
     manifests: list[Manifests] = []
@@ -348,6 +355,26 @@ class Topology(Model):
         """All pools, each by its key, such as `nodePools[0]`."""
         nodes = {f"nodePools[{index}]": pool for index, pool in enumerate(self.node_pools)}
         return nodes | {f"fabricPools[{index}]": pool for index, pool in enumerate(self.fabric_pools)}
+
+    @property
+    def scheduler_names(self) -> dict[str, Scheduler | None]:
+        """The scheduler of each name that pods can have; None for the cluster's own kube-scheduler as it is."""
+        own: dict[str, Scheduler | None] = {DEFAULT_SCHEDULER: None}
+        if any(scheduler.name == DEFAULT_SCHEDULER for scheduler in self.schedulers):
+            own = {}
+        return own | {name: scheduler for scheduler in self.schedulers for name in scheduler.served}
+
+    def filters_as_stock(self, scheduler: str | None) -> bool:
+        """Tell whether the scheduler of that name finds the same nodes fit as kube-scheduler with its defaults."""
+        name = scheduler or DEFAULT_SCHEDULER
+        found = self.scheduler_names.get(name)
+        return found.filters_as_stock if found else name in self.scheduler_names
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether nothing changes the cluster but the stack, the components of Kubernetes and KWOK, and Kueue."""
+        own = [*self.schedulers, *self.controllers]
+        return not self.cluster.existing and not any(program.binary for program in own)
 
     @property
     def applied(self) -> list[Workload | Manifests]:

@@ -16,6 +16,7 @@ from topology.schema.values import (
     NODE_RESOURCES,
     ContainerResourceName,
     DnsLabel,
+    DnsSubdomain,
     LabelKey,
     LabelValue,
     Quantity,
@@ -109,10 +110,11 @@ Provisioning = Literal["objects", "bulk"]
 class Workload(WrittenModel):
     """A Deployment, a Job or bare pods: `replicas` fake pods with the `claims`, on nodes that `node_selector` allows.
 
-    Without `containers`, one container uses every claim. With `pod_group`, the pods form a group. The workload is
-    created `after` others have reached their expected state. If it does not reach the state that `expect` describes
-    (default: every claim is allocated and every pod runs) within `ready_timeout_seconds`, the update fails and gives
-    the reason. `provisioning` applies to bare pods only.
+    Without `containers`, one container uses every claim. `scheduler` is the name of the scheduler that places the pods,
+    `queue` that of the queue of Kueue that admits them, `priority` that of their PriorityClass. With `pod_group`, the
+    pods form a group. The workload is created `after` others have reached their expected state. If it does not reach
+    the state that `expect` describes (default: every claim is allocated and every pod runs) within
+    `ready_timeout_seconds`, the update fails and gives the reason. `provisioning` applies to bare pods only.
     """
 
     name: DnsLabel
@@ -124,6 +126,9 @@ class Workload(WrittenModel):
     containers: list[Container] = []
     node_selector: dict[LabelKey, LabelValue] = {}
     tolerations: list[Toleration] = []
+    scheduler: DnsSubdomain | None = None
+    queue: DnsSubdomain | None = None
+    priority: DnsSubdomain | None = None
     after: list[DnsLabel] = []
     expect: Expectation = Expectation()
     ready_timeout_seconds: ReadyTimeout = 120

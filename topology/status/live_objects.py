@@ -4,11 +4,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from topology.kubernetes.objects import Key, Maker, Object, key
+from topology.kubernetes.objects import LISTS, Key, Maker, Object, key
 from topology.kubernetes.reading import limited_resources
+from topology.schema.programs import DEFAULT_SCHEDULER
+from topology.status.queues import Queues, held_by
 
 PREEMPTION = " still not schedulable|, pod group preemption:| preemption:"
-"""From here on, the scheduler's message is about preemption, which frees no devices."""
+"""From here on, the scheduler's message is about preemption, which is never for the sake of devices.
+
+Its plugin DynamicResources calls a node without devices for a pod UnschedulableAndUnresolvable, so that no pods there
+are considered as victims; those that hold devices may be preempted for the sake of cpu or memory.
+https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/plugins/dynamicresources/dynamicresources.go
+"""
 
 EXTENDED_RESOURCES = "extended resources"
 """The name in a pod of the claim that the scheduler creates for extended resources: the API has none for it."""
@@ -23,11 +30,20 @@ INTERMEDIATE_KINDS = {"CronJob": "Job", "Deployment": "ReplicaSet"}
 """The kind of object through which these controllers create their pods."""
 
 
-def kinds(makers: Iterable[Maker]) -> list[str]:
-    """Return the kinds of objects that `LiveObjects` needs in order to find the pods and claims of the `makers`."""
+CREATED_BY_OTHERS = {"Deployment", "Job", "StatefulSet"}
+"""The kinds through which the controllers of kinds that are not part of Kubernetes create pods."""
+
+
+def kinds(makers: Iterable[Maker], queues: bool = False) -> list[str]:
+    """Return the kinds of objects that `LiveObjects` needs in order to find the pods and claims of the `makers`.
+
+    With `queues`, Kueue may hold them.
+    """
     found = {kind for kind, _, _ in makers}
+    if custom := found - LISTS.keys():
+        found = found - custom | CREATED_BY_OTHERS
     found |= {INTERMEDIATE_KINDS[kind] for kind in found & INTERMEDIATE_KINDS.keys()}
-    return ["Pod", "ResourceClaim", *sorted(found - {"Pod"})]
+    return ["Pod", "ResourceClaim", *sorted(found - {"Pod"}), *(["Workload"] if queues else [])]
 
 
 def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
@@ -41,19 +57,25 @@ class LiveObjects:
     def __init__(self, objects: Sequence[Object]) -> None:
         """Index the `objects`, which include those of all `kinds` that matter."""
         self.claims = {key(entry): entry for entry in of_kind(objects, "ResourceClaim")}
-        self.pods = of_kind(objects, "Pod")
+        queues = Queues(objects)
+        self.pods = [queues.told(pod) for pod in of_kind(objects, "Pod")]
+        self.planned_pods = [pod for job in of_kind(objects, "Job") for pod in queues.planned(job)]
+        """The pods that Jobs will have as soon as Kueue admits them."""
         self.nodes = {entry["metadata"]["name"]: entry for entry in of_kind(objects, "Node")}
         self.by_name: dict[Maker, Object] = {(entry["kind"], *key(entry)): entry for entry in objects}
 
     def pods_of(self, makers: Iterable[Maker]) -> list[Object]:
-        """Return the pods that one of the `makers` created, directly or not; without failed and terminating ones."""
+        """Return the pods that one of the `makers` created or, held by Kueue, is to create, directly or not.
+
+        Failed and terminating ones are left out.
+        """
         found = {key(pod): pod for maker in makers for pod in self._pods.get(maker, [])}
         return list(found.values())
 
     @cached_property
     def _pods(self) -> Mapping[Maker, list[Object]]:
         found: dict[Maker, list[Object]] = {}
-        for pod in self.pods:
+        for pod in (*self.pods, *self.planned_pods):
             if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") != "Failed":
                 for maker in self.makers_of(pod):
                     found.setdefault(maker, []).append(pod)
@@ -134,8 +156,17 @@ def refusal(pod: Object) -> str:
     """Return the scheduler's message about why it has found no node for the pod."""
     for condition in _refusals(pod):
         return re.split(PREEMPTION, str(condition.get("message") or condition.get("reason")))[0]
-    node = pod["spec"].get("nodeName")
-    return f"its pod is on node {node}: {NEEDS_NO_NODE}" if node else "not yet considered by the scheduler"
+    if node := pod["spec"].get("nodeName"):
+        return f"its pod is on node {node}: {NEEDS_NO_NODE}"
+    if queue := held_by(pod):
+        return f"queue {queue} has not decided on it yet"
+    scheduler = scheduler_of(pod)
+    return f"not yet considered by {'the scheduler' if scheduler == DEFAULT_SCHEDULER else f'scheduler {scheduler}'}"
+
+
+def scheduler_of(pod: Object) -> str:
+    """Return the name of the scheduler that is to place the pod."""
+    return str(pod["spec"].get("schedulerName") or DEFAULT_SCHEDULER)
 
 
 def _refusals(pod: Object) -> list[Object]:

@@ -16,6 +16,7 @@ from topology.status.live_objects import (
     of_kind,
     owners,
 )
+from topology.status.queues import held_by
 from topology.status.workload_progress import Expected, claims_of, has_observed, has_settled
 
 TAINTS_UNTIL_READY = {NODE_NOT_READY, "node.kubernetes.io/unreachable"}
@@ -63,8 +64,11 @@ def _pod_may_change(pod: Object, live: LiveObjects) -> bool:
 def _has_been_refused(pod: Object, live: LiveObjects) -> bool:
     """Tell whether the scheduler alone decides on the pod, has refused it, and preempts no other pods for it.
 
-    Something else is to remove scheduling gates. The scheduler itself creates the claim for extended resources.
+    Something else is to remove scheduling gates; Kueue, which refuses too, removes its own. The scheduler itself
+    creates the claim for extended resources.
     """
+    if held_by(pod):
+        return is_refused(pod)
     if pod["spec"].get("schedulingGates") or pod["status"].get("nominatedNodeName"):
         return False
     namespace = key(pod)[0]

@@ -8,17 +8,19 @@ from urllib.parse import urlencode
 
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import LISTS, Object, given, key
+from topology.objects import kueue
 from topology.objects.device_taints import FIRST_KUBERNETES_WITH_RULES_FOR_NONE, rule_version
 from topology.objects.isolation import mark
 from topology.schema.faults import DeviceTaintRule
 from topology.schema.features_used import features_used
 from topology.schema.stack import NodePool, Pool, Topology
-from topology.status import live_objects
+from topology.status import live_objects, preemptions
 from topology.status.evictions import Unfit
 from topology.status.expectations import expectation, unfit
 from topology.status.leftovers import leftovers
-from topology.status.live_objects import LiveObjects, claim_names, of_kind
+from topology.status.live_objects import LiveObjects, claim_names, of_kind, scheduler_of
 from topology.status.occupancy import Occupancy, PoolName, holdings, occupancy
+from topology.status.queues import admitted_by
 from topology.status.shortage import Shortage
 from topology.status.workload_progress import Expected, counted, progress, reasons, unmet
 
@@ -34,8 +36,10 @@ OTHER_KINDS = ("DeviceClass", "Node", "ResourceSlice")
 
 def kinds(topology: Topology) -> list[str]:
     """Return the kinds that `snapshot.read` must read for the report of a stack; not every cluster has taint rules."""
-    found = live_objects.kinds(maker for applied in topology.applied for maker in applied.makers())
+    makers = (maker for applied in topology.applied for maker in applied.makers())
+    found = live_objects.kinds(makers, kueue.is_used(topology))
     found += [_nodes(topology) if kind == "Node" else kind for kind in OTHER_KINDS]
+    found += preemptions.kinds(topology)
     if "device taint rules" in features_used(topology):
         found.append(f"DeviceTaintRule=/apis/{rule_version(topology.cluster.minor)}/devicetaintrules")
     return found
@@ -59,6 +63,8 @@ class Report(NamedTuple):
     """How each workload differs from what it expects; empty when none does."""
     drift: list[dict[str, str]] = []
     """Objects that somebody has deleted or edited."""
+    preempted: list[dict[str, Any]] = []
+    """Pods that the scheduler has preempted, and for whom."""
 
 
 UNREACHABLE = Report([], [], [], "the cluster cannot be reached; an update restarts what has stopped", [])
@@ -73,6 +79,8 @@ class Details(NamedTuple):
     """The occupancy of every pool of resource.k8s.io."""
     live: LiveObjects
     shortage: Shortage
+    topology: Topology
+    preempted: list[dict[str, Any]]
 
 
 def details(topology: Topology, objects: Sequence[Object]) -> Details:
@@ -90,10 +98,12 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
         entry
         for applied in topology.applied
         for pod in live.pods_of(applied.makers())
-        for entry in _claims_of(applied.name, pod, live, pools, shortage)
+        for entry in _claims_of(
+            applied.name, pod, live, pools, shortage if topology.filters_as_stock(scheduler_of(pod)) else None
+        )
     ]
     claims.sort(key=lambda entry: [natural_key(entry[name]) for name in ("workload", "pod", "name")])
-    return Details(claims, pools, live, shortage)
+    return Details(claims, pools, live, shortage, topology, preemptions.preemptions(topology, objects, live))
 
 
 def _taint_rules(topology: Topology, objects: Iterable[Object]) -> Iterator[DeviceTaintRule]:
@@ -118,7 +128,7 @@ def report(topology: Topology, objects: Sequence[Object], quiet: int = 0) -> Rep
 
 def report_of(topology: Topology, found: Details, quiet: int = 0) -> Report:
     """Return the report of a stack, from its details."""
-    claims, pools, live, _ = found
+    claims, pools, live, *_ = found
     listed = [
         _pool(pool, live, pools) for pool in sorted(topology.pools.values(), key=lambda pool: natural_key(pool.name))
     ]
@@ -127,22 +137,22 @@ def report_of(topology: Topology, found: Details, quiet: int = 0) -> Report:
         _listed(claims),
         listed,
         [_leftover(claim, live) for claim in leftovers(topology, live)],
-        _summary(claims, live.pods_of(maker for applied in topology.applied for maker in applied.makers()), listed),
-        [
-            line
-            for applied in topology.applied
-            for line in _unexpected(expectation(applied), live, evicting, claims, quiet)
-        ],
+        _summary(claims, live.pods_of(maker for applied in topology.applied for maker in applied.makers()), listed)
+        + (f", {counted(len(found.preempted), 'pod')} preempted" if found.preempted else ""),
+        [line for applied in topology.applied for line in _unexpected(expectation(applied), found, evicting, quiet)],
+        preempted=found.preempted,
     )
 
 
 def _claims_of(
-    workload: str, pod: Object, live: LiveObjects, pools: Mapping[PoolName, Occupancy], shortage: Shortage
+    workload: str, pod: Object, live: LiveObjects, pools: Mapping[PoolName, Occupancy], shortage: Shortage | None
 ) -> Iterator[dict[str, Any]]:
     namespace, pod_name = key(pod)
     node = pod["spec"].get("nodeName", "")
     waits = live_objects.is_refused(pod) and not node
-    reason = _reason(pod, shortage.of(pod) if waits else [])
+    reason = _reason(pod, shortage.of(pod) if waits and shortage else [])
+    if waits and (queue := admitted_by(pod)):
+        reason = f"admitted by queue {queue}, but {reason}"
     for name in claim_names(pod).values():
         if live_objects.needs_no_claim(pod, name):
             continue
@@ -305,13 +315,13 @@ def _in_brackets(**numbers: int) -> str:
     return f" ({told})" if told else ""
 
 
-def _unexpected(
-    expected: Expected, live: LiveObjects, evicting: Unfit, claims: list[dict[str, Any]], quiet: int
-) -> Iterator[str]:
-    found = progress(expected, live, evicting)
-    if not found.meets(expected):
-        yield from unmet(expected, found, live, quiet)
-        yield from reasons(_pending(expected, live, claims))
+def _unexpected(expected: Expected, found: Details, evicting: Unfit, quiet: int) -> Iterator[str]:
+    stands = progress(expected, found.live, evicting)
+    if not stands.meets(expected):
+        yield from unmet(expected, stands, found.live, quiet)
+        yield from reasons(_pending(expected, found.live, found.claims))
+        preempted = [entry for entry in found.preempted if entry["workload"] == expected.workload]
+        yield from reasons((entry["pod"], f"preempted by {preemptions.named(entry['by'])}") for entry in preempted)
 
 
 def _pending(expected: Expected, live: LiveObjects, claims: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

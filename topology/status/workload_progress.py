@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from topology.kubernetes.naming import natural_key
-from topology.kubernetes.objects import Maker, Object, key
+from topology.kubernetes.objects import LISTS, Maker, Object, key
 from topology.status.evictions import FIT, Unfit
 from topology.status.live_objects import (
     LiveObjects,
@@ -33,7 +33,8 @@ class Expected(NamedTuple):
     """What a workload must reach within `seconds`: how many claims are allocated and pending, how many pods run.
 
     Without `allocated`, all claims that are not pending; without `pods`, as many pods as the `makers` create; without
-    `running`, all pods whose claims are allocated. `key` is where the workload is configured.
+    `running`, all pods whose claims are allocated. `key` is where the workload is configured. If it `gives_way`, it may
+    also have all it can have: others that come later will preempt its pods.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Expected(NamedTuple):
     seconds: int
     pods: int | None = None
     running: int | None = None
+    gives_way: bool = False
 
     @property
     def wanted(self) -> int | str:
@@ -77,7 +79,9 @@ class Progress(NamedTuple):
 
     def meets(self, expected: Expected) -> bool:
         """Tell whether the workload has reached what is expected, and will stay there."""
-        return self.settled and self.has_claims(expected) and expected.running in (None, self.running)
+        all_run = not self.pending and self.running == self.pods
+        as_expected = self.has_claims(expected) and expected.running in (None, self.running)
+        return self.settled and (as_expected or (expected.gives_way and all_run))
 
     def has_claims(self, expected: Expected) -> bool:
         """Tell whether as many claims as expected are allocated and pending."""
@@ -98,7 +102,8 @@ def progress(expected: Expected, live: LiveObjects, unfit: Unfit = FIT) -> Progr
         allocated += sum(satisfied)
         pending += len(satisfied) - sum(satisfied)
         may_wait = expected.running is not None or not all(satisfied)
-        has_arrived = _has_arrived(pod, used) or (is_refused(pod) and may_wait)
+        waits = is_refused(pod) and not pod["status"].get("nominatedNodeName")  # Else it preempts other pods.
+        has_arrived = _has_arrived(pod, used) or (waits and may_wait)
         settled = settled and has_arrived and not unfit.evicts(pod, used, expected.seconds)
     return Progress(len(pods), allocated, pending, settled, _running(pods))
 
@@ -135,10 +140,11 @@ def _is_creating(controller: Object | None) -> bool:
 
 def has_settled(maker: Maker, live: LiveObjects) -> bool:
     """Tell whether a controller exists and has created all of its pods, except those that follow on completed ones."""
-    controller = live.by_name.get(maker)
+    controller, pods = live.by_name.get(maker), live.pods_of([maker])
+    if maker[0] not in LISTS:
+        return bool(pods)  # How many its controller is to create is not known.
     if controller is None:
         return False
-    pods = live.pods_of([maker])
     match controller["kind"]:
         case "Pod":
             return bool(pods)
@@ -147,7 +153,9 @@ def has_settled(maker: Maker, live: LiveObjects) -> bool:
         case "Job":
             uid = controller["metadata"]["uid"]
             ours = all(uid in {owner["uid"] for owner in owners(pod)} for pod in pods)
-            return ours and len(pods) == _wanted_by_job(controller["spec"], pods)
+            made = [pod for pod in pods if "uid" in pod["metadata"]]
+            held = all(is_refused(pod) for pod in pods if pod not in made)
+            return ours and held and len(made) == _wanted_by_job(controller["spec"], made)
     return has_observed(controller) and _updated(controller, pods) == len(pods) == _wanted(controller, pods)
 
 

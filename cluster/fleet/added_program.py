@@ -1,0 +1,343 @@
+"""A program that a stack runs beside the components of its cluster: a scheduler or a controller.
+
+It is a component of the cluster, in kwokctl's kwok.yaml: `kwokctl get components` shows it, and it is started, stopped
+and deleted with the cluster.
+"""
+
+import base64
+import json
+import re
+import shlex
+import shutil
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from cluster.local import kwokctl, ports, processes
+from cluster.local.cluster_record import parse
+from cluster.local.components import OWNER
+from cluster.local.errors import ClusterError, error_lines, tail
+from cluster.local.kwok_cluster import LocalCluster
+from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
+from cluster.local.paths import PROJECT, workdir, write_private
+from topology.kubernetes.objects import Manifest
+from topology.kubernetes.reading import group_of, namespace_of
+from topology.objects.local_webhooks import for_local_process
+
+KUBE_SCHEDULER = "kube-scheduler"
+"""The cluster's own scheduler, whose arguments every kube-scheduler of the stack has."""
+
+RECORD, OBJECTS = "record.json", "objects.json"
+CERTIFICATES = {"tls.crt": "admin.crt", "tls.key": "admin.key", "ca.crt": "ca.crt"}
+"""The files of a program, and those of kwokctl that they are copies of."""
+
+FIRST = ("CustomResourceDefinition", "Namespace")
+OBJECT_SECONDS = 60
+"""A kind is served, and an object deleted, within this time."""
+
+RESTORE_SECONDS = 60
+"""Within this time, the previous program is ready again."""
+
+TOO_EARLY = re.compile("conditions accessor error|request did not complete")
+"""What kubectl says of a CRD that has no condition yet, and of an API server that has too much to do."""
+
+YOUNG_SECONDS = 1
+"""A program that does not say how to see that it is ready counts as started when it has run for so long."""
+
+_PORT = re.compile(r"\{port(?:\.([a-z0-9-]+))?\}")
+_ANY_CERTIFICATE = ssl._create_unverified_context()
+
+
+class Wanted(NamedTuple):
+    """What a stack says of a program: the absolute path of its binary, empty for kube-scheduler, and the rest."""
+
+    name: str
+    key: str
+    """Where the program is configured, for messages."""
+    binary: str
+    args: Sequence[str]
+    env: Mapping[str, str]
+    files: Mapping[str, Any]
+    objects: Sequence[Manifest]
+    ready: str
+    certificate_secret: Sequence[str] = ()
+    """Namespace and name of the Secret in which a program that makes its own certificate keeps it."""
+
+
+def repairs(cluster: str, component: str) -> int:
+    """Return how often a program will have been started again, including once if it has exited."""
+    found = LocalCluster(workdir(), cluster)
+    folder = found.components.added(component)
+    record = parse((folder / RECORD).read_text()) if (folder / RECORD).exists() else {}
+    pid = found.components.recorded().get(component)
+    has_exited = "wanted" in record and (pid is None or not found.components.is_component(pid))
+    return int(record.get("repairs", 0)) + has_exited
+
+
+class AddedProgram:
+    """A program in the cluster of a kubeconfig, which kwokctl keeps in the cluster's folder."""
+
+    def __init__(self, kubeconfig: Path, name: str) -> None:
+        """Describe the program `name`, which need not exist."""
+        self.name = name
+        self.cluster = LocalCluster(kubeconfig.parents[2], kubeconfig.parent.name)
+        self.folder = self.cluster.components.added(name)
+        self.log = self.cluster.components.log(name)
+        self.binary = self.cluster.folder / "bin" / name
+
+    def put(self, wanted: Wanted, deadline: float, repaired: int = 0) -> None:
+        """Start the program, or start it again, as `wanted`; if it does not become ready, leave all as it was before.
+
+        Raises:
+            ClusterError: the program exits, or is not ready in time; with its own words.
+        """
+        before = self._record()
+        try:
+            self._start(wanted, deadline)
+        except BaseException:
+            if "wanted" in before:
+                self._start(Wanted(**before["wanted"]), time.monotonic() + RESTORE_SECONDS)
+                self._update_record(**before)
+            else:
+                self.remove()
+            raise
+        self._update_record(wanted=wanted._asdict(), repairs=repaired)
+
+    def remove(self) -> None:
+        """Delete the objects of the program, stop it, and put back the component whose place it has taken."""
+        original = self._record().get("original")
+        with suppress(ClusterError):  # The cluster may no longer answer, and goes next.
+            self._delete(_objects(self.folder / OBJECTS))
+        with one_at_a_time(self.cluster.workdir):
+            self._stop()
+            self._write_component(original)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if original:
+                self._run_kwokctl()
+            else:
+                self.binary.unlink(missing_ok=True)
+
+    # Starting.
+
+    def _start(self, wanted: Wanted, deadline: float) -> None:
+        record = self._record()
+        stock = self._component() if self.name == KUBE_SCHEDULER else None
+        original = record["original"] if record else stock
+        wished = dict.fromkeys(name or "main" for name in _PORT.findall(json.dumps(wanted)))
+        kept: dict[str, int] = {name: port for name, port in record.get("ports", {}).items() if name in wished}
+        with ports.some(name for name in wished if name not in kept) as free:
+            values = _Values(self, kept | free)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._update_record(original=original, ports=kept | free)
+            self._write_files(wanted, values)
+            self._apply(wanted, values)
+            self._restart(wanted, values, original)
+            self._wait(wanted, values, deadline)
+
+    def _write_files(self, wanted: Wanted, values: "_Values") -> None:
+        pki = self.cluster.folder / "pki"
+        certificates = self.folder / "certificates"
+        certificates.mkdir(exist_ok=True, mode=0o700)
+        for name, source in CERTIFICATES.items():
+            write_private(certificates / name, (pki / source).read_text())
+        for name, content in wanted.files.items():
+            text = content if isinstance(content, str) else yaml.safe_dump(values.within(content), sort_keys=False)
+            write_private(self.folder / name, values.filled(text))
+
+    def _apply(self, wanted: Wanted, values: "_Values") -> None:
+        """Apply the objects, CRDs and namespaces first, which others may need; delete those no longer wanted."""
+        ca = base64.b64encode((self.cluster.folder / "pki" / "ca.crt").read_bytes()).decode()
+        objects = [values.within(entry) for entry in for_local_process(wanted.objects, ca)]
+        before = _objects(self.folder / OBJECTS)
+        names = [_identity(entry) for entry in objects]
+        self._write_objects([*objects, *(entry for entry in before if _identity(entry) not in names)])
+        first = [entry for entry in objects if entry["kind"] in FIRST]
+        for some in (first, [entry for entry in objects if entry["kind"] not in FIRST]):
+            self._kubectl(some, "apply", "--server-side", "--force-conflicts", "--field-manager=kwok-dra")
+            definitions = [entry for entry in some if entry["kind"] == "CustomResourceDefinition"]
+            self._kubectl(definitions, "wait", "--for=condition=Established", f"--timeout={OBJECT_SECONDS}s")
+        self._delete([entry for entry in before if _identity(entry) not in names])
+        self._write_objects(objects)
+
+    def _delete(self, objects: Sequence[Manifest]) -> None:
+        """Delete objects, webhooks before what they would be asked about, and definitions last."""
+        reverse = sorted(objects, key=lambda entry: (entry["kind"] in FIRST, "Webhook" not in entry["kind"]))
+        self._kubectl(reverse, "delete", "--ignore-not-found", f"--timeout={OBJECT_SECONDS}s")
+
+    def _kubectl(self, objects: Sequence[Manifest], *arguments: str) -> None:
+        if not objects:
+            return
+        file = self.folder / "kubectl.json"
+        file.write_text(_as_list(objects))
+        command = (str(self.cluster.kubeconfig), *arguments, "--filename", str(file))
+        deadline = time.monotonic() + OBJECT_SECONDS
+        while (done := kwokctl.kubectl(self.cluster.workdir, *command)).returncode:
+            if TOO_EARLY.search(done.stderr) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+                continue
+            raise ClusterError(f"kubectl could not {arguments[0]} the manifests of {self.name}:\n{tail(done.stderr)}")
+
+    def _write_objects(self, objects: Sequence[Manifest]) -> None:
+        write_private(self.folder / OBJECTS, _as_list(objects))
+
+    def _restart(self, wanted: Wanted, values: "_Values", original: Mapping[str, Any] | None) -> None:
+        with one_at_a_time(self.cluster.workdir):
+            self._stop()
+            self._write_binary(wanted)
+            self._write_component(self._wished_component(wanted, values, original))
+            self._run_kwokctl()
+
+    def _run_kwokctl(self) -> None:
+        self.cluster.components.running()  # kwokctl starts those without a pid file
+        with kwokctl.run(self.cluster.workdir, self.cluster.name, "start") as process:
+            process.wait()
+
+    def _stop(self) -> None:
+        components = self.cluster.components
+        running = {name: pid for name, pid in components.recorded().items() if name == self.name}
+        components.kill({name: pid for name, pid in running.items() if components.is_component(pid)})
+        components.pid_file(self.name).unlink(missing_ok=True)
+
+    def _write_binary(self, wanted: Wanted) -> None:
+        """Write a program with the component's name, after which kwokctl names the log, that becomes the wanted one."""
+        if self.name == KUBE_SCHEDULER:
+            return
+        target = wanted.binary or str(self.binary.with_name(KUBE_SCHEDULER))
+        write_private(self.binary, f'#!/bin/sh\nexec {shlex.quote(target)} "$@"\n')
+        self.binary.chmod(0o700)
+
+    def _wait(self, wanted: Wanted, values: "_Values", deadline: float) -> None:
+        begun = time.monotonic()
+        while not self._is_ready(wanted, values, begun):
+            pid = self.cluster.components.recorded().get(self.name)
+            if pid is None or not processes.running(pid):
+                raise ClusterError(f"{wanted.key}: {self.name} exited while it was starting:\n{self._words()}")
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{wanted.key}: {self.name} was not ready in time; its last words, in {self.log}:\n"
+                    f"{self._words()}\nCorrect it, or increase kwok-dra:cluster.readyTimeoutSeconds"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _is_ready(self, wanted: Wanted, values: "_Values", begun: float) -> bool:
+        if wanted.certificate_secret:
+            self._take_certificates(*wanted.certificate_secret)
+        if not wanted.ready:
+            return time.monotonic() > begun + YOUNG_SECONDS
+        url = values.filled(wanted.ready)
+        with suppress(OSError), urllib.request.urlopen(url, timeout=5, context=_ANY_CERTIFICATE):
+            return True
+        return False
+
+    def _take_certificates(self, namespace: str, name: str) -> None:
+        arguments = ("get", "secret", name, "--namespace", namespace, "--output", "json")
+        done = kwokctl.kubectl(self.cluster.workdir, str(self.cluster.kubeconfig), *arguments)
+        data = parse(done.stdout).get("data") or {}
+        for key in CERTIFICATES if "tls.crt" in data else ():
+            text = base64.b64decode(data[key]).decode()
+            file = self.folder / "certificates" / key
+            if file.read_text() != text:
+                write_private(file, text)
+
+    def _words(self) -> str:
+        """Return the last errors in the program's log, which begins anew at each start."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return error_lines(text) or "  (it has logged nothing)"
+
+    # What is kept.
+
+    def _record(self) -> dict[str, Any]:
+        """Return the original component and the ports and, once the program has been ready, what was wanted."""
+        file = self.folder / RECORD
+        return parse(file.read_text()) if file.exists() else {}
+
+    def _update_record(self, **values: Any) -> None:
+        write_private(self.folder / RECORD, json.dumps({**self._record(), **values}))
+
+    def _wished_component(
+        self, wanted: Wanted, values: "_Values", original: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        args = [values.filled(argument) for argument in wanted.args]
+        if not wanted.binary:
+            stock = original or self._component(KUBE_SCHEDULER) or {}
+            args = [*_common_arguments(stock, keeps_port=self.name == KUBE_SCHEDULER), *args]
+        env = {"KUBECONFIG": str(self.cluster.kubeconfig), OWNER: str(self.cluster.folder)}
+        env |= {name: values.filled(text) for name, text in wanted.env.items()}
+        return {
+            "name": self.name,
+            "links": ["kube-apiserver"],
+            "binary": str(self.binary),
+            "args": args,
+            "workDir": str(self.cluster.folder),
+            "envs": [{"name": name, "value": text} for name, text in env.items()],
+        }
+
+    def _component(self, name: str = "") -> dict[str, Any] | None:
+        return next(
+            (entry for entry in self._document()[0]["components"] if entry["name"] == (name or self.name)), None
+        )
+
+    def _document(self) -> tuple[dict[str, Any], str]:
+        """Return the KwokctlConfiguration of the cluster, and the text of the documents after it."""
+        first, separator, rest = self.cluster.document.read_text().partition("\n---\n")
+        return yaml.load(first, Loader=yaml.CSafeLoader), separator + rest
+
+    def _write_component(self, component: Mapping[str, Any] | None) -> None:
+        """Replace the component in kwok.yaml; remove it if there is none."""
+        configuration, rest = self._document()
+        others = [entry for entry in configuration["components"] if entry["name"] != self.name]
+        configuration["components"] = [*others, *([component] if component else [])]
+        write_private(self.cluster.document, yaml.dump(configuration, Dumper=yaml.CSafeDumper).rstrip() + rest)
+
+
+def _common_arguments(stock: Mapping[str, Any], *, keeps_port: bool) -> Iterator[str]:
+    """Yield the arguments of the cluster's own kube-scheduler that apply beside a configuration file."""
+    left_out = ("--kubeconfig=", "--config=", *(() if keeps_port else ("--secure-port=",)))
+    return (argument for argument in stock.get("args", []) if not argument.startswith(left_out))
+
+
+def _objects(file: Path) -> list[dict[str, Any]]:
+    return list(json.loads(file.read_text())["items"]) if file.exists() else []
+
+
+def _as_list(objects: Sequence[Manifest]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+
+
+def _identity(entry: Manifest) -> tuple[str, ...]:
+    return group_of(entry), entry["kind"], namespace_of(entry), entry["metadata"]["name"]
+
+
+class _Values:
+    """The values of the placeholders of a program."""
+
+    def __init__(self, program: AddedProgram, by_name: Mapping[str, int]) -> None:
+        self.ports = by_name
+        self.texts = {
+            "{kubeconfig}": str(program.cluster.kubeconfig),
+            "{server}": program.cluster.readiness.server,
+            "{certificates}": str(program.folder / "certificates"),
+            "{folder}": str(program.folder),
+            "{project}": str(PROJECT),
+        }
+
+    def filled(self, text: str) -> str:
+        """Return a text with values for its placeholders."""
+        for placeholder, value in self.texts.items():
+            text = text.replace(placeholder, value)
+        return _PORT.sub(lambda match: str(self.ports[match[1] or "main"]), text)
+
+    def within(self, value: Any) -> Any:
+        """Return a value with values for the placeholders of its texts; a text that is one port becomes a number."""
+        if isinstance(value, str):
+            match = _PORT.fullmatch(value)
+            return self.ports[match[1] or "main"] if match else self.filled(value)
+        if isinstance(value, Mapping):
+            return {name: self.within(entry) for name, entry in value.items()}
+        return [self.within(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,152 @@
+"""Queues that Kueue would not accept, and workloads that it would never admit."""
+
+from collections.abc import Iterator
+
+from topology.checks.manifests import manifest_objects
+from topology.kubernetes.reading import namespace_of
+from topology.objects.kueue import resource, resources
+from topology.schema.base import Problem
+from topology.schema.claims import DeviceRequest
+from topology.schema.queues import Flavor, Queue
+from topology.schema.stack import Topology
+from topology.schema.values import NODE_RESOURCES, choice, duplicate
+from topology.schema.workloads import Workload
+
+COUNTED = {*NODE_RESOURCES, "pods"}
+"""What Kueue counts beside devices."""
+
+
+def queue_problems(topology: Topology) -> Iterator[Problem]:
+    """Yield what is wrong with the queues of a topology whose parts are valid by themselves.
+
+    In an existing cluster Kueue is configured, and may have queues, that are not known here.
+    """
+    paths = [f"queues[{index}]" for index in range(len(topology.queues))]
+    for path, queue in zip(paths, topology.queues, strict=True):
+        yield from _queue(path, queue)
+    yield from _flavors(topology)
+    if not topology.cluster.existing:
+        yield from _without_kueue(topology)
+        yield from _uncounted(topology)
+        yield from _workloads(topology)
+
+
+def _queue(path: str, queue: Queue) -> Iterator[Problem]:
+    if name := duplicate([flavor.name for flavor in queue.flavors]):
+        yield Problem(f"{path}.flavors", f"has the flavor {name} twice: give it all its quotas in one entry")
+    for index, flavor in enumerate(queue.flavors):
+        for other in queue.flavors[:index]:
+            if (common := flavor.quotas.keys() & other.quotas.keys()) and flavor.quotas.keys() != other.quotas.keys():
+                yield Problem(
+                    f"{path}.flavors[{index}].quotas",
+                    f"and those of flavor {other.name} have {', '.join(sorted(common))} in common, so Kueue wants the "
+                    "same resources in both: add the missing ones, with 0 for none",
+                )
+        limited = [name for name, quota in flavor.quotas.items() if quota.borrowing_limit or quota.lending_limit]
+        if limited and not queue.cohort:
+            yield Problem(
+                f"{path}.flavors[{index}].quotas.{limited[0]}",
+                "has a limit for borrowing or lending, which queues do in a cohort only: set cohort, or remove it",
+            )
+
+
+def _flavors(topology: Topology) -> Iterator[Problem]:
+    first: dict[str, tuple[str, Flavor]] = {}
+    names: dict[str, str] = {}
+    for index, queue in enumerate(topology.queues):
+        if (holder := names.setdefault(queue.name, f"queues[{index}]")) != f"queues[{index}]":
+            yield Problem(f"queues[{index}].name", f"{queue.name!r} is already the name of {holder}: give each its own")
+        for place, flavor in enumerate(queue.flavors):
+            path = f"queues[{index}].flavors[{place}]"
+            where, known = first.setdefault(flavor.name, (path, flavor))
+            if known.node_labels != flavor.node_labels:
+                yield Problem(
+                    f"{path}.nodeLabels",
+                    f"differ from those of {where}, which is the same flavor, {flavor.name}: give both the same, or "
+                    "give this one another name",
+                )
+
+
+def _without_kueue(topology: Topology) -> Iterator[Problem]:
+    users = ["queues"] if topology.queues else []
+    users += [f"workloads[{index}].queue" for index, workload in enumerate(topology.workloads) if workload.queue]
+    if users and all(controller.name != "kueue" for controller in topology.controllers):
+        yield Problem(users[0], "needs Kueue, which does not run: add {name: kueue} to kwok-dra:controllers")
+
+
+def _uncounted(topology: Topology) -> Iterator[Problem]:
+    counted = COUNTED.union(resources(topology).values())
+    counted |= {name for pool in topology.node_pools for name in pool.capacity}
+    for index, queue in enumerate(topology.queues):
+        for place, flavor in enumerate(queue.flavors):
+            for name in flavor.quotas:
+                if name not in counted:
+                    known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")
+                    yield Problem(
+                        f"queues[{index}].flavors[{place}].quotas.{name}", f"counts nothing: no class maps to it{known}"
+                    )
+
+
+def _workloads(topology: Topology) -> Iterator[Problem]:
+    queues = {queue.name: queue for queue in topology.queues}
+    local = {(namespace, queue.name) for queue in topology.queues for namespace in queue.namespaces}
+    for entry in manifest_objects(topology):
+        if entry.content["kind"] == "LocalQueue":
+            local.add((namespace_of(entry.content), str(entry.content["metadata"]["name"])))
+    counted = resources(topology)
+    for index, workload in enumerate(topology.workloads):
+        path = f"workloads[{index}]"
+        if workload.queue is None:
+            continue
+        if (workload.namespace, workload.queue) not in local:
+            yield Problem(f"{path}.queue", _no_queue(workload.queue, workload.namespace, local))
+        elif workload.expected_allocated:
+            yield from _inadmissible(path, workload, queues.get(workload.queue), counted)
+
+
+def _no_queue(name: str, namespace: str, local: set[tuple[str, str]]) -> str:
+    elsewhere = sorted(place for place, other in local if other == name)
+    if elsewhere:
+        return (
+            f"queue {name} has no LocalQueue in namespace {namespace}, only in {', '.join(elsewhere)}: add {namespace} "
+            "to its namespaces"
+        )
+    here = sorted(other for place, other in local if place == namespace)
+    return f"there is no queue {name!r} in namespace {namespace}{choice(name, here, 'add it to kwok-dra:queues')}"
+
+
+def _inadmissible(path: str, workload: Workload, queue: Queue | None, counted: dict[str, str]) -> Iterator[Problem]:
+    """Yield the requests that Kueue does not count, or for which the `queue` of the stack has no quota.
+
+    https://github.com/kubernetes-sigs/kueue/blob/v0.19.2/pkg/dra/claims.go, countDevicesPerClass
+    """
+    quotas = {name for flavor in queue.flavors for name in flavor.quotas} if queue else None
+    for place, claim in enumerate(workload.claims):
+        where = f"{path}.claims[{place}]"
+        if claim.claim:
+            yield Problem(
+                where, "is a shared claim, and Kueue admits no pods with one: remove queue, or give each pod its own"
+            )
+        for number, request in enumerate(claim.requests):
+            if unsupported := _unsupported(request):
+                yield Problem(
+                    f"{where}.requests[{number}]",
+                    f"has {unsupported}, which Kueue does not count, so it admits no such pods: remove it, or queue",
+                )
+                continue
+            name = counted.get(str(request.device_class), resource(str(request.device_class)))
+            if quotas is not None and name not in quotas:
+                yield Problem(
+                    f"{where}.requests[{number}]",
+                    f"is for devices that count as {name}, for which queue {workload.queue} has no quota, so Kueue "
+                    "admits no such pods: add a quota for it, or expect the claims to stay pending",
+                )
+
+
+def _unsupported(request: DeviceRequest) -> str:
+    found = {
+        "firstAvailable": request.first_available,
+        "allocationMode: All": request.allocation_mode == "All",
+        "adminAccess": request.admin_access,
+    }
+    return next((name for name, is_set in found.items() if is_set), "")
