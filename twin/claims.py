@@ -54,7 +54,8 @@ class ClaimSpecs:
 
     def _selection(self, selection: Selection, pin: Pin) -> Written:
         exact = selection.allocation_mode == "ExactCount"
-        selectors = [*expressions(selection.selectors), *([pin.selector] if pin.selector else [])]
+        # The pin is first, so that the others are evaluated for its devices alone: they may fail for others.
+        selectors = [*([pin.selector] if pin.selector else []), *expressions(selection.selectors)]
         return {"deviceClass": self._class_name(selection.device_class_name)} | given(
             allocationMode=None if exact else selection.allocation_mode,
             count=selection.count if exact and selection.count != 1 else None,

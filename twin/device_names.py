@@ -46,7 +46,7 @@ def _new_names(slices: Iterable[ResourceSlice]) -> _Names:
 
 def _numbered(devices: Sequence[SliceDevice], node: str) -> dict[str, str]:
     """Return the new names for those of some devices, and of their counter sets, that have an identity."""
-    plain = {name: without_identities(name, node) for device in devices for name in _names_of(device)}
+    plain = {name: without_identities(name, node, one.attributes) for one in devices for name in _names_of(one)}
     if all(old == name for old, name in plain.items()):
         return {}
     found: dict[str, str] = {}

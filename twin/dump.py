@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from pydantic import ValidationError
 
@@ -11,21 +11,15 @@ from twin.claim_objects import ResourceClaim, ResourceClaimTemplate
 from twin.device_objects import DeviceClass, DeviceTaintRule, ResourceSlice
 from twin.objects import Node, Object
 from twin.parsing import UNCHANGED, UnreadableError, documents
-from twin.pod_objects import Pod, PodGroup
+from twin.pod_objects import Pod, PodGroup, PriorityClass
 
-COMMAND = "kubectl get nodes,resourceslices,deviceclasses,resourceclaims,resourceclaimtemplates,pods -A -o json"
-KINDS: dict[str, type[Object]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Node, ResourceSlice, DeviceClass, ResourceClaim, ResourceClaimTemplate),
-        *(Pod, PodGroup, DeviceTaintRule),
-    )
-}
-"""The kinds that a twin is made from."""
+COMMAND = (
+    "kubectl get nodes,resourceslices,deviceclasses,resourceclaims,resourceclaimtemplates,pods,priorityclasses -A "
+    "-o json"
+)
 
 # The API groups of the kinds that are not in resource.k8s.io.
-_GROUPS = {"Node": "", "Pod": "", "PodGroup": "scheduling.k8s.io"}
-_AnyObject = TypeVar("_AnyObject", bound=Object)
+_GROUPS = {"Node": "", "Pod": "", "PodGroup": "scheduling.k8s.io", "PriorityClass": "scheduling.k8s.io"}
 
 
 class DumpError(Exception):
@@ -43,6 +37,11 @@ class Dump(NamedTuple):
     pods: list[Pod]
     groups: list[PodGroup]
     rules: list[DeviceTaintRule]
+    priorities: list[PriorityClass]
+
+
+KINDS: dict[str, type[Object]] = {kind.__name__: kind for (kind,) in map(get_args, get_type_hints(Dump).values())}
+"""The kinds that a twin is made from."""
 
 
 class _Item(NamedTuple):
@@ -69,29 +68,16 @@ def read(files: Sequence[Path]) -> Dump:
     Raises:
         DumpError: a file cannot be read, is not kubectl output, or contains a Secret or an invalid object.
     """
-    found: dict[str, dict[tuple[str, str], Object]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[tuple[str, str], Any]] = {kind: {} for kind in KINDS}
     for file in files:
         for item in _items(file):
             if item.kind in KINDS:
                 _keep(item, found[item.kind])
-    dump = Dump(
-        _all(found, Node),
-        _all(found, ResourceSlice),
-        _all(found, DeviceClass),
-        _all(found, ResourceClaim),
-        _all(found, ResourceClaimTemplate),
-        _all(found, Pod),
-        _all(found, PodGroup),
-        _all(found, DeviceTaintRule),
-    )
+    dump = Dump(*(list(objects.values()) for objects in found.values()))
     if not dump.slices:
         names = ", ".join(map(str, files))
         raise DumpError(f"{names}: no ResourceSlice, so there are no devices to simulate: run `{COMMAND}`")
     return dump
-
-
-def _all(found: dict[str, dict[tuple[str, str], Object]], kind: type[_AnyObject]) -> list[_AnyObject]:
-    return [entry for entry in found[kind.__name__].values() if isinstance(entry, kind)]
 
 
 def _items(file: Path) -> Iterator[_Item]:
@@ -132,7 +118,7 @@ def _checked(item: _Item) -> _Item:
     return item
 
 
-def _keep(item: _Item, known: dict[tuple[str, str], Object]) -> None:
+def _keep(item: _Item, known: dict[tuple[str, str], Any]) -> None:
     """Add an object to the `known` ones of its kind; an identical duplicate is ignored."""
     try:
         read_object = KINDS[item.kind].model_validate(_as_v1(item))

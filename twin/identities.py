@@ -162,13 +162,10 @@ def _identifies(name: str, text: str, nodes_of: Mapping[str, list[str]]) -> bool
 
     `nodes_of` has all texts of the attribute, with the node of each device.
     """
-    words = [word.lower() for word in _WORD.findall(name.rpartition("/")[2])]
-    digits = len(re.findall("[0-9]", text))
-    if _OF_PCI.fullmatch(text) or (digits == len(text) < _NUMBER_MIN):
-        return False
-    if digits and not _SECRET.isdisjoint(words):
+    words, digits = _words(name), len(re.findall("[0-9]", text))
+    if _is_serial(words, text):
         return True
-    if not _DESCRIBES.isdisjoint(words):
+    if _is_public(text) or not _DESCRIBES.isdisjoint(words):
         return False
     differ = all(len(nodes) == 1 for nodes in nodes_of.values())
     if differ and _is_not_by_chance(len(nodes_of), len({nodes[0] for nodes in nodes_of.values()}), digits):
@@ -179,6 +176,20 @@ def _identifies(name: str, text: str, nodes_of: Mapping[str, list[str]]) -> bool
         or _names_an_id(words, text)
         or is_opaque(text, 0 if is_of_node else _OPAQUE_MIN)
     )
+
+
+@lru_cache
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name.rpartition("/")[2])]
+
+
+def _is_public(text: str) -> bool:
+    return _OF_PCI.fullmatch(text) is not None or re.fullmatch(f"[0-9]{{0,{_NUMBER_MIN - 1}}}", text) is not None
+
+
+def _is_serial(words: list[str], text: str) -> bool:
+    """Return whether an attribute's name says that a text tells a device from all others."""
+    return not _SECRET.isdisjoint(words) and not _is_public(text) and re.search("[0-9]", text) is not None
 
 
 def _is_not_by_chance(devices: int, nodes: int, digits: int) -> bool:
@@ -214,8 +225,12 @@ def _without(node: str, text: str, mark: str = NODE_MARK) -> str:
     return _node_name(node).sub(mark, text) if node and node in text else text
 
 
-def without_identities(name: str, node: str) -> str:
-    """Return a device's name with `#` for each identity in it, and for the name of its node."""
+def without_identities(name: str, node: str, attributes: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a device's name with `#` for each identity in it, its serial number, and the name of its node."""
+    for key, value in attributes.items():
+        for text in texts(value):
+            if text and text.lower() in name and _is_serial(_words(key), text):
+                name = re.sub(rf"(?<![a-z0-9]){re.escape(text.lower())}(?![a-z0-9])", "#", name)
     return _TOKEN.sub("#", UUID.sub("#", _without(node, name, "#")))
 
 

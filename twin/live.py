@@ -61,14 +61,16 @@ _Dumper.add_representer(str, _Dumper.represent_text)
 def _kinds(topology: Topology) -> list[str]:
     grouped = "pod groups" in features_used(topology)
     groups = [f"PodGroup=/apis/{_api_versions(topology)['PodGroup']}/podgroups"] if grouped else []
-    return ["ResourceClaimTemplate", *groups]
+    priorities = ["PriorityClass=/apis/scheduling.k8s.io/v1/priorityclasses"] if topology.priority_classes else []
+    return ["ResourceClaimTemplate", *groups, *priorities]
 
 
 def _api_versions(topology: Topology) -> dict[str, str]:
     """Return the API versions in which the objects of a stack are read, except resource.k8s.io/v1."""
     minor = topology.cluster.minor
     groups = served("pod groups", minor) or ""
-    return {"Node": "v1", "Pod": "v1", "PodGroup": groups, "DeviceTaintRule": rule_version(minor)}
+    found = {"Node": "v1", "Pod": "v1", "PodGroup": groups, "DeviceTaintRule": rule_version(minor)}
+    return found | {"PriorityClass": "scheduling.k8s.io/v1"}
 
 
 def objects(live: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> list[Object]:

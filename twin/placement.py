@@ -1,8 +1,8 @@
 """Finds what gives a claim the devices that it has in the dump: CEL expressions, and tolerations of their taints."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from topology.checks.node_selection import repelling
@@ -16,7 +16,7 @@ Kept = Literal["", "none", "nodes", "devices"]
 """What a twin keeps: what decides who runs, nothing, the nodes of pods, or also the devices of claims."""
 
 # What a CEL string in single quotes can contain as it is.
-_LITERAL = re.compile(r"[^'\\\r\n]*")
+_LITERAL = re.compile(r"[^'\\\r\n]+")
 
 
 class Pin(NamedTuple):
@@ -33,7 +33,7 @@ class Placement:
         """Take the slices whose devices can be allocated, and the rules that taint them."""
         self._devices: dict[PoolName, dict[str, SliceDevice]] = defaultdict(dict)
         self._rules = list(rules)
-        self._distinct: dict[PoolName, str | None] = {}
+        self._counted: dict[PoolName, Counter[tuple[str, str]]] = {}
         for spec in slices:
             self._devices[spec.driver, spec.pool.name] |= {one.name: one for one in spec.devices}
 
@@ -64,25 +64,24 @@ class Placement:
         return [*(device.taints if device else []), *rules]
 
     def _selector(self, results: Sequence[Result]) -> str | None:
-        pools = {(result.driver, result.pool) for result in results}
-        pool = pools.pop()
-        name = self._distinct_attribute(pool)
-        if pools or name is None or any(result.device not in self._devices[pool] for result in results):
-            return None
-        values = [_literal(self._devices[pool][result.device].attributes[name]) for result in results]
-        domain, _, own = name.rpartition("/")
-        attribute = f"device.attributes['{domain or pool[0]}'].?{own}"
-        empty = "''" if values[0].startswith("'") else "-1"
-        return f"device.driver == '{pool[0]}' && {attribute}.orValue({empty}) in [{', '.join(values)}]"
+        pool, *others = {(result.driver, result.pool) for result in results}
+        devices = [self._devices[pool].get(result.device) for result in results]
+        found = [] if others else [_literals(device) for device in devices if device]
+        for name in found[0] if len(found) == len(results) else ():
+            values = [literals.get(name, "") for literals in found]
+            if all(self._holders(pool)[name, value] == 1 for value in values):
+                domain, _, own = name.rpartition("/")
+                attribute = f"device.attributes['{domain or pool[0]}'].?{own}"
+                empty = "''" if values[0].startswith("'") else "-1"
+                return f"device.driver == '{pool[0]}' && {attribute}.orValue({empty}) in [{', '.join(values)}]"
+        return None
 
-    def _distinct_attribute(self, pool: PoolName) -> str | None:
-        """Return an attribute that has another value on each device of a pool, preferably a string."""
-        if pool not in self._distinct:
-            devices = list(self._devices[pool].values())
-            names = [name for name in devices[0].attributes if _is_distinct(name, devices)] if devices else []
-            names.sort(key=lambda name: "string" not in devices[0].attributes[name])
-            self._distinct[pool] = names[0] if names else None
-        return self._distinct[pool]
+    def _holders(self, pool: PoolName) -> Counter[tuple[str, str]]:
+        """Return how many devices of a pool have a value of an attribute, by the attribute and the value."""
+        if pool not in self._counted:
+            found = map(_literals, self._devices[pool].values())
+            self._counted[pool] = Counter(one for literals in found for one in literals.items())
+        return self._counted[pool]
 
 
 def missing_tolerations(tolerations: Sequence[Toleration], taints: Sequence[Taint]) -> list[Toleration]:
@@ -100,13 +99,8 @@ def _selects(rule: DeviceTaintRule, result: Result) -> bool:
     )
 
 
-def _is_distinct(name: str, devices: Sequence[SliceDevice]) -> bool:
-    values = [device.attributes.get(name, {}) for device in devices]
-    kinds = {kind for value in values for kind in value}
-    texts = [str(entry) for value in values for entry in value.values()]
-    is_literal = all(_LITERAL.fullmatch(text) for text in texts)
-    return kinds in ({"string"}, {"int"}) and is_literal and len(set(texts)) == len(texts) == len(devices)
-
-
-def _literal(value: Mapping[str, object]) -> str:
-    return f"'{value['string']}'" if "string" in value else str(value["int"])
+def _literals(device: SliceDevice) -> dict[str, str]:
+    """Return the attributes of a device that CEL can compare with a literal, strings first."""
+    texts = {name: value.get("string") for name, value in device.attributes.items()}
+    found = {name: f"'{text}'" for name, text in texts.items() if isinstance(text, str) and _LITERAL.fullmatch(text)}
+    return found | {name: str(value["int"]) for name, value in device.attributes.items() if value.get("int", -1) != -1}

@@ -5,8 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from topology.schema.programs import DEFAULT_SCHEDULER
 from twin.objects import Given, Labels, Listed, Object, Part, Quantities
 
+PREEMPTS = "PreemptLowerPriority"
+"""The preemption policy of pods and PriorityClasses that do not say otherwise."""
 ENDED = ("Succeeded", "Failed")
 """The phases in which a pod holds no devices."""
 
@@ -124,7 +127,9 @@ class PodSpec(Part):
     affinity: Given[Affinity] = Affinity()
     topology_spread_constraints: Listed[dict[str, Any]] = []
     priority: int = 0
-    scheduler_name: str = "default-scheduler"
+    priority_class_name: str = ""
+    preemption_policy: str = PREEMPTS
+    scheduler_name: str = DEFAULT_SCHEDULER
     scheduling_gates: Listed[dict[str, Any]] = []
     scheduling_group: SchedulingGroup | None = None
     volumes: Annotated[list[dict[str, Any]], BeforeValidator(_with("persistentVolumeClaim", "ephemeral"))] = []
@@ -182,3 +187,11 @@ class PodGroup(Object):
     """A PodGroup."""
 
     spec: GroupSpec
+
+
+class PriorityClass(Object):
+    """A PriorityClass."""
+
+    value: int = 0
+    global_default: bool = False
+    preemption_policy: str = PREEMPTS

@@ -22,6 +22,7 @@ from twin.configuration import Written
 from twin.counterparts import counterparts
 from twin.fleet import DriverDevices, Fabric, Fleet, FleetNode, Published
 from twin.hosts import host_of
+from twin.identities import Wire
 from twin.labels import KeptLabels
 from twin.notes import Notes
 from twin.pseudonyms import Names
@@ -112,8 +113,8 @@ class Pooling:
         found = [
             (entry, self._selection(selection, nodes))
             for driver in fabric.drivers
-            for physical in [blocks(driver.devices, driver.counter_sets)]
-            for entry, selection in _by_reach(self._entries(driver, physical), self._reach(driver, physical, fabric))
+            for parts, reach in [_cut_by_reach(driver, fabric)]
+            for entry, selection in _by_reach(self._entries(driver, parts), reach)
         ]
         first = found[0][1]
         common = first if "nodeName" not in first and all(selection == first for _, selection in found) else {}
@@ -122,15 +123,6 @@ class Pooling:
         pool |= given(host=self._host([entry for entry, _ in found], name))
         self._compare(self._validated(pool, FabricPool), name, fabric)
         return pool | given(faults=_faults([fabric], self._names))
-
-    def _reach(self, driver: DriverDevices, found: Sequence[Block], fabric: Fabric) -> list[Written]:
-        """Return which nodes can use each physical device: in a stack, these can use all of its parts."""
-        reach = [[fabric.reach[driver.driver, part["name"]] for part in block.devices] for block in found]
-        for block, of_block in zip(found, reach, strict=True):
-            if any(one != of_block[0] for one in of_block):
-                note = "all parts of a device are for the nodes that can use its first part"
-                self._notes.add(note, (fabric.name, block.devices[0]["name"]))
-        return [of_block[0] for of_block in reach]
 
     def _selection(self, reach: Written, nodes: Mapping[str, str]) -> Written:
         """Return which nodes can use devices with the twin's labels and names of nodes."""
@@ -245,6 +237,18 @@ def _pools_by_name(nodes: Sequence[FleetNode]) -> dict[str, str]:
 def _prefix(names: Sequence[str]) -> str:
     """Return the common prefix of the names, as the name of a pool."""
     return slug(common_prefix(names), 40)
+
+
+def _cut_by_reach(driver: DriverDevices, fabric: Fabric) -> tuple[list[Block], list[Written]]:
+    """Return the physical devices, cut into the parts that the same nodes can use, and which nodes these are."""
+    found: dict[tuple[int, str], list[Wire]] = {}
+    whole = blocks(driver.devices, driver.counter_sets)
+    for place, block in enumerate(whole):
+        for part in block.devices:
+            reach = json.dumps(fabric.reach[driver.driver, part["name"]], sort_keys=True)
+            found.setdefault((place, reach), []).append(part)
+    parts = [replace(whole[place], devices=some) for (place, _), some in found.items()]
+    return parts, [json.loads(reach) for _, reach in found]
 
 
 def _by_reach(found: Sequence[Entry], reach: Sequence[Written]) -> Iterator[tuple[Entry, Written]]:

@@ -76,10 +76,12 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     made = Workloads(dump, twin_fleet, specs, Placement(found.slices, rules), names, kept, notes)
 
     def with_workloads(claims: list[Written], workloads: list[Written]) -> Topology:
-        return _topology(configuration | {"claims": claims, "workloads": workloads}, catalogue.extended(own))
+        keys = made.scheduling.written | {"claims": claims, "workloads": workloads}
+        return _topology(configuration | keys, catalogue.extended(own))
 
     claims, workloads = settled(made, with_workloads, keep_placement, notes)
-    return Stack(configuration | given(claims=claims, workloads=workloads), own, notes.lines(), pools.nodes)
+    configuration |= made.scheduling.written | given(claims=claims, workloads=workloads)
+    return Stack(configuration, own, notes.lines(), pools.nodes)
 
 
 def checked(found: Stack, name: str, folder: Path) -> None:

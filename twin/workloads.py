@@ -26,6 +26,7 @@ from twin.objects import Taint
 from twin.placement import Kept, Placement, missing_tolerations
 from twin.pod_objects import ENDED, Container, Pod, PodClaim, PodGroup, Toleration
 from twin.pseudonyms import Names
+from twin.scheduling import Scheduling
 from twin.slices import PoolName
 
 # The tolerations that an admission plugin adds to every pod:
@@ -43,12 +44,11 @@ _LEFT_OUT: Mapping[str, Callable[[Pod], object]] = {
     ),
     "node affinity other than required labels": selects_more,
     "topology spread constraints": lambda pod: pod.spec.topology_spread_constraints,
-    "priorities": lambda pod: pod.spec.priority,
     "requests of init containers": lambda pod: any(one.resources.requests for one in pod.spec.init_containers),
     "requests and overhead of pods as a whole": lambda pod: pod.spec.resources.requests or pod.spec.overhead,
     "host ports": lambda pod: any(one.ports for one in (*pod.spec.containers, *pod.spec.init_containers)),
     "volumes that tie pods to nodes": lambda pod: pod.spec.volumes,
-    "schedulers other than default-scheduler": lambda pod: pod.spec.scheduler_name != "default-scheduler",
+    "queues of Kueue": lambda pod: any(key.startswith("kueue.x-k8s.io/") for key in pod.metadata.labels),
 }
 """What the scheduler considers about pods, and twins do not have."""
 
@@ -110,6 +110,7 @@ class Workloads:
         self._names = names
         self._kept = kept
         self._notes = notes
+        self.scheduling = Scheduling(dump.priorities, names, notes)
         self._shared: dict[Key, Written] = {}
         self._hosts = {node.metadata.labels.get(HOSTNAME, node.name): node.name for node in dump.nodes}
         pods = sorted(dump.pods, key=lambda pod: [natural_key(part) for part in pod.key])
@@ -167,6 +168,7 @@ class Workloads:
             podGroup=self._pod_group(self._group(pod), pod),
             containers=containers,
             **self._place(pod, kept, bool(allocated)),
+            **self.scheduling.of(pod),
         )
         runs = bool(pod.spec.node_name) or pod.status.phase != "Pending"
         has_devices = any(claim.results for claim in found if claim)

@@ -49,7 +49,8 @@ class Check:
         """Yield what is wrong with nodes and devices."""
         yield from self._of_the_mapping()
         yield from nodes.compare(self.dump, self.copy, self._twin.topology, self.nodes)
-        yield from devices.compare(self.pairs, self.dump.nodes, empty_may_go=self._twin.says("empty"))
+        private = [*self.dump.nodes, *identities.serials(self.dump)]
+        yield from devices.compare(self.pairs, private, empty_may_go=self._twin.says("empty"))
         yield from self._missing_devices()
         yield from self._taints()
 

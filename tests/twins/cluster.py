@@ -158,6 +158,11 @@ class Cluster:
         """Return the expressions of a selection's class, and its own."""
         return [*cel(self.classes[selection["deviceClassName"]]), *cel(selection)]
 
+    def priority(self, spec: Object) -> int:
+        """Return the priority of a pod."""
+        classes = {entry["metadata"]["name"]: entry for entry in self.by_kind["PriorityClass"]}
+        return int(spec.get("priority") or classes.get(spec.get("priorityClassName"), {}).get("value", 0))
+
     # Nodes.
 
     def taints(self, name: str) -> frozenset[Taint]:

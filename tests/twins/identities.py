@@ -17,15 +17,15 @@ MAC = re.compile(r"(?<![0-9a-f:])(?:[0-9a-f]{2}:){5}[0-9a-f]{2}(?![0-9a-f:])", r
 IPV4 = re.compile(r"(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
 _WORD = re.compile(r"[0-9A-Za-z]+")
 _VERSION = re.compile(r"version|release|firmware", re.IGNORECASE)
-_SERIAL = re.compile(r"serial(number)?$|(^|[^a-z])(sid|sn|guid|uuid)$", re.IGNORECASE)
-_LONG = 16
+_SERIAL = re.compile(r"serial(number)?$|[gu]uid$|(^|[^a-z])(sid|sn|mac)$", re.IGNORECASE)
+_LONG, _SHORT = 16, 5
 
 
 def is_identity(text: str, private: Iterable[str]) -> bool:
     """Tell whether a text may be an identity, or contains one, so that a twin may replace it."""
     if UUID.search(text) or MAC.search(text) or _is_address(text) or IPV4.search(text):
         return True
-    return any(_is_id(word) for word in _WORD.findall(text)) or any(name in text for name in private)
+    return any(_is_id(word) for word in _WORD.findall(text)) or any(name.lower() in text.lower() for name in private)
 
 
 def _is_id(word: str, length: int = 8) -> bool:
@@ -46,7 +46,13 @@ def identities(objects: Iterable[Any], dump: Cluster) -> set[str]:
     found = {match for _, text in texts for pattern in (UUID, MAC) for match in pattern.findall(text)}
     addresses = {match for _, text in texts for match in IPV4.findall(text) if _is_address(match)}
     addresses |= {text for _, text in texts if ":" in text and _is_address(text)}
-    return found | (addresses - versions) | set(_of_devices(dump))
+    return found | (addresses - versions) | set(_of_devices(dump)) | serials(dump)
+
+
+def serials(dump: Cluster) -> set[str]:
+    """Return the texts that tell a device from all others by the name of the attribute, however short."""
+    named = [text for (_, name), values in _by_attribute(dump).items() if _SERIAL.search(name) for text in values]
+    return {text for text in named if len(text) >= _SHORT and re.search("[0-9]", text)}
 
 
 def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

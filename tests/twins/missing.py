@@ -43,7 +43,7 @@ def unsaid(dump: Cluster, twin: Twin, pods: Sequence[tuple[Pod, Pod]]) -> Iterat
     yield from _of_fleet(dump, twin)
     yield from _of_pods(dump, twin, [one for one, _ in pods])
     for name, (find, word) in _FIELDS.items():
-        having = [pod for pod, _ in pods if find(pod.spec)]
+        having = [pod for pod, copy in pods if find(pod.spec) and not find(copy.spec)]
         if having and not twin.says(word):
             yield f"no note tells of {name}: {'/'.join(having[0].name)}"
     yield from _resources(twin, pods)

@@ -35,6 +35,7 @@ class Ask(NamedTuple):
     node: str | None
     users: Sequence[int]
     """Of each claim how many pods use it."""
+    priority: int = 0
 
     @property
     def told(self) -> str:
@@ -80,7 +81,8 @@ class Asks:
         nodes = self._cluster.admitting(pod.spec)
         there = frozenset(self._nodes[one] for one in nodes if one in self._nodes)
         users = [self._users[claim.shared] if claim.shared else 1 for claim in pod.claims]
-        return Ask(pod, claims, constraints, there, self._nodes.get(pod.node or ""), users)
+        priority = self._cluster.priority(pod.spec)
+        return Ask(pod, claims, constraints, there, self._nodes.get(pod.node or ""), users, priority)
 
     @cached_property
     def _users(self) -> Counter[Any]:
@@ -163,6 +165,10 @@ def differing(original: Ask, copy: Ask, rules: Rules) -> str:
         return "another number of allocated claims"
     if sorted(original.constraints) != sorted(copy.constraints):
         return "other constraints"
+    if original.priority != copy.priority:
+        return f"priority {copy.priority} instead of {original.priority}"
+    if _has_own_scheduler(original) != _has_own_scheduler(copy):
+        return "another scheduler"
     if original.pod.gang != copy.pod.gang:
         return "another pod group"
     if list(original.users) != list(copy.users):
@@ -170,6 +176,10 @@ def differing(original: Ask, copy: Ask, rules: Rules) -> str:
     if not copy.pod.resources.items() <= original.pod.resources.items():
         return "requests other resources of nodes"
     return _nodes(original, copy, rules) or _claims(original, copy, rules)
+
+
+def _has_own_scheduler(ask: Ask) -> bool:
+    return ask.pod.spec.get("schedulerName") not in (None, "", "default-scheduler")
 
 
 def _allocated(ask: Ask) -> int:
@@ -221,6 +231,8 @@ def _selection(one: Selection, other: Selection, rules: Rules, claim: Claim, the
         return "" if there == held else f"selects {_few(there)} instead of {_few(held)}"
     if devices == one.devices.true and other.devices.failing == one.devices.failing:
         return ""
+    if there is None and held - one.devices.true and devices <= one.devices.true:
+        return ""  # The request has another alternative of the dump.
     if held and held <= other.devices.true and devices <= one.devices.true | held:
         return ""
     fails = f", and fails for {_few(other.devices.failing)} instead of {_few(one.devices.failing)}"

@@ -239,6 +239,7 @@ _FIELDS: Sequence[Object] = (
     {"initContainers": [{"name": "init-1", "image": "x", "resources": {"requests": {"cpu": "4"}}}]},
     {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": RACK, "whenUnsatisfiable": "DoNotSchedule"}]},
     {"tolerations": [{"key": "corp.example/gpu", "operator": "Exists"}]},
+    {"schedulerName": "corp-scheduler"},
 )
 
 

@@ -43,7 +43,6 @@ def with_main(**fields: Any) -> Object:
         (node_affinity(one_of("disk", "ssd"), one_of("disk", "nvme")), "node affinity other than required labels"),
         ({"affinity": {"nodeAffinity": {PREFERRED: [{"weight": 1}]}}}, "node affinity other than required labels"),
         ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": HOST}]}, "topology spread constraints"),
-        ({"priority": 1000}, "priorities"),
         ({"initContainers": [{"name": "i", "resources": {"requests": {"cpu": "8"}}}]}, "requests of init containers"),
         ({"overhead": {"cpu": "250m"}}, "requests and overhead of pods as a whole"),
         ({"resources": {"requests": {"cpu": "4"}}}, "requests and overhead of pods as a whole"),
@@ -53,7 +52,6 @@ def with_main(**fields: Any) -> Object:
             {"volumes": [{"name": "v", "ephemeral": {}}, {"name": "w", "ephemeral": {"volumeClaimTemplate": {}}}]},
             "volumes",
         ),
-        ({"schedulerName": "volcano"}, "schedulers other than default-scheduler"),
     ],
 )
 def test_what_is_left_out_is_counted(tmp_path: Path, spec: Object, what: str) -> None:

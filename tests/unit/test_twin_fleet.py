@@ -164,8 +164,12 @@ def test_parts_of_a_device_for_different_nodes(tmp_path: Path) -> None:
         entry["metadata"]["name"] = f"free-{place}"
         entry["spec"]["pool"]["resourceSliceCount"] = 2
     found, topology = twin(tmp_path, node("a"), node("b"), slice_of("a", gpu()), counters, devices)
-    assert found.notes == ["all parts of a device are for the nodes that can use its first part: 1"]
-    assert [entry.selection for entry in topology.fabric_pools[0].devices] == [{"nodeName": found.nodes["a"]}]
+    assert found.notes == []
+    (pool,) = topology.fabric_pools
+    assert [entry.selection for entry in pool.devices] == [{"nodeName": found.nodes[name]} for name in "ab"]
+    sets, published = (entry["spec"] for entry in resource_slices(pool, pool.name))
+    assert sets["sharedCounters"] == counters["spec"]["sharedCounters"]
+    assert [device["consumesCounters"] for device in published["devices"]] == [consumed, consumed]
 
 
 def test_pools_of_two_drivers_with_one_name_are_one_pool(tmp_path: Path) -> None:

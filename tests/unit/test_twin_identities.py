@@ -364,6 +364,26 @@ def test_names_of_devices(tmp_path: Path, form: str) -> None:
     assert held not in text and "node-8" not in text
 
 
+@pytest.mark.parametrize("form", ["{}", "radio-{}", "radio-{}-rx"])
+def test_serial_numbers_in_names(tmp_path: Path, form: str) -> None:
+    """They may be short, so that only the attribute tells what they are, and names have no large letters."""
+    objects: list[Object] = []
+    for name, number in (("n-a", "44F47C"), ("n-b", "4A076")):
+        device = {"name": form.format(number.lower()), "attributes": texts(serial=number, model="x310")}
+        objects += [node(name), resource_slice(name, DRIVER, [device])]
+    found = stack(dump(tmp_path, *objects))
+    assert [pool["nodes"] for pool in found.configuration["nodePools"]] == [2]
+    (written,) = found.catalogue["models"].values()
+    assert written["deviceName"] == form.format("0")
+
+
+def test_words_in_names_that_are_no_serial_numbers(tmp_path: Path) -> None:
+    device = {"name": "gpu-7-x310", "attributes": texts(serial="7", model="x310")}
+    found = stack(dump(tmp_path, node("n-a"), resource_slice("n-a", DRIVER, [device])))
+    (written,) = found.catalogue["models"].values()
+    assert written["deviceName"] == "gpu-7-x310"
+
+
 @pytest.mark.parametrize("nodes", [["gpu-0"], ["gpu-0", "gpu-1"]])
 def test_nodes_that_are_called_as_devices(tmp_path: Path, nodes: Sequence[str]) -> None:
     devices = [{"name": "gpu-0", "attributes": texts(x="y")}]

@@ -15,6 +15,7 @@ from topology.objects.kwok_stages import ATTACH_FAILS
 from twin import live as dumping
 from twin import parsing
 from twin.dump import read
+from twin.stack import stack
 
 Object = dict[str, Any]
 VERSIONS = {"Node": "v1", "Pod": "v1", "DeviceTaintRule": "resource.k8s.io/v1"}  # of Kubernetes 1.37
@@ -92,6 +93,26 @@ def test_rules_that_kwok_creates_are_left_out() -> None:
     made = rule | {"metadata": {"name": "y", "labels": {ATTACH_FAILS: "pool"}}}
     found = dumping.objects([rule, made], VERSIONS)
     assert [entry["metadata"]["name"] for entry in found] == ["x"]
+
+
+def test_schedulers_and_priorities(tmp_path: Path) -> None:
+    """They are in the dump, and the same in the dump of its twin."""
+    inference, _ = CONFIGURATION["workloads"]
+    more: Object = {
+        "priorityClasses": [{"name": "low", "value": -1, "preemptionPolicy": "Never"}, {"name": "unused", "value": 7}],
+        "schedulers": [{"name": "packing"}],
+        "workloads": [inference | {"priority": "low", "scheduler": "packing"}],
+    }
+    topology = load(CONFIGURATION | more)
+    assert "PriorityClass=/apis/scheduling.k8s.io/v1/priorityclasses" in dumping._kinds(topology)
+    found = dumping.objects(with_random_names(live(topology), "x"), dumping._api_versions(topology))
+    file = tmp_path / "dump.json"
+    file.write_text(json.dumps({"kind": "List", "items": found}))
+    again = stack(read([file]), keep_names=True)
+    assert again.configuration["priorityClasses"] == more["priorityClasses"]
+    assert [(one["priority"], one["scheduler"]) for one in again.configuration["workloads"]] == [("low", "packing")]
+    twin = load({"cluster": {"name": "x"}} | again.configuration)
+    assert dumping.objects(with_random_names(live(twin), "x"), dumping._api_versions(twin)) == found
 
 
 @pytest.mark.parametrize("selector", [{}, {"deviceSelector": {}}, {"deviceSelector": {"pool": "l4-0"}}])

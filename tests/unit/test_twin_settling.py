@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.real_slices import node
+from tests.unit.real_slices import node, texts
 from tests.unit.test_twin_workloads import CLASS, DRIVER, Object, claim, gpus, pod, request, twin
 from twin import __main__ as command
 from twin import settling
@@ -208,3 +208,28 @@ def test_alternatives_keep_their_devices(tmp_path: Path) -> None:
     found = made(tmp_path, *fleet(("n", 4)), held, pod("a", "a", "n", owner=""), keep_placement="devices")
     (asked,) = by_name(found)["a"]["claims"][0]["requests"]
     assert [len(one["selectors"]) for one in asked["firstAvailable"]] == [1, 1]
+
+
+@pytest.mark.parametrize("kept", ["", "nodes", "devices"])
+def test_a_pod_whose_expression_fails_for_other_devices(tmp_path: Path, kept: str) -> None:
+    """It could not start again, as the scheduler stops at a device without the attribute; so only its own are tried."""
+    objects = fleet(("n", 2), ("m", 1))
+    for device in (objects[2]["spec"]["devices"][1], objects[4]["spec"]["devices"][0]):
+        device["attributes"] |= texts(port=f"mlx5_{device['name'][-1]}")
+    asked = request(selectors=[{"cel": {"expression": f"device.attributes['{DRIVER}'].port == 'mlx5_1'"}}])
+    found = made(tmp_path, *objects, claim("a", [("n", "gpu-1")], asked), pod("a", "a", "n"), keep_placement=kept)
+    (workload,) = found.configuration["workloads"]
+    pin, expression = selectors(workload)
+    assert "orValue" in pin
+    assert "orValue" not in expression
+    assert "expect" not in workload
+
+
+def test_an_attribute_that_some_devices_have_tells_them_from_all_others(tmp_path: Path) -> None:
+    objects = fleet(("n", 3))
+    for device in objects[2]["spec"]["devices"]:
+        del device["attributes"]["uuid"]
+    objects[2]["spec"]["devices"][1]["attributes"] |= texts(port="mlx5_1")
+    found = made(tmp_path, *objects, *holder("a", "n", 1), *holder("b", "n", 0), keep_placement="devices")
+    pin = f"device.driver == '{DRIVER}' && device.attributes['{DRIVER}'].?port.orValue('') in ['mlx5_1']"
+    assert {name: selectors(entry) for name, entry in by_name(found).items()} == {"a": [pin], "b": []}

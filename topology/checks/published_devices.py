@@ -36,9 +36,8 @@ def published_device_problems(pool: Pool, path: str, name: str, minor: int) -> I
 
 
 def _device_pool(pool: DevicePool, path: str, minor: int) -> Iterator[Problem]:
-    counter_sets = [name for physical in pool.physical_devices for name in physical.counter_sets]
     yield from _names([device.name for device in pool.devices], "deviceName", f"devices of {pool.driver}", path)
-    yield from _names(counter_sets, "counterSet", f"counter sets of {pool.driver}", path)
+    yield from _names(_counter_sets(pool), "counterSet", f"counter sets of {pool.driver}", path)
     told: set[str] = set()
     for device in pool.devices:
         for message in (*_device(device, pool.driver), *_long_numbers(device, minor)):
@@ -55,6 +54,14 @@ def _device_pool(pool: DevicePool, path: str, minor: int) -> Iterator[Problem]:
                 f"{most} devices{' with counters, taints or lists' if advanced else ''} per ResourceSlice: remove some",
             )
             return
+
+
+def _counter_sets(pool: DevicePool) -> list[str]:
+    """Return the names of the counter sets, once if it is that of parts of one device that are for different nodes."""
+    sets = [(name, str(counters), one) for one in pool.physical_devices for name, counters in one.counter_sets.items()]
+    again = Counter((name, str([device.selection for device in one.devices[:1]])) for name, _, one in sets)
+    different = dict.fromkeys((name, counters) for name, counters, _ in sets)
+    return [name for name, _ in (*different, *(entry for entry, count in again.items() if count > 1))]
 
 
 def _names(names: Sequence[str], key: str, what: str, path: str) -> Iterator[Problem]:

@@ -116,7 +116,8 @@ def _contents(pool: DevicePool, minor: int) -> Iterator[_Content]:
 
 
 def _counter_slices(physical_devices: Iterable[PhysicalDevice]) -> Iterator[_Content]:
-    sets = [entry for physical in physical_devices for entry in physical.counter_sets.items()]
+    # Parts of one device that are for different nodes are entries with the same counter set.
+    sets = list({name: one for physical in physical_devices for name, one in physical.counter_sets.items()}.items())
     for begin in range(0, len(sets), limits.SLICE_COUNTER_SETS_MAX):
         yield _Content(counter_sets=dict(sets[begin : begin + limits.SLICE_COUNTER_SETS_MAX]))
 
