@@ -1,14 +1,13 @@
 """The schedulers and controllers that run beside the components of the cluster."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pulumi
 
 from cluster.fleet import added_program
 from components.cluster_base import ClusterComponent
 from components.command import command, life_cycle
+from components.stack_configuration import tools
 from topology.objects.added_programs import wanted
 from topology.objects.local_webhooks import left_out
 from topology.schema.stack import Topology
@@ -34,7 +33,7 @@ class AddedPrograms(pulumi.ComponentResource):
         """Start the programs of `topology` in `cluster`."""
         super().__init__("kwok-dra:components:AddedPrograms", "added-programs", None, opts)
         self.resources = []
-        programs = _wanted(topology)
+        programs = wanted(topology, Path(), tools())
         for program in programs:
             if dropped := ", ".join(left_out(program["objects"])):
                 message = f"{dropped} of the manifests not created: the process of {program['name']} takes the place"
@@ -55,12 +54,3 @@ class AddedPrograms(pulumi.ComponentResource):
                 )
             )
         self.register_outputs({"programs": [program["name"] for program in programs]})
-
-
-def _wanted(topology: Topology) -> list[dict[str, Any]]:
-    try:
-        return wanted(topology, Path(), Path(os.environ.get("KWOK_DRA_TOOLS") or ".tools"))
-    except FileNotFoundError:
-        raise pulumi.RunError(
-            "kwok-dra:controllers: Kueue is not built. Run `make tools-kueue`, which takes some minutes, once"
-        ) from None

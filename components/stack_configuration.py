@@ -1,9 +1,13 @@
 """The configuration of the running stack."""
 
+import os
+from pathlib import Path
+
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 
 from cluster.fleet import existing_cluster
+from topology.checks.added_programs import missing_programs
 from topology.checks.validation import ConfigurationError, load
 from topology.schema.settings import raw_configuration, unusable
 from topology.schema.stack import Topology
@@ -22,6 +26,14 @@ def load_topology() -> Topology:
         raise pulumi.RunError(message)
     try:
         raw = raw_configuration(get_config_env() | CONFIG.get(), pulumi.get_project(), stack)
-        return load(raw, look=existing_cluster.look, warn=pulumi.warn)
+        topology = load(raw, look=existing_cluster.look, warn=pulumi.warn)
+        if missing := list(missing_programs(topology, Path(), tools())):
+            raise ConfigurationError(missing)
+        return topology
     except ConfigurationError as error:
         raise pulumi.RunError(str(error)) from None
+
+
+def tools() -> Path:
+    """Return the folder of the built toolchain."""
+    return Path(os.environ.get("KWOK_DRA_TOOLS") or ".tools")

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from topology.checks.added_programs import missing_programs
 from topology.checks.validation import ConfigurationError, load
 from topology.objects.added_programs import wanted
 from topology.objects.local_webhooks import PORT, for_local_process, left_out
 from topology.schema.stack import Topology
 
+EXISTING = {"name": "c", "existing": {"kubeconfig": "k", "context": "x", "allow": True}}
 OWN = {"name": "s", "binary": "./run.sh"}
 DOCKER = {"name": "c", "runtime": "docker"}
 POOL = {"name": "a", "gpu": "l4"}
@@ -124,8 +126,7 @@ def test_a_program_is_found_from_the_current_folder(tmp_path: Path, monkeypatch:
 
 
 def test_nothing_runs_beside_an_existing_cluster(tmp_path: Path) -> None:
-    existing = {"name": "c", "existing": {"kubeconfig": "k", "context": "x", "allow": True}}
-    topology = stack(tmp_path, cluster=existing, schedulers=[{"name": "s", "binary": "./run.sh"}])
+    topology = stack(tmp_path, cluster=EXISTING, schedulers=[{"name": "s", "binary": "./run.sh"}])
     assert wanted(topology, tmp_path, tmp_path) == []
     assert "s" in topology.scheduler_names
 
@@ -133,8 +134,6 @@ def test_nothing_runs_beside_an_existing_cluster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "path", "words"),
     [
-        ({"schedulers": [{"name": "s", "binary": "./no"}]}, "schedulers[0].binary", "there is no program './no'"),
-        ({"schedulers": [{"name": "s", "binary": "no-such"}]}, "schedulers[0].binary", "on PATH"),
         ({"schedulers": [{"name": "s", "binary": "./run.sh", "config": {"a": 1}}]}, "schedulers[0]", "remove one"),
         ({"schedulers": [{"name": "s", "args": ["x"]}]}, "schedulers[0]", "has args without binary"),
         ({"schedulers": [{"name": "s", "schedulerNames": ["x"]}]}, "schedulers[0]", "are in its profiles"),
@@ -150,6 +149,18 @@ def test_nothing_runs_beside_an_existing_cluster(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_cannot_run_is_said_with_its_key(tmp_path: Path, keys: dict[str, Any], path: str, words: str) -> None:
     assert words in problems(tmp_path, **keys)[path]
+
+
+def test_a_program_that_is_missing_is_told_before_an_update_and_does_not_matter_to_others(tmp_path: Path) -> None:
+    schedulers = [{"name": "a", "binary": "./no"}, {"name": "b", "binary": "no-such"}, {"name": "c"}]
+    topology = stack(tmp_path, schedulers=schedulers, controllers=[OWN, {"name": "kueue"}])
+    told = {problem.path: problem.message for problem in missing_programs(topology, tmp_path, tmp_path)}
+    assert list(told) == ["schedulers[0].binary", "schedulers[1].binary", "controllers[1]"]
+    assert "there is no program './no' relative to the project's folder" in told["schedulers[0].binary"]
+    assert "'no-such' on PATH" in told["schedulers[1].binary"]
+    assert "make tools-kueue" in told["controllers[1]"]
+    existing = stack(tmp_path, cluster=EXISTING, schedulers=schedulers)
+    assert list(missing_programs(existing, tmp_path, tmp_path)) == []
 
 
 def test_kinds_and_namespaces_of_a_controller_can_be_used_by_manifests(tmp_path: Path) -> None:

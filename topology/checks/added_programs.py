@@ -1,9 +1,12 @@
 """Checks of the schedulers and controllers that a stack runs."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
+from topology.objects.added_programs import built_kueue
 from topology.schema.base import Problem
-from topology.schema.programs import READY_MADE, Program
+from topology.schema.programs import READY_MADE, Program, located
 from topology.schema.stack import Topology
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
@@ -12,8 +15,7 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 
 def program_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what is wrong with the schedulers and controllers of a topology whose parts are valid by themselves."""
-    programs: dict[str, Program] = {f"schedulers[{index}]": one for index, one in enumerate(topology.schedulers)}
-    programs |= {f"controllers[{index}]": one for index, one in enumerate(topology.controllers)}
+    programs = _programs(topology)
     first: dict[str, str] = {}
     for path, program in programs.items():
         if topology.cluster.runtime != "binary":
@@ -37,3 +39,26 @@ def program_problems(topology: Topology) -> Iterator[Problem]:
                 f"has no binary, and {controller.name!r} is not a ready-made controller: set binary to a program, or "
                 f"name one of {', '.join(READY_MADE)}",
             )
+
+
+def missing_programs(topology: Topology, folder: Path, tools: Path) -> Iterator[Problem]:
+    """Yield the programs that an update could not start: binaries that are not there, and Kueue if it is not built.
+
+    Binaries are relative to `folder`, ready-made controllers in `tools`. Nothing is started in an existing cluster.
+    """
+    for path, program in _programs(topology).items() if not topology.cluster.existing else ():
+        name = program.binary or ""
+        if name and not located(name, folder):
+            where = "relative to the project's folder" if os.sep in name else "on PATH"
+            yield Problem(
+                f"{path}.binary",
+                f"there is no program {name!r} {where} that can be executed: name a file with a path, such as "
+                f"./{Path(name).name}, or a program on PATH",
+            )
+        elif not name and path.startswith("controllers") and not built_kueue(tools):
+            yield Problem(path, "Kueue is not built: run `make tools-kueue`, which takes some minutes, once")
+
+
+def _programs(topology: Topology) -> dict[str, Program]:
+    programs: dict[str, Program] = {f"schedulers[{index}]": one for index, one in enumerate(topology.schedulers)}
+    return programs | {f"controllers[{index}]": one for index, one in enumerate(topology.controllers)}

@@ -65,26 +65,22 @@ def _wanted(program: Program, key: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def wanted_kueue(topology: Topology, controller: Controller, key: str, tools: Path) -> dict[str, Any]:
-    """Return what runs as Kueue, from the newest version that is built in `tools`.
-
-    Raises:
-        FileNotFoundError: Kueue is not built.
-    """
+def built_kueue(tools: Path) -> Path | None:
+    """Return the folder of the newest version of Kueue that is built in `tools`; None if there is none."""
     built = sorted(tools.glob("kueue/v*/kueue"), key=lambda path: natural_key(str(path)))
-    if not built:
-        raise FileNotFoundError
-    made = wanted_controller(kueue.controller(topology, controller, built[-1].parent), key, Path())
+    return built[-1].parent if built else None
+
+
+def wanted_kueue(topology: Topology, controller: Controller, key: str, built: Path) -> dict[str, Any]:
+    """Return what runs as Kueue, which is `built` in a folder."""
+    made = wanted_controller(kueue.controller(topology, controller, built), key, Path())
     return made | {"certificate_secret": kueue.CERTIFICATE_SECRET}
 
 
 def wanted(topology: Topology, folder: Path, tools: Path) -> list[dict[str, Any]]:
     """Return all programs of a stack, the schedulers first; none in an existing cluster.
 
-    The user's programs are in `folder`, ready-made ones in `tools`.
-
-    Raises:
-        FileNotFoundError: a ready-made controller is not built.
+    The user's programs are in `folder`, ready-made ones in `tools`; `missing_programs` tells which are not there.
     """
     if topology.cluster.existing:
         return []
@@ -95,7 +91,7 @@ def wanted(topology: Topology, folder: Path, tools: Path) -> list[dict[str, Any]
     controllers = [
         wanted_controller(entry, f"kwok-dra:controllers[{index}]", folder)
         if entry.binary
-        else wanted_kueue(topology, entry, f"kwok-dra:controllers[{index}]", tools)
+        else wanted_kueue(topology, entry, f"kwok-dra:controllers[{index}]", built_kueue(tools) or tools)
         for index, entry in enumerate(topology.controllers)
     ]
     return [*schedulers, *controllers]

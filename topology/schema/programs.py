@@ -7,7 +7,7 @@ from shutil import which
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, model_validator
 
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import entries, part
@@ -55,16 +55,6 @@ def located(binary: str, folder: Path) -> str:
     return str(Path(found).absolute()) if found else ""
 
 
-def _there(binary: str, info: ValidationInfo) -> str:
-    if not located(binary, (info.context or {}).get("folder", Path())):
-        where = "relative to the project's folder" if os.sep in binary else "on PATH"
-        raise problem(
-            f"there is no program {binary!r} {where} that can be executed: name a file with a path, such as "
-            f"./{Path(binary).name}, or a program on PATH"
-        )
-    return binary
-
-
 class Program(Model):
     """A program of the user's own: `binary`, a path in the project or a name on PATH, with `args` and `env`.
 
@@ -75,7 +65,7 @@ class Program(Model):
     """
 
     name: ComponentName
-    binary: Annotated[str, Field(min_length=1), AfterValidator(_there)] | None = None
+    binary: Annotated[str, Field(min_length=1)] | None = None
     args: list[str] = []
     env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = {}
     files: dict[FileName, str | dict[str, Any]] = {}
