@@ -6,7 +6,8 @@ from tests.e2e.project import ROOT, Project
 
 
 def test_the_example_of_a_stack_of_your_own(project: Project) -> None:
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    _, _, section = (ROOT / "README.md").read_text().partition("## A stack of your own")
+    example = re.findall(r"^```yaml\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)[0]
     (project.source / "stacks" / "Pulumi.mine.yaml").write_text(example)
     project.select("mine")
     project.up()
