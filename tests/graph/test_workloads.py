@@ -106,7 +106,8 @@ def test_priority_classes() -> None:
 def test_others_may_come_as_soon_as_all_pods_run_that_they_preempt() -> None:
     first = {"name": "a", "priority": "low"}
     second = {"name": "b", "priority": "high", "after": ["a"]}
-    found = run(stack(first, second, {"name": "c", "after": ["b"]}) | {"kwok-dra:priorityClasses": PRIORITIES}).resources
+    configuration = stack(first, second, {"name": "c", "after": ["b"]}) | {"kwok-dra:priorityClasses": PRIORITIES}
+    found = run(configuration).resources
     gives_way = [json.loads(found[f"Command {name}"].inputs["stdin"])["KWOK_DRA_GIVES_WAY"] for name in "ab"]
     assert gives_way == [True, False]
 
