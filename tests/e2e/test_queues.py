@@ -45,7 +45,7 @@ def as_manifests(project: Project) -> list[dict[str, Any]]:
     """Return entries of `manifests` with the same objects as the stack has."""
     stack = topology()
     objects = [*namespaces.namespaces(stack), *kueue.objects(stack)]
-    entries = [{"name": "queues", "files": write(project.source / "queues.yaml", *objects)}]
+    entries: list[dict[str, Any]] = [{"name": "queues", "files": write(project.source / "queues.yaml", *objects)}]
     for workload in stack.workloads:
         made = [claims.resource_claim_template(workload, claim) for claim in workload.claims]
         files = write(project.source / f"{workload.name}.yaml", *made, *pods.workload_objects(workload))
