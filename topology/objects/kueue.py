@@ -19,7 +19,7 @@ from topology.schema.devices import DeviceClass
 from topology.schema.features_used import consumes_counters
 from topology.schema.manifests import Document, ManifestFile
 from topology.schema.programs import Controller
-from topology.schema.queues import QUEUE_LABEL, Flavor, Queue, Quota
+from topology.schema.queues import Flavor, Queue, Quota
 from topology.schema.stack import Topology
 
 API_VERSION = "kueue.x-k8s.io/v1beta2"
@@ -258,13 +258,11 @@ def _matches(device_class: DeviceClass, one: _Partition) -> bool:
 
 
 def is_used(topology: Topology) -> bool:
-    """Tell whether Kueue may hold jobs or pods of the stack."""
-    if topology.queues or any(one.name == "kueue" for one in topology.controllers):
-        return True
-    labelled = (entry for manifests in topology.manifests for entry in manifests.objects())
-    return any(workload.queue for workload in topology.workloads) or any(
-        part(entry, "metadata", "labels", QUEUE_LABEL) for entry in labelled
-    )
+    """Tell whether Kueue, which is there, may hold jobs or pods of the stack; a label alone does not bring it."""
+    group = API_VERSION.partition("/")[0]
+    definitions = (part(entry, "spec", "group") for manifests in topology.manifests for entry in manifests.objects())
+    runs = any(group in one.api_groups for one in topology.controllers) or group in definitions
+    return runs or bool(topology.queues) or any(workload.queue for workload in topology.workloads)
 
 
 def objects(topology: Topology) -> list[Manifest]:
