@@ -53,7 +53,11 @@ def settled_objects(
     begin = time.monotonic()
     late: list[str] = []
     objects = _with_nodes(api, wanted, objects, not_ready)
-    while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects)):
+    while (
+        objects is not None
+        and not late
+        and _not_as_expected(expected, unfit, LiveObjects(objects, "Workload" in wanted))
+    ):
         # Pods that were as expected may have been deleted since, and their replacements not yet created.
         late = wait(api, expected, unfit, tell, begin, standstill, queues="Workload" in wanted)
         objects = snapshot.read(api, wanted)
@@ -87,7 +91,7 @@ def wait(
             if seconds > LONG_READ_SECONDS and not _is_time_up(expected, begin) and creation.goes_on(expected, asked):
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 continue
-            live = LiveObjects(snapshot.must_read(api, wanted))
+            live = LiveObjects(snapshot.must_read(api, wanted), queues)
             found = _not_as_expected(expected, unfit, live)
             over = bool(found and standstill and standstill.has_come(api, entries, live, unfit, asked))
         except UnreachableError as error:

@@ -97,7 +97,7 @@ def stack(kind: str = "Job", **values: Any) -> Topology:
 @pytest.mark.parametrize("kind", ["Job", "Pod"])
 def test_kueue_has_its_say(kind: str, conditions: dict[str, tuple[str, str]], said: str) -> None:
     held = job(1) if kind == "Job" else pod("train")
-    found = LiveObjects([held, admission(kind, "train", **conditions), admission("Job", "other")])
+    found = LiveObjects([held, admission(kind, "train", **conditions), admission("Job", "other")], queues=True)
     (waiting,) = found.pods_of([(kind, "default", "train")])
     assert is_refused(waiting) == bool(said)
     assert refusal(waiting) == (f"queue a: {said}" if said else "queue a has not decided on it yet")
@@ -108,15 +108,15 @@ def test_kueue_has_its_say(kind: str, conditions: dict[str, tuple[str, str]], sa
 
 def test_a_held_job_has_the_claims_of_its_pods_that_are_left() -> None:
     refusal = admission(QuotaReserved=("False", SHORT))
-    assert progress(expected(), LiveObjects([job(), refusal])).meets(expected())
-    assert progress(expected(), LiveObjects([job(succeeded=1), refusal])).pending == 2
-    assert progress(expected(), LiveObjects([job(suspend=False), refusal])).pending == 0
+    assert progress(expected(), LiveObjects([job(), refusal], queues=True)).meets(expected())
+    assert progress(expected(), LiveObjects([job(succeeded=1), refusal], queues=True)).pending == 2
+    assert progress(expected(), LiveObjects([job(suspend=False), refusal], queues=True)).pending == 0
 
 
 def test_a_job_that_somebody_else_suspends_has_no_pods() -> None:
     suspended = job()
     del suspended["metadata"]["labels"][LABEL]
-    assert progress(expected(), LiveObjects([suspended])).pending == 0
+    assert progress(expected(), LiveObjects([suspended], queues=True)).pending == 0
 
 
 def test_other_gates_are_not_kueues() -> None:

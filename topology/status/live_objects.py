@@ -54,12 +54,12 @@ def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
 class LiveObjects:
     """The objects of a cluster at one moment."""
 
-    def __init__(self, objects: Sequence[Object]) -> None:
-        """Index the `objects`, which include those of all `kinds` that matter."""
+    def __init__(self, objects: Sequence[Object], queues: bool = False) -> None:
+        """Index the `objects`, which include those of all `kinds` that matter; with `queues`, those of Kueue too."""
         self.claims = {key(entry): entry for entry in of_kind(objects, "ResourceClaim")}
-        queues = Queues(objects)
-        self.pods = [queues.told(pod) for pod in of_kind(objects, "Pod")]
-        self.planned_pods = [pod for job in of_kind(objects, "Job") for pod in queues.planned(job)]
+        kueue = Queues(objects)
+        self.pods = [kueue.told(pod) for pod in of_kind(objects, "Pod")]
+        self.planned_pods = [pod for job in of_kind(objects, "Job") if queues for pod in kueue.planned(job)]
         """The pods that Jobs will have as soon as Kueue admits them."""
         self.nodes = {entry["metadata"]["name"]: entry for entry in of_kind(objects, "Node")}
         self.by_name: dict[Maker, Object] = {(entry["kind"], *key(entry)): entry for entry in objects}

@@ -88,7 +88,7 @@ def details(topology: Topology, objects: Sequence[Object]) -> Details:
 
     Claims are found through their pods: the controller may create a claim twice, and only the pod names the one in use.
     """
-    live = LiveObjects(objects)
+    live = LiveObjects(objects, kueue.is_used(topology))
     lost = {name for name, node in live.nodes.items() if live_objects.is_not_ready(node)}
     rules = list(_taint_rules(topology, objects))
     held = holdings(live)
