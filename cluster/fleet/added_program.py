@@ -28,10 +28,8 @@ from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
 from cluster.local.paths import PROJECT, workdir, write_private
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import group_of, namespace_of
+from topology.objects.added_programs import KUBE_SCHEDULER
 from topology.objects.local_webhooks import for_local_process
-
-KUBE_SCHEDULER = "kube-scheduler"
-"""The cluster's own scheduler, whose arguments every kube-scheduler of the stack has."""
 
 RECORD, OBJECTS = "record.json", "objects.json"
 CERTIFICATES = {"tls.crt": "admin.crt", "tls.key": "admin.key", "ca.crt": "ca.crt"}
@@ -73,8 +71,7 @@ class Wanted(NamedTuple):
 def repairs(cluster: str, component: str) -> int:
     """Return how often a program will have been started again, including once if it has exited."""
     found = LocalCluster(workdir(), cluster)
-    folder = found.components.added(component)
-    record = parse((folder / RECORD).read_text()) if (folder / RECORD).exists() else {}
+    record = _read_record(found.components.added(component))
     pid = found.components.recorded().get(component)
     has_exited = "wanted" in record and (pid is None or not found.components.is_component(pid))
     return int(record.get("repairs", 0)) + has_exited
@@ -97,7 +94,7 @@ class AddedProgram:
         Raises:
             ClusterError: the program exits, or is not ready in time; with its own words.
         """
-        before = self._record()
+        before = _read_record(self.folder)
         try:
             self._start(wanted, deadline)
         except BaseException:
@@ -111,7 +108,7 @@ class AddedProgram:
 
     def remove(self) -> None:
         """Delete the objects of the program, stop it, and put back the component whose place it has taken."""
-        original = self._record().get("original")
+        original = _read_record(self.folder).get("original")
         with suppress(ClusterError):  # The cluster may no longer answer, and goes next.
             self._delete(_objects(self.folder / OBJECTS))
         with one_at_a_time(self.cluster.workdir):
@@ -126,7 +123,7 @@ class AddedProgram:
     # Starting.
 
     def _start(self, wanted: Wanted, deadline: float) -> None:
-        record = self._record()
+        record = _read_record(self.folder)
         stock = self._component() if self.name == KUBE_SCHEDULER else None
         original = record["original"] if record else stock
         wished = dict.fromkeys(name or "main" for name in _PORT.findall(json.dumps(wanted)))
@@ -252,13 +249,8 @@ class AddedProgram:
 
     # What is kept.
 
-    def _record(self) -> dict[str, Any]:
-        """Return the original component and the ports and, once the program has been ready, what was wanted."""
-        file = self.folder / RECORD
-        return parse(file.read_text()) if file.exists() else {}
-
     def _update_record(self, **values: Any) -> None:
-        write_private(self.folder / RECORD, json.dumps({**self._record(), **values}))
+        write_private(self.folder / RECORD, json.dumps({**_read_record(self.folder), **values}))
 
     def _wished_component(
         self, wanted: Wanted, values: "_Values", original: Mapping[str, Any] | None
@@ -294,6 +286,12 @@ class AddedProgram:
         others = [entry for entry in configuration["components"] if entry["name"] != self.name]
         configuration["components"] = [*others, *([component] if component else [])]
         write_private(self.cluster.document, yaml.dump(configuration, Dumper=yaml.CSafeDumper).rstrip() + rest)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Return the original component and the ports and, once the program has been ready, what was wanted."""
+    file = folder / RECORD
+    return parse(file.read_text()) if file.exists() else {}
 
 
 def _common_arguments(stock: Mapping[str, Any], *, keeps_port: bool) -> Iterator[str]:

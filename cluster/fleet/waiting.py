@@ -53,13 +53,10 @@ def settled_objects(
     begin = time.monotonic()
     late: list[str] = []
     objects = _with_nodes(api, wanted, objects, not_ready)
-    while (
-        objects is not None
-        and not late
-        and _not_as_expected(expected, unfit, LiveObjects(objects, "Workload" in wanted))
-    ):
+    queues = "Workload" in wanted
+    while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects, queues)):
         # Pods that were as expected may have been deleted since, and their replacements not yet created.
-        late = wait(api, expected, unfit, tell, begin, standstill, queues="Workload" in wanted)
+        late = wait(api, expected, unfit, tell, begin, standstill, queues)
         objects = snapshot.read(api, wanted)
     return objects
 

@@ -9,7 +9,7 @@ from topology.schema.programs import DEFAULT_SCHEDULER, Controller, Program, Sch
 from topology.schema.stack import Topology
 
 KUBE_SCHEDULER = "kube-scheduler"
-"""The component that serves the name `default-scheduler`."""
+"""The cluster's own scheduler, which serves `default-scheduler`; every kube-scheduler of a stack has its arguments."""
 
 CONFIG_FILE = "config.yaml"
 
