@@ -1,9 +1,10 @@
 """Waits until workloads are as expected: the Command of a workload that other workloads name in `after`.
 
 Stdin: a JSON object with KWOK_DRA_EXPECTED, a list of `Expected`, KWOK_DRA_UNFIT, an `Unfit`, KWOK_DRA_ALONE, whether
-nothing else changes the cluster meanwhile, KWOK_DRA_GIVES_WAY, whether those that come later may preempt the pods, so
-that all of them may run until then, and KWOK_DRA_QUEUES, whether Kueue may hold them. Environment: KUBECONFIG. It
-prints the workloads that are not as expected in time, with the reason, on stderr.
+nothing else changes the cluster meanwhile (null: the cluster is not the stack's), KWOK_DRA_GIVES_WAY, whether those
+that come later may preempt the pods, so that all of them may run until then, and KWOK_DRA_QUEUES, whether Kueue may
+hold them. Environment: KUBECONFIG. It prints the workloads that are not as expected in time, with the reason, on
+stderr.
 """
 
 import os
@@ -27,7 +28,7 @@ def main() -> int:
         "KWOK_DRA_EXPECTED", "KWOK_DRA_UNFIT", "KWOK_DRA_ALONE", "KWOK_DRA_GIVES_WAY", "KWOK_DRA_QUEUES"
     )
     awaited = [Expected.from_json(entry)._replace(gives_way=gives_way) for entry in expected]
-    standstill = Standstill() if alone else None
+    standstill = None if alone is None else Standstill(alone)
     try:
         settle(Path(os.environ["KUBECONFIG"]), max(entry.seconds for entry in awaited))
     except ClusterError as error:

@@ -127,7 +127,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         return _report(topology, objects, drifts, "to be put right")
     if drift.heal(api, drifts):
         objects = snapshot.read(api, wanted)
-    standstill = Standstill()
+    standstill = Standstill(topology.is_left_alone)
     objects = settled_objects(
         api,
         wanted,
@@ -136,7 +136,7 @@ def _read(topology: Topology, api: ApiServer, generations: Mapping[str, Mapping[
         unfit(topology),
         not_ready(topology),
         lambda text: pulumi.log.info(text, ephemeral=True),
-        standstill if topology.is_left_alone else None,
+        None if topology.cluster.existing else standstill,
     )
     if objects is None:
         return _without_answer(topology, api)

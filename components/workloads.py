@@ -27,8 +27,11 @@ def create_all(
     made: dict[str, ClaimWorkload | AppliedManifests] = {}
     for entry in in_order(topology.applied):
         earlier = [made[name].wait_command for name in entry.after]
-        of_entry = {"KWOK_DRA_ALONE": entry.name in alone, "KWOK_DRA_GIVES_WAY": entry.name in giving_way}
-        of_entry |= {"KWOK_DRA_QUEUES": queues}
+        of_entry: dict[str, object] = {
+            "KWOK_DRA_ALONE": None if topology.cluster.existing else entry.name in alone,
+            "KWOK_DRA_GIVES_WAY": entry.name in giving_way,
+            "KWOK_DRA_QUEUES": queues,
+        }
         wait = conditions | of_entry if conditions and entry.name in awaited else None
         after = [*depends_on, *(command for command in earlier if command)]
         if isinstance(entry, Workload):

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from cluster.api import snapshot
-from cluster.api.api_server import ApiServer
-from topology.kubernetes.objects import Object, key
+from cluster.api.api_server import MERGE, NOT_FOUND, ApiServer
+from topology.kubernetes.objects import LISTS, Object, key
 from topology.status.evictions import Unfit
-from topology.status.live_objects import LiveObjects, is_refused, of_kind
+from topology.status.live_objects import LiveObjects, allocated_devices, is_refused, of_kind
 from topology.status.pending_changes import may_change, nodes_may_change
 from topology.status.workload_progress import Expected
 
@@ -35,6 +35,10 @@ INTERVAL_SECONDS = 5
 """The time between two reads counts for at most this much."""
 
 
+WAKING = "kwok-dra/wakes-the-scheduler"
+"""An annotation that a DeviceClass has for a moment."""
+
+
 class Standstill:
     """Recognizes that nothing can change any more in a cluster that only its own components change.
 
@@ -44,7 +48,10 @@ class Standstill:
 
     - The scheduler tries a pod that an event has woken at most `BACKOFF_SECONDS` after its last attempt; a pod group of
       n pods, the square root of n times as long after it (calculateBackoffDuration in backend/queue/backoff_queue.go).
-    - Every 5 minutes, the scheduler tries pods that no event has woken. They run then only if it has missed an event.
+    - Every 5 minutes, the scheduler tries pods that no event has woken. They run then only if it has missed an event,
+      or has refused them in vain: while it writes a claim to a shared device, it counts what that claim consumes twice.
+      If devices are shared, it is woken once and has the same time again (GatherAllocatedState in
+      https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/plugins/dynamicresources/dra_manager.go).
     - A controller repeats a request that has failed after milliseconds, later after seconds.
     - A HorizontalPodAutoscaler acts every `AUTOSCALER_SECONDS`. Without a metrics server, it only enforces its limits:
       that long after it was created if the workload did not exist then, and always before Kubernetes 1.37.
@@ -56,12 +63,14 @@ class Standstill:
     answers.
     """
 
-    def __init__(self) -> None:
-        """Begin to watch."""
+    def __init__(self, comes: bool = True) -> None:
+        """Begin to watch. Unless it `comes`, as others change the cluster too, the scheduler is woken all the same."""
         self.seconds = 0
         """How long nothing had changed when the standstill came; 0 before."""
+        self._comes = comes
         self._quiet = self._looked = 0.0
         self._state: object = None
+        self._woken_in: object = None
 
     def has_come(
         self, api: ApiServer, entries: Sequence[Expected], live: LiveObjects, unfit: Unfit, now: float
@@ -80,8 +89,30 @@ class Standstill:
         needed = _seconds_needed(refused)
         if self._quiet >= needed and _has_autoscalers(api):
             needed = _seconds_needed(refused, AUTOSCALER_SECONDS)
-        self.seconds = int(needed) if self._quiet >= needed else 0
+        if self._quiet >= needed and self._woken_in != state and refused and _shares_devices(live):
+            wake_scheduler(api)
+            self._woken_in, self._quiet = state, 0.0
+        self.seconds = int(needed) if self._comes and self._quiet >= needed else 0
         return self.seconds > 0
+
+
+def _shares_devices(live: LiveObjects) -> bool:
+    return any(device.get("shareID") for claim in live.claims.values() for device in allocated_devices(claim))
+
+
+def wake_scheduler(api: ApiServer) -> None:
+    """Make the scheduler try the pods again that it has refused: it does when a DeviceClass changes.
+
+    The DeviceClass is as before in the end.
+
+    Raises:
+        UnreachableError: the cluster does not answer.
+        RefusedError: the API server refuses the change.
+    """
+    for entry in snapshot.must_read(api, ["DeviceClass"])[:1]:
+        path = f"{LISTS['DeviceClass']}/{entry['metadata']['name']}"
+        for value in ("true", None):
+            api.send("PATCH", path, {"metadata": {"annotations": {WAKING: value}}}, MERGE).checked(NOT_FOUND)
 
 
 def _state(api: ApiServer, live: LiveObjects) -> object:

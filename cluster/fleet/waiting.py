@@ -72,7 +72,7 @@ def wait(
 ) -> list[str]:
     """Return why each workload that is not as expected within its timeout, counted from `begin`, is late.
 
-    A workload that has lost bare pods is late at once. All are late when the `standstill` comes; there must be none if
+    A workload that has lost bare pods is late at once. All are late when the `standstill` comes; it must not if
     anything else may change the cluster: another operation of the update, or the controllers of an existing cluster.
     With `queues`, Kueue may hold the pods.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.api import snapshot
-from cluster.api.api_server import CONFLICT, MERGE, NODES, NOT_FOUND, ApiServer, at_once
+from cluster.api.api_server import CONFLICT, MERGE, NOT_FOUND, ApiServer, at_once
 from cluster.fleet import waiting
 from cluster.fleet.provisioning import NodeProvisioner
 from cluster.fleet.standstill import Standstill
@@ -115,12 +115,6 @@ class LiveStack:
             if rule["kind"] == "DeviceTaintRule":
                 live = f"{path(rule)}/{rule['metadata']['name']}"
                 self.api.send("PATCH", live, rule, MERGE).checked()
-
-    def change_nodes(self) -> None:
-        """Change a label of each node, so that the scheduler looks again at the pods that it has refused."""
-        for _, name in self._nodes():
-            body = {"metadata": {"labels": {"changed": "true"}}}
-            self.api.send("PATCH", f"{NODES}/{name}", body, MERGE).checked()
 
     def _make(self, manifests: Iterable[Manifest]) -> None:
         for manifest in map(_with_group, manifests):

@@ -5,16 +5,20 @@ is found by trying everything: `ORACLE=500 make test ARGS="tests/e2e/test_answer
 """
 
 import os
+import re
+import ssl
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.fleet.standstill import wake_scheduler
 from tests.answers import topology
 from tests.e2e.live_stack import LiveCluster, LiveStack
-from tests.e2e.project import Project, wait_until
+from tests.e2e.project import Project, listening, wait_until
 from tests.oracle.edges import EDGES
 from tests.oracle.run import compare, run
 from topology.status.report import Report
@@ -113,6 +117,26 @@ def test_all_devices_that_share_counters(cluster: LiveCluster, told: Told) -> No
     assert "gpu-0-partition-0" in reason(found, "everything")
     assert "1 of gpu.example.com" in reason(found, "one")
     assert cluster.project.pids()["kube-scheduler"] == scheduler
+
+
+def refusals(scheduler: int) -> int:
+    """Return how many times kube-scheduler, of this process ID, has refused a pod."""
+    (port,) = {port for _, port in listening(scheduler)}
+    connection = HTTPSConnection("127.0.0.1", port, context=ssl._create_unverified_context())
+    with closing(connection):
+        connection.request("GET", "/metrics")
+        metrics = connection.getresponse().read().decode()
+    return sum(map(int, re.findall(r"schedule_attempts_total{.*unschedulable.*} (\d+)", metrics)))
+
+
+def test_the_scheduler_that_is_woken_tries_pods_again(cluster: LiveCluster, up: Up) -> None:
+    """It has overlooked some that fit where claims share a device: nothing else would wake it for minutes."""
+    scheduler = cluster.project.pids()["kube-scheduler"]
+    with up("all-partitions", "waiting") as stack:
+        stack.report()
+        before = refusals(scheduler)
+        wake_scheduler(cluster.api)
+        wait_until(lambda: refusals(scheduler) > before)
 
 
 def test_a_pod_of_high_priority_gets_no_device_of_others(up: Up) -> None:

@@ -86,7 +86,7 @@ def test_its_own_controllers_may_change_anything_while_workloads_are_waited_for(
     configuration["kwok-dra:workloads"].append(first | {"name": "b", "after": ["fake-pod"]})
     found = run(configuration)
     assert not found.gives_up
-    assert not json.loads(found.resources["Command fake-pod"].inputs["stdin"])["KWOK_DRA_ALONE"]
+    assert json.loads(found.resources["Command fake-pod"].inputs["stdin"])["KWOK_DRA_ALONE"] is None
 
 
 def test_the_kubeconfig_of_one_context_is_a_secret(recording: Recording, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from cluster.fleet.standstill import wake_scheduler
 from tests.e2e.live_stack import LiveCluster, LiveStack
 from tests.e2e.project import wait_until
 from tests.oracle.brute_force import Object, TooManyError
@@ -111,7 +112,7 @@ def _last_judged(live: LiveStack) -> tuple[Figures, Sequence[Object]]:
     """Judge the pods, again and again while something differs.
 
     The scheduler counts what a claim consumes of a shared device twice while it writes the claim, and looks at a pod
-    that it has refused for that only after an event: here, a change of the nodes. `GatherAllocatedState` in
+    that it has refused for that only after an event, or after five minutes. `GatherAllocatedState` in
     https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/plugins/dynamicresources/dra_manager.go
     """
     overlooked = 0
@@ -121,10 +122,10 @@ def _last_judged(live: LiveStack) -> tuple[Figures, Sequence[Object]]:
         found = judge_pods(objects, _reasons(live.topology, objects))
         if found.disagreements and time.monotonic() > end and not overlooked and found.counts[FITTING]:
             overlooked = found.counts[FITTING]
-            live.change_nodes()
+            wake_scheduler(live.api)
             end = time.monotonic() + LAST_TRY_SECONDS
         elif not found.disagreements or time.monotonic() > end:
-            found.counts["pods that the scheduler looked at again only after a change of the nodes"] += overlooked
+            found.counts["pods that the scheduler looked at again only when woken"] += overlooked
             return found, [entry for entry in objects if entry["kind"] == "Pod"]
         time.sleep(0.2)
 

@@ -7,7 +7,9 @@ import pytest
 
 from cluster.api import snapshot
 from cluster.api.api_server import ApiServer
-from cluster.fleet.standstill import Standstill
+from cluster.fleet import standstill
+from cluster.fleet.standstill import Standstill, wake_scheduler
+from tests.unit.fake_api_server import FakeApiServer
 from tests.unit.live_fleet import claim, live, result
 from topology.status.evictions import FIT, Unfit
 from topology.status.live_objects import LiveObjects
@@ -341,6 +343,52 @@ def test_a_slow_scheduler_has_more_time(
     watch = Watch(monkeypatch, *waiting, *(claimed(str(place)) for place in range(len(refused))))
     watch.look()
     assert watch.comes_after() == watch.standstill.seconds == needed
+
+
+def sharing() -> Sequence[Object]:
+    """Return the objects of a cluster in which a pod has a share of a device, and another pod was refused."""
+    return RUNS, claimed("a", DEVICE | {"shareID": "s"}), WAITS, FREE
+
+
+def test_where_devices_are_shared_the_scheduler_tries_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[ApiServer] = []
+    monkeypatch.setattr(standstill, "wake_scheduler", woken.append)
+    watch = Watch(monkeypatch, *sharing())
+    watch.look()
+    assert watch.comes_after() == 30
+    assert len(woken) == 1
+    assert watch.standstill.seconds == 15
+    watch.objects = (*sharing()[:2], pod("b", "Pending", resourceVersion="2"), FREE)
+    assert watch.comes_after() == 31
+    assert len(woken) == 2
+
+
+def test_where_others_change_the_cluster_the_scheduler_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[ApiServer] = []
+    monkeypatch.setattr(standstill, "wake_scheduler", woken.append)
+    watch = Watch(monkeypatch, *sharing())
+    watch.standstill = Standstill(comes=False)
+    assert not any(watch.look(1) for _ in range(100))
+    assert len(woken) == 1
+
+
+@pytest.mark.parametrize(
+    "objects", [(RUNS, HELD, WAITS, FREE), (RUNS, claimed("a", DEVICE | {"shareID": "s"}))], ids=["whole", "none waits"]
+)
+def test_where_it_cannot_have_refused_in_vain(monkeypatch: pytest.MonkeyPatch, objects: Sequence[Object]) -> None:
+    watch = Watch(monkeypatch, *objects)
+    watch.look()
+    assert watch.comes_after() == 15
+
+
+def test_the_scheduler_is_woken_by_a_device_class_that_stays_as_it_is() -> None:
+    path = "/apis/resource.k8s.io/v1/deviceclasses/gpu.example.com"
+    api = FakeApiServer({path: {"metadata": {"name": "gpu.example.com", "annotations": {"a": "b"}}}})
+    wake_scheduler(api)
+    assert api.written == [f"PATCH {path}"] * 2
+    assert api.objects[path]["metadata"]["annotations"] == {"a": "b"}
+    wake_scheduler(nothing := FakeApiServer())
+    assert not nothing.written
 
 
 def test_an_autoscaler_has_time_for_its_next_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Sequence[str]
         left = list(answers)
 
         def must_read(api: ApiServer, kinds: Sequence[str]) -> list[Object]:
-            if (standstill or alone) and tuple(kinds) == ("Node",):
+            if (standstill or not wanted) and tuple(kinds) == ("Node",):
                 return []
             asked.append(tuple(kinds))
             sleep(0.01)
