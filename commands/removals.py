@@ -16,8 +16,8 @@ from cluster.api import snapshot
 from cluster.api.api_server import MERGE, NODES, NOT_FOUND, ApiServer, RefusedError, at_once, errors_as_messages
 from cluster.api.discovery import object_paths
 from commands.inputs import packed, unpacked, values
+from topology.kubernetes.objects import Reference
 from topology.kubernetes.reading import part
-from topology.objects.removable import Reference
 
 DELETION_SECONDS = 300
 DRAIN_SECONDS = 60

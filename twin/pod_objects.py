@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from topology.schema.programs import DEFAULT_SCHEDULER
+from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from twin.objects import Given, Labels, Listed, Object, Part, Quantities
 
 PREEMPTS = "PreemptLowerPriority"

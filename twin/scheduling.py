@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from topology.kubernetes.objects import given
+from topology.kubernetes.objects import DEFAULT_SCHEDULER, given
 from topology.objects.priorities import BUILT_IN
-from topology.schema.programs import DEFAULT_SCHEDULER
 from twin.configuration import Written
 from twin.notes import Notes
 from twin.pod_objects import PREEMPTS, Pod, PriorityClass

@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from topology.kubernetes.objects import Object, key
-from topology.schema.programs import DEFAULT_SCHEDULER
+from topology.kubernetes.objects import DEFAULT_SCHEDULER, Object, key
 from topology.schema.values import suggestion
 from topology.status.live_objects import NEEDS_NO_NODE, claim_keys, is_allocated, is_refused, refusal, scheduler_of
 from topology.status.queues import held_by

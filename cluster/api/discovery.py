@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cluster.api.api_server import NOT_FOUND, ApiServer
-from topology.kubernetes.objects import DEFAULT_NAMESPACE
-from topology.objects.removable import Reference
+from topology.kubernetes.objects import DEFAULT_NAMESPACE, Reference
 
 
 def object_paths(api: ApiServer, references: Iterable[Reference]) -> list[str | None]:

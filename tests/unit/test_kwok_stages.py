@@ -7,7 +7,8 @@ import yaml
 
 from cluster.local import kwok_cluster
 from topology.checks.validation import load
-from topology.objects.kwok_stages import ATTACH_FAILS, NOT_READY, STAGES_FILE, stages, stages_for
+from topology.kubernetes.objects import NOT_READY
+from topology.objects.kwok_stages import ATTACH_FAILS, STAGES_FILE, stages, stages_for
 
 
 def test_a_node_is_not_ready_while_it_has_the_annotation() -> None:

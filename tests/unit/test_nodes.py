@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from topology.checks.validation import load
-from topology.kubernetes.objects import Manifest
+from topology.kubernetes.objects import NOT_READY, Manifest
 from topology.objects import nodes
-from topology.objects.kwok_stages import NOT_READY
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
 

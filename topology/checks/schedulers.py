@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from topology.checks.manifests import manifest_objects
+from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from topology.kubernetes.reading import creates_pods, pod_spec
 from topology.schema.base import Problem
-from topology.schema.programs import DEFAULT_SCHEDULER
 from topology.schema.stack import Topology
 from topology.schema.values import choice
 

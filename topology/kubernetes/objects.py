@@ -24,6 +24,9 @@ Object = Mapping[str, Any]
 Key = tuple[str, str]
 """Namespace and name."""
 
+Reference = tuple[str, str, str, str]
+"""API version, kind, namespace and name of an object."""
+
 Maker = tuple[str, str, str]
 """Kind, namespace and name of the object that creates pods; a bare pod is its own maker."""
 
@@ -55,3 +58,12 @@ LISTS = {
 """The path at which the API server lists the objects of each kind."""
 
 DEFAULT_NAMESPACE = "default"
+
+DEFAULT_SCHEDULER = "default-scheduler"
+"""The name of the scheduler of pods that name none."""
+
+NOT_READY = {"kwok-dra/not-ready": "true"}
+"""The annotation of a Node that must be NotReady."""
+
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""The label of a Job, Deployment or pod by which Kueue takes it."""

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from topology.kubernetes.naming import natural_key
+from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from topology.objects import kueue
-from topology.schema.programs import DEFAULT_SCHEDULER, Controller, Program, Scheduler, located
+from topology.schema.programs import Controller, Program, Scheduler, located
 from topology.schema.stack import Topology
 
 KUBE_SCHEDULER = "kube-scheduler"

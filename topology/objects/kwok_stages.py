@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from topology.kubernetes.objects import Manifest
+from topology.kubernetes.objects import NOT_READY, Manifest
 from topology.objects.device_taints import rule_version
 from topology.schema.stack import Topology
 
@@ -13,9 +13,6 @@ STAGES_FILE = "stages.yaml"
 own Stages if its configuration has any:
 `Save` in https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/runtime/cluster.go
 """
-
-NOT_READY = {"kwok-dra/not-ready": "true"}
-"""The annotation of a Node that must be NotReady."""
 
 ATTACH_FAILS = "kwok-dra/attach-fails"
 """The binding failure condition that marks a device whose attachment fails: a Stage sees only the claim, whose

@@ -1,9 +1,8 @@
 """The Nodes of a pool."""
 
 from topology.kubernetes.feature_gates import FEATURES
-from topology.kubernetes.objects import Manifest, given
+from topology.kubernetes.objects import NOT_READY, Manifest, given
 from topology.objects.inventory import host_of, stable_uuid
-from topology.objects.kwok_stages import NOT_READY
 from topology.schema.hosts import Taint
 from topology.schema.placeholders import fill
 from topology.schema.stack import NodePool

@@ -1,9 +1,8 @@
 """Deployments, Jobs and bare pods: fake pods for KWOK's nodes."""
 
-from topology.kubernetes.objects import Manifest, given
+from topology.kubernetes.objects import QUEUE_LABEL, Manifest, given
 from topology.objects.nodes import KWOK_TOLERATION, NODE_TYPE
 from topology.objects.pod_groups import POD_GROUP_LABEL, pod_claim
-from topology.schema.queues import QUEUE_LABEL
 from topology.schema.workloads import Container, Workload
 
 

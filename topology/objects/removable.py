@@ -3,13 +3,10 @@
 import re
 from itertools import groupby
 
-from topology.kubernetes.objects import Manifest
+from topology.kubernetes.objects import Manifest, Reference
 from topology.objects import device_taints, pod_groups, pods
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
-
-Reference = tuple[str, str, str, str]
-"""API version, kind, namespace and name of an object."""
 
 
 def removable(topology: Topology) -> list[Reference]:

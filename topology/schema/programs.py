@@ -9,14 +9,12 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, model_validator
 
-from topology.kubernetes.objects import Manifest
+from topology.kubernetes.objects import DEFAULT_SCHEDULER, Manifest
 from topology.kubernetes.reading import entries, part
 from topology.schema.base import Model
 from topology.schema.manifests import ManifestFile, read_manifests
 from topology.schema.user_files import UnreadableError, content, parsed
 from topology.schema.values import EACH_ONCE, DnsLabel, DnsSubdomain, problem, shown
-
-DEFAULT_SCHEDULER = "default-scheduler"
 
 _KINDS = {dict: "mapping", list: "list"}
 

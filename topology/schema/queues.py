@@ -8,9 +8,6 @@ from topology.schema.base import Model
 from topology.schema.claims import Namespace
 from topology.schema.values import EACH_ONCE, DnsSubdomain, LabelKey, LabelValue, Quantity, ResourceName
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""The label of a Job, Deployment or pod by which Kueue takes it."""
-
 
 def _nominal(value: object) -> object:
     """Read `4` as `{nominalQuota: 4}`."""

@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from topology.kubernetes import limits
 from topology.kubernetes.api_versions import RESOURCE_API_VERSIONS
+from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from topology.schema.base import Model, WrittenModel
 from topology.schema.claims import SharedClaim
 from topology.schema.devices import Attributes, DeviceClass, DeviceModel, NamedDeviceModel
@@ -27,7 +28,7 @@ from topology.schema.faults import DeviceTaintRule, Fault
 from topology.schema.hosts import NamedHost, Taint
 from topology.schema.manifests import Manifests
 from topology.schema.priorities import PriorityClass
-from topology.schema.programs import DEFAULT_SCHEDULER, Controller, Scheduler
+from topology.schema.programs import Controller, Scheduler
 from topology.schema.queues import Queue
 from topology.schema.reach import DeviceReach, Reach
 from topology.schema.values import (

@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from topology.kubernetes.objects import LISTS, Key, Maker, Object, key
+from topology.kubernetes.objects import DEFAULT_SCHEDULER, LISTS, Key, Maker, Object, key
 from topology.kubernetes.reading import limited_resources
-from topology.schema.programs import DEFAULT_SCHEDULER
 from topology.status.queues import Queues, held_by
 
 PREEMPTION = " still not schedulable|, pod group preemption:| preemption:"

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence, Set
 
-from topology.kubernetes.objects import Maker, Object, key
-from topology.objects.kwok_stages import NOT_READY
+from topology.kubernetes.objects import NOT_READY, Maker, Object, key
 from topology.status.evictions import NODE_NOT_READY, Unfit, stays_for_some_time
 from topology.status.live_objects import (
     EXTENDED_RESOURCES,

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from topology.kubernetes.objects import Object
+from topology.kubernetes.objects import QUEUE_LABEL, Object
 from topology.kubernetes.reading import entries, part
-from topology.schema.queues import QUEUE_LABEL
 
 GATE = "kueue.x-k8s.io/admission"
 """The scheduling gate of the pods that Kueue holds."""
