@@ -21,6 +21,7 @@ from topology.kubernetes.feature_gates import gates_for, runtime_config_for
 from topology.kubernetes.objects import DEFAULT_NAMESPACE, LISTS, Object, key
 from topology.objects.namespaces import service_accounts_of
 from topology.objects.pod_groups import POD_GROUP_LABEL
+from topology.objects.slices import first_generation
 from topology.schema.manifests import Manifests
 from topology.schema.stack import NodePool, Topology
 from topology.schema.workloads import Workload, in_order
@@ -126,7 +127,8 @@ class LiveStack:
         return [(pool, name) for pool in self.topology.node_pools for name in pool.node_names()]
 
     def _provisioner(self, pool: NodePool) -> NodeProvisioner:
-        return NodeProvisioner(pool, dict.fromkeys(pool.drivers, 1), minor=self.topology.cluster.minor)
+        generations = {driver: first_generation(pool, driver) for driver in pool.drivers}
+        return NodeProvisioner(pool, generations, minor=self.topology.cluster.minor)
 
     def _are_ready(self) -> bool:
         """Tell whether KWOK has made all nodes ready: the scheduler would refuse the pods first."""

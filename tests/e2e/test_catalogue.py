@@ -1,8 +1,10 @@
 """Every model of the catalogue on the real API server: it stores each slice and class as it was rendered."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+from tests.e2e.live_stack import LiveCluster
 from tests.e2e.project import Project
 from topology.checks.validation import load
 from topology.objects import claims
@@ -30,23 +32,24 @@ def pool(name: str) -> dict[str, Any]:
     return {"name": re.sub("[@.]", "-", name), "devices": [{"model": name, "count": COUNT, **cut}], **host}
 
 
-def test_every_model(project: Project) -> None:
-    with project.configuration() as config:
-        config.clear()
-        config["cluster"] = {}
-        config["nodePools"] = [pool(name) for name in dict.fromkeys(models())]
-    project.up()
-    config["cluster"]["name"] = "c"
-    topology = load(config)
-    assert stored(project, "resourceslices") == {
-        manifest["metadata"]["name"]: manifest["spec"] for manifest in rendered_slices(topology)
-    }
-    assert stored(project, "deviceclasses") == {
-        manifest["metadata"]["name"]: manifest["spec"] for manifest in map(claims.device_class, topology.device_classes)
-    }
-    for node in project.get("nodes"):
-        assert node["status"]["capacity"] == node["status"]["allocatable"]
-    project.destroy()
+def test_every_model(new_project: Callable[[], Project]) -> None:
+    """The pools are rendered as `pulumi up` renders them, and sent as they are."""
+    topology = load({"cluster": {"name": "c"}, "nodePools": [pool(name) for name in dict.fromkeys(models())]})
+    needed = topology.cluster
+    gates = {"kubeFeatureGates": needed.kube_feature_gates, "kubeRuntimeConfig": needed.kube_runtime_config}
+    cluster = LiveCluster(new_project(), cluster=gates)
+    with cluster.stack(topology):
+        project = cluster.project
+        assert stored(project, "resourceslices") == {
+            manifest["metadata"]["name"]: manifest["spec"] for manifest in rendered_slices(topology)
+        }
+        classes = map(claims.device_class, topology.device_classes)
+        assert stored(project, "deviceclasses") == {
+            manifest["metadata"]["name"]: manifest["spec"] for manifest in classes
+        }
+        for node in project.get("nodes"):
+            assert node["status"]["capacity"] == node["status"]["allocatable"]
+    cluster.close()
 
 
 def stored(project: Project, kind: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -91,46 +90,57 @@ class Event(NamedTuple):
     is_deleted: bool
 
 
+class Watch:
+    """What has happened to the objects of a kind, as a watch of the API server tells it."""
+
+    def __init__(self, project: Project, kind: str) -> None:
+        self.events: list[Event] = []
+        self._file = project.folder / f"watch-{kind}"
+        self._place = 0
+        options = ["--all-namespaces", "--watch", "--output-watch-events", "--output", "json"]
+        command = ["kubectl", "get", kind, *options]
+        with self._file.open("wb") as output:
+            self.process = subprocess.Popen(command, env=project.environment, stdin=subprocess.DEVNULL, stdout=output)
+
+    def read(self) -> None:
+        """Take in what the watch has told since."""
+        with self._file.open("rb") as output:
+            output.seek(self._place)
+            text = output.read().decode("ascii", "replace")  # a place in the text is a place in the file
+        decoder = json.JSONDecoder()
+        end = 0
+        while (begin := text.find("{", end)) >= 0:
+            try:
+                event, end = decoder.raw_decode(text, begin)
+            except json.JSONDecodeError:
+                break  # what is not written to its end yet
+            for entry in event["object"].get("items", [event["object"]]):  # it begins with the list of what there is
+                version = int(entry["metadata"]["resourceVersion"])
+                self.events.append(Event(version, entry, event["type"] == "DELETED"))
+        self._place += end
+
+
 class History:
-    """Everything that happened to pods and claims, as the API server's watches tell it."""
+    """Everything that happened to pods and claims."""
 
     def __init__(self, project: Project) -> None:
-        self.files = [project.folder / f"watch-{kind}" for kind in ("pods", "resourceclaims")]
-        self.processes = [self._watch(project, file) for file in self.files]
-
-    @staticmethod
-    def _watch(project: Project, file: Path) -> subprocess.Popen[bytes]:
-        options = ["--all-namespaces", "--watch", "--output-watch-events", "--output", "json"]
-        command = ["kubectl", "get", file.name.removeprefix("watch-"), *options]
-        with file.open("wb") as output:
-            return subprocess.Popen(command, env=project.environment, stdin=subprocess.DEVNULL, stdout=output)
+        self.watches = [Watch(project, kind) for kind in ("pods", "resourceclaims")]
 
     def close(self) -> None:
         """End the watches."""
-        for process in self.processes:
-            kill(process.pid)
-            process.wait()
+        for watch in self.watches:
+            kill(watch.process.pid)
+            watch.process.wait()
 
     def reaches(self, version: int) -> bool:
         """Tell whether nothing is missing until some version of the store, neither of pods nor of claims."""
-        return all(any(event.version > version for event in _events(file.read_text())) for file in self.files)
+        for watch in self.watches:
+            watch.read()
+        return all(any(event.version > version for event in watch.events) for watch in self.watches)
 
     def events(self) -> list[Event]:
         """Return what has happened until now, in order."""
-        events = [event for file in self.files for event in _events(file.read_text())]
-        return sorted(events, key=lambda event: event.version)
-
-
-def _events(text: str) -> Iterator[Event]:
-    decoder = json.JSONDecoder()
-    place = 0
-    while (place := text.find("{", place)) >= 0:
-        try:
-            event, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError:
-            return  # what is not written to its end yet
-        for entry in event["object"].get("items", [event["object"]]):  # it begins with the list of what there is
-            yield Event(int(entry["metadata"]["resourceVersion"]), entry, event["type"] == "DELETED")
+        return sorted((event for watch in self.watches for event in watch.events), key=lambda event: event.version)
 
 
 class Reading(NamedTuple):

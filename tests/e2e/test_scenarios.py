@@ -33,6 +33,10 @@ THE_SAME_ON_BOTH = {
     "opaque-config",
     "order",
     "oversubscribed",
+    "prioritized-list",
+    "priorities",
+    "queues",
+    "schedulers",
     "shared-claim",
 }
 """Neither our code nor Kubernetes' features make a difference for these: on 1.36 they are a part of `make soak`."""
