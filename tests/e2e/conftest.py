@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.page import KUBERNETES
-from tests.e2e.project import PACKAGES, ROOT, TOOLS, Project
+from tests.e2e.project import PACKAGES, ROOT, TOOLS, Project, python_in
 
 
 @pytest.fixture(scope="session", autouse=True)
-def toolchain() -> None:
-    """Fail at once, with the remedy, where a program is missing."""
+def toolchain(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Fail at once, with the remedy, where a program is missing; prepare Python."""
     needed = [TOOLS / "bin" / name for name in ("pulumi", "kwokctl", "kubectl")]
     needed += [TOOLS / "kubernetes" / version / "kube-apiserver" for version in (KUBERNETES, "v1.36.3")]
     needed += [TOOLS / "kueue/v0.19.2/kueue", TOOLS / "jobset/v0.12.0/jobset"]
@@ -21,6 +21,7 @@ def toolchain() -> None:
     assert not missing, f"not built: {missing}; {remedy}"
     for package in PACKAGES:  # once for all copies of the program, whatever PYTHONDONTWRITEBYTECODE says
         compileall.compile_dir(ROOT / package, quiet=1)
+    Project.python = python_in(tmp_path_factory.mktemp("python"))
 
 
 @pytest.fixture(scope="module")

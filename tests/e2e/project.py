@@ -75,8 +75,27 @@ https://github.com/pulumi/pulumi/blob/v3.276.0/sdk/go/common/resource/sig/sig.go
 """
 
 
+PYTHON = """#!/bin/sh
+# In each operation Pulumi's language host lists the Python packages, which stay the same.
+[ "$*" = "{arguments}" ] && exec cat {packages}
+exec {python} "$@"
+"""
+
+
+def python_in(folder: Path) -> Path:
+    """Write a Python whose `pip list`, a tenth of the time of all tests, says what it says now."""
+    arguments = ("-m", "pip", "list", "-v", "--format", "json")
+    packages, python = folder / "packages.json", folder / "python"
+    packages.write_bytes(subprocess.run((sys.executable, *arguments), check=True, capture_output=True).stdout)
+    python.write_text(PYTHON.format(arguments=" ".join(arguments), packages=packages, python=sys.executable))
+    python.chmod(0o755)
+    return python
+
+
 class Project:
     """The program, its state, its clusters and its HOME, all below one folder; nothing is shared but the tools."""
+
+    python = Path(sys.executable)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -113,7 +132,7 @@ class Project:
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_HOME": str(pulumi_home),
-            "PULUMI_PYTHON_CMD": sys.executable,
+            "PULUMI_PYTHON_CMD": str(self.python),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "TMPDIR": str(self.temporary),
         }
