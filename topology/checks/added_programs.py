@@ -6,7 +6,7 @@ from pathlib import Path
 
 from topology.objects.added_programs import built_kueue
 from topology.schema.base import Problem
-from topology.schema.programs import READY_MADE, Program, located
+from topology.schema.programs import READY_MADE, Controller, Scheduler, located
 from topology.schema.stack import Topology
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
@@ -15,9 +15,7 @@ COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-schedul
 
 def program_problems(topology: Topology) -> Iterator[Problem]:
     """Yield what is wrong with the schedulers and controllers of a topology whose parts are valid by themselves."""
-    programs = _programs(topology)
-    first: dict[str, str] = {}
-    for path, program in programs.items():
+    for path, program in topology.programs.items():
         if topology.cluster.runtime != "binary":
             yield Problem(
                 path,
@@ -25,18 +23,16 @@ def program_problems(topology: Topology) -> Iterator[Problem]:
                 f"{topology.cluster.runtime}: remove kwok-dra:cluster.runtime, or the program",
             )
         if program.name in COMPONENTS:
+            remedy = ", or default-scheduler to configure the kube-scheduler there is"
             yield Problem(
                 f"{path}.name",
                 f"{program.name!r} is a component of the cluster itself: use another name"
-                f"{', or default-scheduler to configure the kube-scheduler there is' * ('scheduler' in path)}",
+                f"{remedy if isinstance(program, Scheduler) else ''}",
             )
-        if (holder := first.setdefault(program.name, path)) != path:
-            yield Problem(f"{path}.name", f"{program.name!r} is already the name of {holder}: give each its own")
-    for index, controller in enumerate(topology.controllers):
-        if not controller.binary and controller.name not in READY_MADE:
+        if isinstance(program, Controller) and not program.binary and program.name not in READY_MADE:
             yield Problem(
-                f"controllers[{index}]",
-                f"has no binary, and {controller.name!r} is not a ready-made controller: set binary to a program, or "
+                path,
+                f"has no binary, and {program.name!r} is not a ready-made controller: set binary to a program, or "
                 f"name one of {', '.join(READY_MADE)}",
             )
 
@@ -46,7 +42,7 @@ def missing_programs(topology: Topology, folder: Path, tools: Path) -> Iterator[
 
     Binaries are relative to `folder`, ready-made controllers in `tools`. Nothing is started in an existing cluster.
     """
-    for path, program in _programs(topology).items() if not topology.cluster.existing else ():
+    for path, program in topology.programs.items() if not topology.cluster.existing else ():
         name = program.binary or ""
         if name and not located(name, folder):
             where = "relative to the project's folder" if os.sep in name else "on PATH"
@@ -55,10 +51,5 @@ def missing_programs(topology: Topology, folder: Path, tools: Path) -> Iterator[
                 f"there is no program {name!r} {where} that can be executed: name a file with a path, such as "
                 f"./{Path(name).name}, or a program on PATH",
             )
-        elif not name and path.startswith("controllers") and not built_kueue(tools):
+        elif not name and isinstance(program, Controller) and not built_kueue(tools):
             yield Problem(path, "Kueue is not built: run `make tools-kueue`, which takes some minutes, once")
-
-
-def _programs(topology: Topology) -> dict[str, Program]:
-    programs: dict[str, Program] = {f"schedulers[{index}]": one for index, one in enumerate(topology.schedulers)}
-    return programs | {f"controllers[{index}]": one for index, one in enumerate(topology.controllers)}

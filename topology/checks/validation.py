@@ -131,6 +131,9 @@ def _looked_up(topology: Topology, folder: Path, look: Look | None) -> LookResul
 POOLS = ("nodePools", "fabricPools")
 """The keys whose entries have devices."""
 
+PROGRAMS = ("schedulers", "controllers")
+"""The keys whose entries are components of the cluster."""
+
 APPLIED = ("workloads", "manifests")
 """The keys whose entries `after` orders, and which the outputs call workloads."""
 
@@ -139,7 +142,7 @@ APPLIED = ("workloads", "manifests")
 
 
 def _inconsistencies(raw: Mapping[str, object], catalogue: Catalogue) -> Iterator[Problem]:
-    for keys in (["deviceClasses"], ["priorityClasses"], POOLS, APPLIED):
+    for keys in (["deviceClasses"], ["priorityClasses"], ["queues"], PROGRAMS, POOLS, APPLIED):
         yield from _duplicates([entry for key in keys for entry in _each("", raw, key)], "name")
     yield from _too_many_nodes(raw)
     yield from _without_devices(raw)

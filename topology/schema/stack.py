@@ -358,6 +358,12 @@ class Topology(Model):
         return nodes | {f"fabricPools[{index}]": pool for index, pool in enumerate(self.fabric_pools)}
 
     @property
+    def programs(self) -> dict[str, Scheduler | Controller]:
+        """The schedulers and controllers, by their path in the configuration."""
+        schedulers = {f"schedulers[{index}]": program for index, program in enumerate(self.schedulers)}
+        return schedulers | {f"controllers[{index}]": program for index, program in enumerate(self.controllers)}
+
+    @property
     def scheduler_names(self) -> dict[str, Scheduler | None]:
         """The scheduler of each name that pods can have; None for the cluster's own kube-scheduler as it is."""
         own: dict[str, Scheduler | None] = {DEFAULT_SCHEDULER: None}
@@ -374,8 +380,7 @@ class Topology(Model):
     @property
     def is_left_alone(self) -> bool:
         """Whether nothing changes the cluster but the stack, the components of Kubernetes and KWOK, and Kueue."""
-        own = [*self.schedulers, *self.controllers]
-        return not self.cluster.existing and not any(program.binary for program in own)
+        return not self.cluster.existing and not any(program.binary for program in self.programs.values())
 
     @property
     def applied(self) -> list[Workload | Manifests]:
