@@ -12,7 +12,7 @@ import shutil
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +47,11 @@ TOO_EARLY = re.compile("conditions accessor error|request did not complete")
 
 YOUNG_SECONDS = 1
 """A program that does not say how to see that it is ready counts as started when it has run for so long."""
+
+APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=kwok-dra")
+
+MAIN_PORT = "main"
+"""The name of `{port}`."""
 
 _PORT = re.compile(r"\{port(?:\.([a-z0-9-]+))?\}")
 _ANY_CERTIFICATE = ssl._create_unverified_context()
@@ -126,40 +131,62 @@ class AddedProgram:
         record = _read_record(self.folder)
         stock = self._component() if self.name == KUBE_SCHEDULER else None
         original = record["original"] if record else stock
-        wished = dict.fromkeys(name or "main" for name in _PORT.findall(json.dumps(wanted)))
-        kept: dict[str, int] = {name: port for name, port in record.get("ports", {}).items() if name in wished}
-        with ports.some(name for name in wished if name not in kept) as free:
-            values = _Values(self, kept | free)
+        ca = base64.b64encode((self.cluster.folder / "pki" / "ca.crt").read_bytes()).decode()
+        wanted = wanted._replace(objects=for_local_process(wanted.objects, ca))
+        names = dict.fromkeys(name or MAIN_PORT for name in _PORT.findall(json.dumps(wanted)))
+        kept: dict[str, int] = record.get("ports", {})
+        with ports.some(name for name in names if name not in kept) as free:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._update_record(original=original, ports=kept | free)
-            self._write_files(wanted, values)
-            self._apply(wanted, values)
-            self._restart(wanted, values, original)
-            self._wait(wanted, values, deadline)
+            filled = self._filled(wanted, kept | free)
+            self._write_files(filled)
+            self._apply(filled.objects)
+            self._restart(filled, original)
+            self._wait(filled, deadline)
 
-    def _write_files(self, wanted: Wanted, values: "_Values") -> None:
+    def _filled(self, wanted: Wanted, by_name: Mapping[str, int]) -> Wanted:
+        """Return the program with values for its placeholders, and its files as texts."""
+        values: dict[str, str | int] = {
+            "{kubeconfig}": str(self.cluster.kubeconfig),
+            "{server}": self.cluster.readiness.server,
+            "{certificates}": str(self.folder / "certificates"),
+            "{folder}": str(self.folder),
+            "{project}": str(PROJECT),
+            **{f"{{port.{name}}}": port for name, port in by_name.items()},
+            "{port}": by_name.get(MAIN_PORT, 0),
+        }
+
+        def text(value: Any) -> str:
+            written = value if isinstance(value, str) else yaml.safe_dump(_filled(value, values), sort_keys=False)
+            return str(_filled(written, values))
+
+        return wanted._replace(
+            args=[text(argument) for argument in wanted.args],
+            env={name: text(value) for name, value in wanted.env.items()},
+            files={name: text(content) for name, content in wanted.files.items()},
+            objects=_filled(wanted.objects, values),
+            ready=text(wanted.ready),
+        )
+
+    def _write_files(self, wanted: Wanted) -> None:
         pki = self.cluster.folder / "pki"
         certificates = self.folder / "certificates"
         certificates.mkdir(exist_ok=True, mode=0o700)
         for name, source in CERTIFICATES.items():
             write_private(certificates / name, (pki / source).read_text())
-        for name, content in wanted.files.items():
-            text = content if isinstance(content, str) else yaml.safe_dump(values.within(content), sort_keys=False)
-            write_private(self.folder / name, values.filled(text))
+        for name, text in wanted.files.items():
+            write_private(self.folder / name, text)
 
-    def _apply(self, wanted: Wanted, values: "_Values") -> None:
+    def _apply(self, objects: Sequence[Manifest]) -> None:
         """Apply the objects, CRDs and namespaces first, which others may need; delete those no longer wanted."""
-        ca = base64.b64encode((self.cluster.folder / "pki" / "ca.crt").read_bytes()).decode()
-        objects = [values.within(entry) for entry in for_local_process(wanted.objects, ca)]
-        before = _objects(self.folder / OBJECTS)
         names = [_identity(entry) for entry in objects]
-        self._write_objects([*objects, *(entry for entry in before if _identity(entry) not in names)])
-        first = [entry for entry in objects if entry["kind"] in FIRST]
-        for some in (first, [entry for entry in objects if entry["kind"] not in FIRST]):
-            self._kubectl(some, "apply", "--server-side", "--force-conflicts", "--field-manager=kwok-dra")
-            definitions = [entry for entry in some if entry["kind"] == "CustomResourceDefinition"]
-            self._kubectl(definitions, "wait", "--for=condition=Established", f"--timeout={OBJECT_SECONDS}s")
-        self._delete([entry for entry in before if _identity(entry) not in names])
+        gone = [entry for entry in _objects(self.folder / OBJECTS) if _identity(entry) not in names]
+        self._write_objects([*objects, *gone])
+        self._kubectl([entry for entry in objects if entry["kind"] in FIRST], *APPLY)
+        definitions = [entry for entry in objects if entry["kind"] == "CustomResourceDefinition"]
+        self._kubectl(definitions, "wait", "--for=condition=Established", f"--timeout={OBJECT_SECONDS}s")
+        self._kubectl([entry for entry in objects if entry["kind"] not in FIRST], *APPLY)
+        self._delete(gone)
         self._write_objects(objects)
 
     def _delete(self, objects: Sequence[Manifest]) -> None:
@@ -183,11 +210,11 @@ class AddedProgram:
     def _write_objects(self, objects: Sequence[Manifest]) -> None:
         write_private(self.folder / OBJECTS, _as_list(objects))
 
-    def _restart(self, wanted: Wanted, values: "_Values", original: Mapping[str, Any] | None) -> None:
+    def _restart(self, wanted: Wanted, original: Mapping[str, Any] | None) -> None:
         with one_at_a_time(self.cluster.workdir):
             self._stop()
             self._write_binary(wanted)
-            self._write_component(self._wished_component(wanted, values, original))
+            self._write_component(self._wished_component(wanted, original))
             self._run_kwokctl()
 
     def _run_kwokctl(self) -> None:
@@ -197,8 +224,8 @@ class AddedProgram:
 
     def _stop(self) -> None:
         components = self.cluster.components
-        running = {name: pid for name, pid in components.recorded().items() if name == self.name}
-        components.kill({name: pid for name, pid in running.items() if components.is_component(pid)})
+        pid = components.recorded().get(self.name)
+        components.kill({self.name: pid} if pid and components.is_component(pid) else {})
         components.pid_file(self.name).unlink(missing_ok=True)
 
     def _write_binary(self, wanted: Wanted) -> None:
@@ -209,9 +236,9 @@ class AddedProgram:
         write_private(self.binary, f'#!/bin/sh\nexec {shlex.quote(target)} "$@"\n')
         self.binary.chmod(0o700)
 
-    def _wait(self, wanted: Wanted, values: "_Values", deadline: float) -> None:
+    def _wait(self, wanted: Wanted, deadline: float) -> None:
         begun = time.monotonic()
-        while not self._is_ready(wanted, values, begun):
+        while not self._is_ready(wanted, begun):
             pid = self.cluster.components.recorded().get(self.name)
             if pid is None or not processes.running(pid):
                 raise ClusterError(f"{wanted.key}: {self.name} exited while it was starting:\n{self._words()}")
@@ -222,13 +249,12 @@ class AddedProgram:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _is_ready(self, wanted: Wanted, values: "_Values", begun: float) -> bool:
+    def _is_ready(self, wanted: Wanted, begun: float) -> bool:
         if wanted.certificate_secret:
             self._take_certificates(*wanted.certificate_secret)
         if not wanted.ready:
             return time.monotonic() > begun + YOUNG_SECONDS
-        url = values.filled(wanted.ready)
-        with suppress(OSError), urllib.request.urlopen(url, timeout=5, context=_ANY_CERTIFICATE):
+        with suppress(OSError), urllib.request.urlopen(wanted.ready, timeout=5, context=_ANY_CERTIFICATE):
             return True
         return False
 
@@ -252,20 +278,14 @@ class AddedProgram:
     def _update_record(self, **values: Any) -> None:
         write_private(self.folder / RECORD, json.dumps({**_read_record(self.folder), **values}))
 
-    def _wished_component(
-        self, wanted: Wanted, values: "_Values", original: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        args = [values.filled(argument) for argument in wanted.args]
-        if not wanted.binary:
-            stock = original or self._component(KUBE_SCHEDULER) or {}
-            args = [*_common_arguments(stock, keeps_port=self.name == KUBE_SCHEDULER), *args]
-        env = {"KUBECONFIG": str(self.cluster.kubeconfig), OWNER: str(self.cluster.folder)}
-        env |= {name: values.filled(text) for name, text in wanted.env.items()}
+    def _wished_component(self, wanted: Wanted, original: Mapping[str, Any] | None) -> dict[str, Any]:
+        stock = {} if wanted.binary else original or self._component(KUBE_SCHEDULER) or {}
+        env = {"KUBECONFIG": str(self.cluster.kubeconfig), OWNER: str(self.cluster.folder), **wanted.env}
         return {
             "name": self.name,
             "links": ["kube-apiserver"],
             "binary": str(self.binary),
-            "args": args,
+            "args": [*stock.get("args", []), *wanted.args],  # Of two flags with the same name, the last one counts.
             "workDir": str(self.cluster.folder),
             "envs": [{"name": name, "value": text} for name, text in env.items()],
         }
@@ -294,12 +314,6 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return parse(file.read_text()) if file.exists() else {}
 
 
-def _common_arguments(stock: Mapping[str, Any], *, keeps_port: bool) -> Iterator[str]:
-    """Yield the arguments of the cluster's own kube-scheduler that apply beside a configuration file."""
-    left_out = ("--kubeconfig=", "--config=", *(() if keeps_port else ("--secure-port=",)))
-    return (argument for argument in stock.get("args", []) if not argument.startswith(left_out))
-
-
 def _objects(file: Path) -> list[dict[str, Any]]:
     return list(json.loads(file.read_text())["items"]) if file.exists() else []
 
@@ -312,30 +326,14 @@ def _identity(entry: Manifest) -> tuple[str, ...]:
     return group_of(entry), entry["kind"], namespace_of(entry), entry["metadata"]["name"]
 
 
-class _Values:
-    """The values of the placeholders of a program."""
-
-    def __init__(self, program: AddedProgram, by_name: Mapping[str, int]) -> None:
-        self.ports = by_name
-        self.texts = {
-            "{kubeconfig}": str(program.cluster.kubeconfig),
-            "{server}": program.cluster.readiness.server,
-            "{certificates}": str(program.folder / "certificates"),
-            "{folder}": str(program.folder),
-            "{project}": str(PROJECT),
-        }
-
-    def filled(self, text: str) -> str:
-        """Return a text with values for its placeholders."""
-        for placeholder, value in self.texts.items():
-            text = text.replace(placeholder, value)
-        return _PORT.sub(lambda match: str(self.ports[match[1] or "main"]), text)
-
-    def within(self, value: Any) -> Any:
-        """Return a value with values for the placeholders of its texts; a text that is one port becomes a number."""
-        if isinstance(value, str):
-            match = _PORT.fullmatch(value)
-            return self.ports[match[1] or "main"] if match else self.filled(value)
-        if isinstance(value, Mapping):
-            return {name: self.within(entry) for name, entry in value.items()}
-        return [self.within(entry) for entry in value] if isinstance(value, list | tuple) else value
+def _filled(value: Any, values: Mapping[str, str | int]) -> Any:
+    """Return a value with values for the placeholders of its texts; a text that is one port becomes a number."""
+    if isinstance(value, str):
+        if isinstance(port := values.get(value), int):
+            return port
+        for placeholder, own in values.items():
+            value = value.replace(placeholder, str(own))
+        return value
+    if isinstance(value, Mapping):
+        return {name: _filled(entry, values) for name, entry in value.items()}
+    return [_filled(entry, values) for entry in value] if isinstance(value, list | tuple) else value
