@@ -21,10 +21,9 @@ def queue_problems(topology: Topology) -> Iterator[Problem]:
 
     In an existing cluster Kueue is configured, and may have queues, that are not known here.
     """
-    paths = [f"queues[{index}]" for index in range(len(topology.queues))]
-    for path, queue in zip(paths, topology.queues, strict=True):
-        yield from _queue(path, queue)
-    yield from _flavors(topology)
+    for index, queue in enumerate(topology.queues):
+        yield from _queue(f"queues[{index}]", queue)
+    yield from _different_flavors(topology)
     if not topology.cluster.existing:
         yield from _without_kueue(topology)
         yield from _uncounted(topology)
@@ -50,21 +49,22 @@ def _queue(path: str, queue: Queue) -> Iterator[Problem]:
             )
 
 
-def _flavors(topology: Topology) -> Iterator[Problem]:
-    first: dict[str, tuple[str, Flavor]] = {}
-    names: dict[str, str] = {}
+def _flavors(topology: Topology) -> Iterator[tuple[str, Flavor]]:
     for index, queue in enumerate(topology.queues):
-        if (holder := names.setdefault(queue.name, f"queues[{index}]")) != f"queues[{index}]":
-            yield Problem(f"queues[{index}].name", f"{queue.name!r} is already the name of {holder}: give each its own")
         for place, flavor in enumerate(queue.flavors):
-            path = f"queues[{index}].flavors[{place}]"
-            where, known = first.setdefault(flavor.name, (path, flavor))
-            if known.node_labels != flavor.node_labels:
-                yield Problem(
-                    f"{path}.nodeLabels",
-                    f"differ from those of {where}, which is the same flavor, {flavor.name}: give both the same, or "
-                    "give this one another name",
-                )
+            yield f"queues[{index}].flavors[{place}]", flavor
+
+
+def _different_flavors(topology: Topology) -> Iterator[Problem]:
+    first: dict[str, tuple[str, Flavor]] = {}
+    for path, flavor in _flavors(topology):
+        where, known = first.setdefault(flavor.name, (path, flavor))
+        if known.node_labels != flavor.node_labels:
+            yield Problem(
+                f"{path}.nodeLabels",
+                f"differ from those of {where}, which is the same flavor, {flavor.name}: give both the same, or give "
+                "this one another name",
+            )
 
 
 def _without_kueue(topology: Topology) -> Iterator[Problem]:
@@ -77,22 +77,17 @@ def _without_kueue(topology: Topology) -> Iterator[Problem]:
 def _uncounted(topology: Topology) -> Iterator[Problem]:
     counted = COUNTED.union(resources(topology).values())
     counted |= {name for pool in topology.node_pools for name in pool.capacity}
-    for index, queue in enumerate(topology.queues):
-        for place, flavor in enumerate(queue.flavors):
-            for name in flavor.quotas:
-                if name not in counted:
-                    known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")
-                    yield Problem(
-                        f"queues[{index}].flavors[{place}].quotas.{name}", f"counts nothing: no class maps to it{known}"
-                    )
+    for path, flavor in _flavors(topology):
+        for name in (name for name in flavor.quotas if name not in counted):
+            known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")
+            yield Problem(f"{path}.quotas.{name}", f"counts nothing: no class maps to it{known}")
 
 
 def _workloads(topology: Topology) -> Iterator[Problem]:
     queues = {queue.name: queue for queue in topology.queues}
     local = {(namespace, queue.name) for queue in topology.queues for namespace in queue.namespaces}
-    for entry in manifest_objects(topology):
-        if entry.content["kind"] == "LocalQueue":
-            local.add((namespace_of(entry.content), str(entry.content["metadata"]["name"])))
+    written = (entry.content for entry in manifest_objects(topology) if entry.content["kind"] == "LocalQueue")
+    local |= {(namespace_of(entry), entry["metadata"]["name"]) for entry in written}
     counted = resources(topology)
     for index, workload in enumerate(topology.workloads):
         path = f"workloads[{index}]"

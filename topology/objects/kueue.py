@@ -22,11 +22,13 @@ from topology.schema.programs import Controller
 from topology.schema.queues import Flavor, Queue, Quota
 from topology.schema.stack import Topology
 
-API_VERSION = "kueue.x-k8s.io/v1beta2"
+GROUP = "kueue.x-k8s.io"
+API_VERSION = f"{GROUP}/v1beta2"
 
 NAMESPACE, SERVICE = "kueue-system", "kueue-webhook-service"
 
-CERTIFICATE_SECRET = (NAMESPACE, "kueue-webhook-server-cert")
+SECRET = "kueue-webhook-server-cert"
+CERTIFICATE_SECRET = (NAMESPACE, SECRET)
 """The Secret in which Kueue keeps the certificate that it makes for its webhooks, as `tls.crt`, `tls.key`, `ca.crt`.
 
 It serves the files of `{certificates}`, which are to be those of the Secret: it replaces a Secret whose CA it has not
@@ -57,7 +59,8 @@ def controller(topology: Topology, written: Controller, built: Path) -> Controll
     so they point to a Service, of type ExternalName.
     """
     config = configuration(topology, written.config)
-    own = [Document("", manifest) for manifest in _manifests(built / "manifests", part(config, *_FRAMEWORKS_PATH))]
+    frameworks = part(config, "integrations", "frameworks")
+    own = [Document("", manifest) for manifest in _manifests(built / "manifests", frameworks)]
     return written.model_copy(
         update={
             "binary": str(built / "kueue"),
@@ -67,9 +70,6 @@ def controller(topology: Topology, written: Controller, built: Path) -> Controll
             "ready": "http://127.0.0.1:{port.health}/readyz",
         }
     )
-
-
-_FRAMEWORKS_PATH = ("integrations", "frameworks")
 
 
 def configuration(topology: Topology, config: Mapping[str, Any]) -> Manifest:
@@ -86,11 +86,7 @@ def configuration(topology: Topology, config: Mapping[str, Any]) -> Manifest:
         "webhook": {"host": "127.0.0.1", "port": PORT, "certDir": "{certificates}"},
         "leaderElection": {"leaderElect": False},
         "clientConnection": {"qps": 5000, "burst": 10000},
-        "internalCertManagement": {
-            "enable": True,
-            "webhookServiceName": SERVICE,
-            "webhookSecretName": CERTIFICATE_SECRET[1],
-        },
+        "internalCertManagement": {"enable": True, "webhookServiceName": SERVICE, "webhookSecretName": SECRET},
         "integrations": {"frameworks": list(FRAMEWORKS)},
         "resources": {"deviceClassMappings": _mappings(topology)},
         # The server of this feature works in a pod only.
@@ -107,25 +103,17 @@ def _merged(derived: Mapping[str, Any], config: Mapping[str, Any]) -> Manifest:
 def _manifests(folder: Path, frameworks: Any) -> Iterator[Manifest]:
     """Yield the objects that Kueue needs before it starts."""
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    yield {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": CERTIFICATE_SECRET[1], "namespace": NAMESPACE},
-    }
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE}}
     yield {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": SERVICE, "namespace": NAMESPACE},
         "spec": {"type": "ExternalName", "externalName": "localhost"},
     }
-    for file in sorted((folder / "crd/bases").glob("*.yaml")):
-        yield from map(_definition, _read(file))
-    for entry in _read(folder / "webhook/manifests.yaml"):
-        yield _webhooks(entry, {str(name).rpartition("/")[2] for name in frameworks or ()})
-
-
-def _read(file: Path) -> list[Manifest]:
-    return [entry for entry in yaml.load_all(file.read_bytes(), Loader=yaml.CSafeLoader) if entry]
+    names = {str(name).rpartition("/")[2] for name in frameworks or ()}
+    for file in (*sorted((folder / "crd/bases").glob("*.yaml")), folder / "webhook/manifests.yaml"):
+        for entry in filter(None, yaml.load_all(file.read_bytes(), Loader=yaml.CSafeLoader)):
+            yield _webhooks(entry, names) if "webhooks" in entry else _definition(entry)
 
 
 def _definition(entry: Manifest) -> Manifest:
@@ -138,13 +126,10 @@ def _definition(entry: Manifest) -> Manifest:
 
 
 def _undescribed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_undescribed(entry) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        name: _undescribed(entry) for name, entry in value.items() if name != "description" or isinstance(entry, dict)
-    }
+    if isinstance(value, dict):
+        kept = (name for name in value if name != "description" or isinstance(value[name], dict))
+        return {name: _undescribed(value[name]) for name in kept}
+    return [_undescribed(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _client(path: str) -> Manifest:
@@ -153,23 +138,14 @@ def _client(path: str) -> Manifest:
 
 def _webhooks(entry: Manifest, frameworks: set[str]) -> Manifest:
     """Return the webhooks for Kueue's own objects and for the `frameworks`, under the names that Kueue expects."""
-    hooks = [_webhook(hook) for hook in entry["webhooks"] if _is_own(hook) or _framework(hook) in frameworks]
-    return {**entry, "metadata": {"name": f"kueue-{entry['metadata']['name']}"}, "webhooks": hooks}
-
-
-def _is_own(hook: Manifest) -> bool:
-    return bool(hook["rules"][0]["apiGroups"] == [API_VERSION.partition("/")[0]])
-
-
-def _framework(hook: Manifest) -> str:
-    """Return the `job` of `mjob.kb.io`."""
-    return str(hook["name"]).removesuffix(".kb.io")[1:]
-
-
-def _webhook(hook: Manifest) -> Manifest:
     elsewhere = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", NAMESPACE]}
-    selector = {} if _is_own(hook) else {"namespaceSelector": {"matchExpressions": [elsewhere]}}
-    return {**hook, "clientConfig": _client(hook["clientConfig"]["service"]["path"]), **selector}
+    others = {"namespaceSelector": {"matchExpressions": [elsewhere]}}
+    hooks = [
+        hook | {"clientConfig": _client(hook["clientConfig"]["service"]["path"])} | ({} if is_own else others)
+        for hook in entry["webhooks"]
+        if (is_own := hook["rules"][0]["apiGroups"] == [GROUP]) or hook["name"][1:].removesuffix(".kb.io") in frameworks
+    ]  # The name is `mjob.kb.io` for the framework `job`.
+    return {**entry, "metadata": {"name": f"kueue-{entry['metadata']['name']}"}, "webhooks": hooks}
 
 
 # The resources of quotas.
@@ -236,20 +212,15 @@ def _mapping(device_class: DeviceClass, parts: Sequence[_Partition]) -> Manifest
     if None in sizes or len(sizes) < 2 or all(number(one.consumes or "0") == number(one.of or "0") for one in matching):
         return mapping
     selector = " && ".join(f"({expression})" for expression in device_class.selectors) or "true"
-    counter = {
-        "name": COUNTER,
-        "driver": matching[0].device.driver,
-        "deviceSelector": {"cel": {"expression": selector}},
-    }
+    cel = {"cel": {"expression": selector}}
+    counter = {"name": COUNTER, "driver": matching[0].device.driver, "deviceSelector": cel}
     return {**mapping, "name": f"{mapping['name']}.{COUNTER}", "sources": [{"counter": counter}]}
 
 
 def _matches(device_class: DeviceClass, one: _Partition) -> bool:
     try:
-        return all(
-            compile_selector(expression, list_attributes=True).matches(one.device)
-            for expression in device_class.selectors
-        )
+        selectors = [compile_selector(text, list_attributes=True) for text in device_class.selectors]
+        return all(selector.matches(one.device) for selector in selectors)
     except CelError:
         return False
 
@@ -259,9 +230,8 @@ def _matches(device_class: DeviceClass, one: _Partition) -> bool:
 
 def is_used(topology: Topology) -> bool:
     """Tell whether Kueue, which is there, may hold jobs or pods of the stack; a label alone does not bring it."""
-    group = API_VERSION.partition("/")[0]
     definitions = (part(entry, "spec", "group") for manifests in topology.manifests for entry in manifests.objects())
-    runs = any(group in one.api_groups for one in topology.controllers) or group in definitions
+    runs = any(GROUP in one.api_groups for one in topology.controllers) or GROUP in definitions
     return runs or bool(topology.queues) or any(workload.queue for workload in topology.workloads)
 
 
