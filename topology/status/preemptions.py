@@ -7,7 +7,7 @@ https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/scheduler/framework/pr
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from topology.kubernetes.feature_gates import served
 from topology.kubernetes.naming import natural_key
@@ -35,18 +35,18 @@ def kinds(topology: Topology) -> list[str]:
 
 def preemptions(topology: Topology, objects: Sequence[Object], live: LiveObjects) -> list[dict[str, Any]]:
     """Return the pods of the stack that were preempted, for pods that are still there, each with who preempted it."""
-    found: dict[Key, dict[str, Any]] = {}
     events = of_kind(objects, "Event")
-    stack = _Stack(topology, objects, live) if events else None
+    if not events:
+        return []
+    found: dict[Key, dict[str, Any]] = {}
+    stack = _Stack(topology, objects, live)
     for event in events:
         victim, message = event["involvedObject"], _MESSAGE.match(event.get("message") or "")
-        if not stack or not message or victim.get("kind") != "Pod":
-            continue
-        namespace, name = victim["namespace"], victim["name"]
-        by = stack.preemptor(*message.groups()[:2])
-        if by and (workload := stack.workload_of_deleted(namespace, name)):
+        by = stack.preemptor(message[1], message[2]) if message and victim.get("kind") == "Pod" else None
+        if message and by and (workload := stack.workload_of_deleted(victim["namespace"], victim["name"])):
             node = {"node": message[3]} if "pod" in by else {}  # A group preempts on many nodes.
-            found[namespace, name] = {"pod": name, "namespace": namespace, "workload": workload, **node, "by": by}
+            named = {"pod": victim["name"], "namespace": victim["namespace"], "workload": workload}
+            found[victim["namespace"], victim["name"]] = {**named, **node, "by": by}
     return sorted(found.values(), key=lambda entry: [natural_key(entry[name]) for name in ("workload", "pod")])
 
 
@@ -54,14 +54,6 @@ def named(preemptor: Mapping[str, str]) -> str:
     """Return a pod, or a group of pods, that has preempted others, as messages name it."""
     what = f"pod {preemptor['pod']}" if "pod" in preemptor else f"pod group {preemptor['podGroup']}"
     return f"{what} of {preemptor['workload']}" if "workload" in preemptor else what
-
-
-class _Controller(NamedTuple):
-    namespace: str
-    name: str
-    pods: re.Pattern[str]
-    """What its pods are named."""
-    workload: str
 
 
 class _Stack:
@@ -77,12 +69,11 @@ class _Stack:
             for pod in live.pods
             if (group := pod["spec"].get("schedulingGroup"))
         }
-        found = [
-            _Controller(namespace, name, _pods_of(kind, name), workload)
-            for (kind, namespace, name), entry in live.by_name.items()
-            if kind not in ("Pod", "ResourceClaim") and (workload := self._workload(entry))
-        ]
-        self._controllers = sorted(found, key=lambda entry: -len(entry.name))
+        self._controllers = {
+            maker: workload
+            for maker, entry in live.by_name.items()
+            if maker[0] not in ("Pod", "ResourceClaim") and (workload := self._workload(entry))
+        }
 
     def _workload(self, entry: Object) -> str:
         makers = self._live.makers_of(entry)
@@ -102,11 +93,16 @@ class _Stack:
 
         Controllers add an index or generated letters to their own name, or both; the longest name that fits is taken.
         """
-        here = (entry for entry in self._controllers if entry.namespace == namespace)
-        fitting = (entry.workload for entry in here if entry.pods.fullmatch(name))
-        return self._workloads.get(("Pod", namespace, name)) or next(fitting, "")
+        fitting = {
+            len(controller): workload
+            for (kind, place, controller), workload in self._controllers.items()
+            if place == namespace and _may_create(kind, controller, name)
+        }
+        return self._workloads.get(("Pod", namespace, name)) or fitting.get(max(fitting, default=0), "")
 
 
-def _pods_of(kind: str, name: str) -> re.Pattern[str]:
+def _may_create(kind: str, name: str, pod: str) -> bool:
+    """Tell whether a controller of that name gives its pods names like that of the `pod`."""
+    prefix = f"{name}-"[:GENERATED_BASE_MAX]
     added = "[0-9]+" if kind == "StatefulSet" else "([0-9]+-)?[a-z0-9]{5}"
-    return re.compile(re.escape(f"{name}-"[:GENERATED_BASE_MAX]) + added)
+    return pod.startswith(prefix) and re.fullmatch(added, pod[len(prefix) :]) is not None
