@@ -25,7 +25,7 @@ from cluster.local.components import OWNER
 from cluster.local.errors import ClusterError, error_lines, tail
 from cluster.local.kwok_cluster import LocalCluster
 from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
-from cluster.local.paths import PROJECT, workdir, write_private
+from cluster.local.paths import PROJECT, kubeconfig, workdir, write_private
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import group_of, namespace_of
 from topology.objects.added_programs import KUBE_SCHEDULER
@@ -75,11 +75,9 @@ class Wanted(NamedTuple):
 
 def repairs(cluster: str, component: str) -> int:
     """Return how often a program will have been started again, including once if it has exited."""
-    found = LocalCluster(workdir(), cluster)
-    record = _read_record(found.components.added(component))
-    pid = found.components.recorded().get(component)
-    has_exited = "wanted" in record and (pid is None or not found.components.is_component(pid))
-    return int(record.get("repairs", 0)) + has_exited
+    program = AddedProgram(kubeconfig(workdir(), cluster), component)
+    record = _read_record(program.folder)
+    return int(record.get("repairs", 0)) + ("wanted" in record and not program.pids())
 
 
 class AddedProgram:
@@ -92,6 +90,11 @@ class AddedProgram:
         self.folder = self.cluster.components.added(name)
         self.log = self.cluster.components.log(name)
         self.binary = self.cluster.folder / "bin" / name
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id by the program's name; empty if it does not run."""
+        pid = self.cluster.components.recorded().get(self.name)
+        return {self.name: pid} if pid and self.cluster.components.is_component(pid) else {}
 
     def put(self, wanted: Wanted, deadline: float, repaired: int = 0) -> None:
         """Start the program, or start it again, as `wanted`; if it does not become ready, leave all as it was before.
@@ -223,10 +226,8 @@ class AddedProgram:
             process.wait()
 
     def _stop(self) -> None:
-        components = self.cluster.components
-        pid = components.recorded().get(self.name)
-        components.kill({self.name: pid} if pid and components.is_component(pid) else {})
-        components.pid_file(self.name).unlink(missing_ok=True)
+        self.cluster.components.kill(self.pids())
+        self.cluster.components.pid_file(self.name).unlink(missing_ok=True)
 
     def _write_binary(self, wanted: Wanted) -> None:
         """Write a program with the component's name, after which kwokctl names the log, that becomes the wanted one."""

@@ -118,16 +118,17 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluste
         process.wait()
 
 
-def script(folder: Path, text: str = "exec sleep 3600") -> str:
-    file = folder / "own.sh"
-    file.write_text(f"#!/bin/sh\n{text}\n")
-    file.chmod(0o755)
+def script(file: Path, text: str = "exec sleep 3600") -> str:
+    """Write a program, unless it is there: one that is being started cannot be written."""
+    if not file.exists():
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
     return str(file)
 
 
 def own(fake: FakeCluster, **values: Any) -> Wanted:
     """Return a program that runs until it is killed."""
-    wanted = Wanted("own", "kwok-dra:controllers[0]", script(fake.folder.parents[1]), [], {}, {}, [], "")
+    wanted = Wanted("own", "kwok-dra:controllers[0]", script(fake.folder / "own.sh"), [], {}, {}, [], "")
     return wanted._replace(**values)
 
 
@@ -217,7 +218,7 @@ def test_what_kubectl_refuses_is_told_and_nothing_is_left(fake: FakeCluster) -> 
 
 
 def test_a_program_that_exits_is_told_in_its_own_words_and_nothing_is_left(fake: FakeCluster) -> None:
-    wanted = own(fake, binary=script(fake.folder, "echo Error: no license; exit 1"), ready=UNREACHABLE)
+    wanted = own(fake, binary=script(fake.folder / "bad.sh", "echo Error: no license; exit 1"), ready=UNREACHABLE)
     with pytest.raises(ClusterError) as error:
         put(fake, wanted)
     words = "kwok-dra:controllers[0]: own exited while it was starting:\n  Error: no license"
@@ -243,8 +244,7 @@ def test_one_that_is_not_ready_in_time_leaves_the_previous_one_running(fake: Fak
 
 def scheduler(fake: FakeCluster, name: str) -> Wanted:
     args = ["--config={folder}/config.yaml", *(["--secure-port={port}"] if name != "kube-scheduler" else [])]
-    (fake.folder / "bin/kube-scheduler").write_text("#!/bin/sh\nexec sleep 3600\n")
-    (fake.folder / "bin/kube-scheduler").chmod(0o755)
+    script(fake.folder / "bin/kube-scheduler")
     return Wanted(name, "kwok-dra:schedulers[0]", "", args, {}, {"config.yaml": {}}, [], "")
 
 

@@ -108,6 +108,14 @@ def test_the_configuration_of_the_user_comes_first(built: Path) -> None:
     assert [hook["name"] for hook in found.objects[-1]["webhooks"]] == ["mrayjob.kb.io", "mworkload.kb.io"]
 
 
+def test_kueue_itself_tells_what_is_wrong_with_its_configuration(built: Path) -> None:
+    config = {"integrations": {"frameworks": 1}, "resources": {"deviceClassMappings": [{"deviceClassNames": 1}]}}
+    topology = load(stack(controllers=[{"name": "kueue", "config": config}], queues=[]))
+    found = kueue.controller(topology, topology.controllers[0], built)
+    assert found.files["config.yaml"] == kueue.configuration(topology, config)
+    assert kueue.resources(topology) == {}
+
+
 def mappings(**values: Any) -> dict[str, Object]:
     found = kueue.configuration(load(stack(**values)), {})["resources"]["deviceClassMappings"]
     return {entry["name"]: entry for entry in found}

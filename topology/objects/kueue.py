@@ -110,10 +110,15 @@ def _manifests(folder: Path, frameworks: Any) -> Iterator[Manifest]:
         "metadata": {"name": SERVICE, "namespace": NAMESPACE},
         "spec": {"type": "ExternalName", "externalName": "localhost"},
     }
-    names = {str(name).rpartition("/")[2] for name in frameworks or ()}
+    names = {str(name).rpartition("/")[2] for name in _listed(frameworks)}
     for file in (*sorted((folder / "crd/bases").glob("*.yaml")), folder / "webhook/manifests.yaml"):
         for entry in filter(None, yaml.load_all(file.read_bytes(), Loader=yaml.CSafeLoader)):
             yield _webhooks(entry, names) if "webhooks" in entry else _definition(entry)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return what should be a list in the user's configuration, of which Kueue itself tells what is wrong."""
+    return value if isinstance(value, list) else []
 
 
 def _definition(entry: Manifest) -> Manifest:
@@ -164,7 +169,7 @@ def resources(topology: Topology) -> dict[str, str]:
     return {
         str(name): str(mapping.get("name"))
         for mapping in entries(config, "resources", "deviceClassMappings")
-        for name in mapping.get("deviceClassNames") or ()
+        for name in _listed(mapping.get("deviceClassNames"))
     }
 
 

@@ -30,16 +30,12 @@ def priority_classes(topology: Topology) -> list[Manifest]:
     ]
 
 
-def is_priority_class(manifest: Manifest) -> bool:
-    """Tell whether an object is a PriorityClass."""
-    return (group_of(manifest), manifest["kind"]) == (SCHEDULING_API_GROUP, "PriorityClass")
-
-
 def known_classes(topology: Topology) -> dict[str, Manifest]:
     """Return the PriorityClasses of Kubernetes, the stack and its manifests, by name."""
-    written = [manifest for entry in topology.manifests for manifest in entry.objects() if is_priority_class(manifest)]
+    objects = [*priority_classes(topology), *(one for entry in topology.manifests for one in entry.objects())]
+    written = [one for one in objects if (group_of(one), one["kind"]) == (SCHEDULING_API_GROUP, "PriorityClass")]
     built_in: dict[str, Manifest] = {name: {"value": value} for name, value in BUILT_IN.items()}
-    return built_in | {entry["metadata"]["name"]: entry for entry in (*priority_classes(topology), *written)}
+    return built_in | {entry["metadata"]["name"]: entry for entry in written}
 
 
 def are_used(topology: Topology) -> bool:

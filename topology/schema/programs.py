@@ -1,7 +1,7 @@
 """Programs that run beside the cluster's own components: schedulers and controllers."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import which
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +16,7 @@ from topology.schema.manifests import ManifestFile, read_manifests
 from topology.schema.user_files import UnreadableError, content, parsed
 from topology.schema.values import EACH_ONCE, DnsLabel, DnsSubdomain, problem, shown
 
-_KINDS = {dict: "mapping", list: "list"}
+_KINDS: Mapping[type, str] = {dict: "mapping", list: "list"}
 
 ComponentName = Annotated[DnsLabel, Field(max_length=48)]
 """The name of a component of the cluster, of its log and of its folder."""
@@ -109,14 +109,6 @@ class Scheduler(Program):
         return not self.binary and not self.config.get("extenders") and not said
 
     @model_validator(mode="after")
-    def _has_profiles(self) -> Self:
-        for profile in self.profiles:
-            for key, kind in (("plugins", dict), ("pluginConfig", list)):
-                if not isinstance(profile.get(key, kind()), kind):
-                    raise problem(f"config.profiles has {key} {shown(profile[key])}, but it must be a {_KINDS[kind]}")
-        return self
-
-    @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
         if self.binary and self.config:
             raise problem("has binary and config, but config is that of kube-scheduler: remove one of the two")
@@ -134,9 +126,21 @@ class Scheduler(Program):
         kind = self.config.get("kind", "KubeSchedulerConfiguration")
         if kind != "KubeSchedulerConfiguration":
             raise problem(f"config is a {shown(kind)}, but must be a KubeSchedulerConfiguration")
-        if not isinstance(self.config.get("profiles", []), list):
-            raise problem(f"config.profiles must be a list, but is {shown(self.config['profiles'])}")
+        for path, value, type_ in self._parts():
+            if not isinstance(value, type_):
+                raise problem(f"{path} must be a {_KINDS[type_]}, but is {shown(value)}")
         return self
+
+    def _parts(self) -> Iterator[tuple[str, Any, type]]:
+        """Yield what is read of `config` here, with its path and its type; kube-scheduler tells what else is wrong."""
+        for key in ("clientConnection", "leaderElection"):
+            yield f"config.{key}", self.config.get(key) or {}, dict
+        yield "config.profiles", self.config.get("profiles", []), list
+        for index, profile in enumerate(self.config.get("profiles", [])):
+            path = f"config.profiles[{index}]"
+            yield path, profile, dict
+            yield f"{path}.plugins", profile.get("plugins", {}), dict
+            yield f"{path}.pluginConfig", profile.get("pluginConfig", []), list
 
 
 class Controller(Program):
