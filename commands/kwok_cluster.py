@@ -15,6 +15,7 @@ Input comes from the environment, never from a command line:
     KWOK_DRA_KUBE_VERSION    Kubernetes release, such as 1.37.2
     KWOK_DRA_APISERVER_PORT  port of kube-apiserver, empty for any free one
     KWOK_DRA_READY_TIMEOUT   seconds within which the cluster must be ready
+    KWOK_DRA_TUNING          (optional) `stock`: without the settings of topology/objects/tuning.py
     KWOK_DRA_TOOLS           (of the shell) folder of the built toolchain
     KWOK_WORKDIR             (of the shell) kwokctl's folder; .state/kwok of the project if not set
 """
@@ -28,8 +29,9 @@ from pathlib import Path
 from cluster.local import ports, programs
 from cluster.local.cluster_record import parse
 from cluster.local.errors import ClusterError
-from cluster.local.kwok_cluster import LocalCluster
+from cluster.local.kwok_cluster import LocalCluster, Tuning
 from cluster.local.paths import workdir
+from topology.objects import tuning
 
 PORT_TAKEN = "bind: address already in use"
 """What a component says about a port that another program uses."""
@@ -59,11 +61,17 @@ def _start(cluster: LocalCluster) -> None:
     try:
         with ports.reserved({"kubeApiserverPort": int(port)} if port else {}) as options:
             configuration, stages = os.environ["KWOK_DRA_KWOKCTL_CONFIG"], os.environ["KWOK_DRA_STAGES"]
-            cluster.start(configuration, options, stages, _deadline())
+            cluster.start(configuration, options, stages, _deadline(), _tuning())
     except ports.PortTakenError as error:
         raise ClusterError(
             f"kwok-dra:cluster.kubeApiserverPort: {error}. Choose another port, or omit the key to get a free one"
         ) from None
+
+
+def _tuning() -> Tuning | None:
+    if os.environ.get("KWOK_DRA_TUNING") == tuning.STOCK:
+        return None
+    return Tuning(tuning.extra_args(), tuning.component_patches())
 
 
 def _clean_up(cluster: LocalCluster, error: BaseException) -> None:

@@ -11,6 +11,7 @@ from cluster.local import kwok_cluster, paths, programs
 from components.cluster_base import ClusterComponent
 from components.command import command, life_cycle
 from topology.objects.kwokctl_config import kwokctl_configuration, left_out
+from topology.objects.tuning import STOCK
 from topology.schema.stack import Cluster
 
 
@@ -19,8 +20,8 @@ class KwokCluster(ClusterComponent):
 
     It creates
     - `command.local.Command`, which runs `commands/kwok_cluster.py`: create, repair and delete with kwokctl. A changed
-      name, KwokctlConfiguration or Stage replaces the cluster, because kwokctl keeps what exists; so does the loss of
-      the cluster. If only its processes have exited, an update starts them again;
+      name, KwokctlConfiguration, tuning or Stage replaces the cluster, because kwokctl keeps what exists; so does the
+      loss of the cluster. If only its processes have exited, an update starts them again;
     - `kubernetes.Provider` for that cluster and no other.
 
     A replaced cluster is empty, so its objects are replaced with it (`KubernetesObject`). The provider's identifier is
@@ -74,6 +75,8 @@ class KwokCluster(ClusterComponent):
                 "KWOK_DRA_KUBE_VERSION": cluster.kube_version,
                 "KWOK_DRA_APISERVER_PORT": str(cluster.kube_apiserver_port or ""),
                 "KWOK_DRA_READY_TIMEOUT": str(cluster.ready_timeout_seconds),
+                # Clusters of earlier releases have no such variable, and must not be replaced for the default.
+                **({"KWOK_DRA_TUNING": STOCK} if cluster.tuning == STOCK else {}),
             },
             pulumi.ResourceOptions(
                 parent=self,
@@ -83,6 +86,7 @@ class KwokCluster(ClusterComponent):
                     "environment.KWOK_DRA_ID",
                     "environment.KWOK_DRA_KWOKCTL_CONFIG",
                     "environment.KWOK_DRA_STAGES",
+                    "environment.KWOK_DRA_TUNING",
                 ],
                 delete_before_replace=True,
             ),

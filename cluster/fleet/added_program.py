@@ -288,7 +288,7 @@ class AddedProgram:
             "binary": str(self.binary),
             "args": [*stock.get("args", []), *wanted.args],  # Of two flags with the same name, the last one counts.
             "workDir": str(self.cluster.folder),
-            "envs": [{"name": name, "value": text} for name, text in env.items()],
+            "envs": [*stock.get("envs", []), *({"name": name, "value": text} for name, text in env.items())],
         }
 
     def _component(self, name: str = "") -> dict[str, Any] | None:

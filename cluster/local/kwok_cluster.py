@@ -41,6 +41,15 @@ class Condition(NamedTuple):
     repairs: int
 
 
+class Tuning(NamedTuple):
+    """Settings of components that run as processes, for a cluster that is being created."""
+
+    extra_args: list[str]
+    """Each as kwokctl's `--extra-args` reads it."""
+    component_patches: list[dict[str, object]]
+    """`componentsPatches` of a KwokctlConfiguration, without arguments, which would replace the configured ones."""
+
+
 def condition(cluster: str, owner: str) -> Condition:
     """Return the id of the owner's cluster and its number of repairs, including one that it needs now.
 
@@ -117,12 +126,12 @@ class LocalCluster:
             self.document.unlink(missing_ok=True)
             self.remove()
 
-    def start(self, configuration: str, options: dict[str, int], stages: str, deadline: float) -> None:
+    def start(
+        self, configuration: str, options: dict[str, int], stages: str, deadline: float, tuning: Tuning | None
+    ) -> None:
         """Run `kwokctl create cluster` and wait until every component runs and the API server is ready."""
-        documents = self._write_documents(configuration, options)
         (self.folder / STAGES_FILE).write_text(stages)
-        flags = [part for document in documents for part in ("--config", str(document))]
-        flags += ["--kubeconfig", str(self.shared)]
+        flags = [*self._write_documents(configuration, options, tuning), "--kubeconfig", str(self.shared)]
         environment = programs.of_control_plane(os.environ.get("KWOK_DRA_KUBE_VERSION", ""))
         with (
             one_at_a_time(self.workdir),
@@ -135,21 +144,26 @@ class LocalCluster:
         Thread(target=self.readiness.prepare_openapi, daemon=True).start()
         self._wait_until_ready(deadline, CHECK)
 
-    def _write_documents(self, configuration: str, options: dict[str, int]) -> list[Path]:
-        """Write the documents that kwokctl merges: the configured one, and the options of this cluster alone.
+    def _write_documents(self, configuration: str, options: dict[str, int], tuning: Tuning | None) -> list[str]:
+        """Write the documents that kwokctl merges, and return the flags that name them, and those of the `tuning`.
+
+        They are the configured document and one with the options of this cluster alone.
 
         Components that run as processes share the ports of this machine, and can reach every etcd on it: with its own
         prefix, an API server never uses another cluster's objects.
         """
         configured = self.folder / "kwokctl.yaml"
         configured.write_text(configuration)
+        flags = ["--config", str(configured)]
         if "runtime: binary\n" not in configuration:
-            return [configured]
+            return flags
         own = self.folder / OWN_OPTIONS_FILE
         header = {"apiVersion": "config.kwok.x-k8s.io/v1alpha1", "kind": "KwokctlConfiguration"}
         prefix = f"/registry/{self.record.read()['id']}"
-        own.write_text(json.dumps({**header, "options": {**options, "etcdPrefix": prefix}}))
-        return [configured, own]
+        patches = {"componentsPatches": tuning.component_patches} if tuning else {}
+        own.write_text(json.dumps({**header, "options": {**options, "etcdPrefix": prefix}, **patches}))
+        flags += ["--config", str(own)]
+        return flags + [f"--extra-args={value}" for value in (tuning.extra_args if tuning else [])]
 
     def is_broken(self) -> bool:
         """Tell whether the kubeconfig or a component's process is gone, or a repair was interrupted.

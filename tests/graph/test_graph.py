@@ -221,7 +221,7 @@ def test_one_command_creates_the_cluster(case: Case, recording: Recording) -> No
     }
     assert command.secret_outputs == ["stdout"]
     assert command.delete_before_replace
-    replacing = {f"environment.KWOK_DRA_{name}" for name in ("CLUSTER", "KWOKCTL_CONFIG", "STAGES")}
+    replacing = {f"environment.KWOK_DRA_{name}" for name in ("CLUSTER", "KWOKCTL_CONFIG", "STAGES", "TUNING")}
     assert replacing <= set(command.replace_on_changes)
     assert "environment" not in command.replace_on_changes  # A changed time limit must not replace the cluster.
     cluster: dict[str, Any] = case.configuration["kwok-dra:cluster"]
@@ -237,6 +237,14 @@ def test_one_command_creates_the_cluster(case: Case, recording: Recording) -> No
         "KWOK_DRA_APISERVER_PORT": str(cluster.get("kubeApiserverPort", "")),
         "KWOK_DRA_READY_TIMEOUT": str(cluster.get("readyTimeoutSeconds", 300)),
     }
+
+
+@pytest.mark.parametrize(("tuning", "expected"), [("fleet", None), ("stock", "stock")])
+def test_only_a_stock_cluster_names_its_tuning(tuning: str, expected: str | None) -> None:
+    """A cluster of an earlier release, which has no such variable, would be replaced for it."""
+    configuration = stack_configuration("dev")
+    configuration["kwok-dra:cluster"] = {"tuning": tuning}
+    assert run(configuration).resources[COMMAND].inputs["environment"].get("KWOK_DRA_TUNING") == expected
 
 
 def test_the_status_is_read_last(case: Case, recording: Recording) -> None:

@@ -65,6 +65,13 @@ def test_a_scheduler_is_kube_scheduler_with_the_configuration(tmp_path: Path) ->
         assert list(topology.scheduler_names) == ["default-scheduler", "packing", "other"]
 
 
+def test_a_scheduler_of_a_stock_cluster_has_the_limits_of_kubernetes(tmp_path: Path) -> None:
+    scheduler = {"name": "packing", "config": {"profiles": [{}]}}
+    topology = stack(tmp_path, cluster={"name": "c", "tuning": "stock"}, schedulers=[scheduler])
+    (program,) = wanted(topology, tmp_path, tmp_path)
+    assert program["files"]["config.yaml"]["clientConnection"] == {"kubeconfig": "{kubeconfig}"}
+
+
 def test_the_default_scheduler_is_the_component_of_the_cluster_on_its_own_port(tmp_path: Path) -> None:
     topology = stack(tmp_path, schedulers=[{"name": "default-scheduler", "config": {"profiles": [{}]}}])
     (program,) = wanted(topology, tmp_path, tmp_path)

@@ -316,7 +316,7 @@ def test_unknown_gpu_models(dev: Configuration, name: str, nearest: str) -> None
             "cluster.version",
             "kubeVersion",
             "existing, kubeApiserverPort, kubeFeatureGates, kubeRuntimeConfig, kubeVersion, name, readyTimeoutSeconds, "
-            "resourceApi, runtime",
+            "resourceApi, runtime, tuning",
         ),
         (f"{CLASS}.selector", "selectors", "extendedResourceName, name, selectors"),
         (

@@ -139,6 +139,7 @@ def test_a_refused_request(cluster: Cluster, configuration: Configuration, tmp_p
     ("key", "value"),
     [
         ("runtime", "binary"),
+        ("tuning", "fleet"),
         ("kubeVersion", "1.37.2"),
         ("kubeFeatureGates", {}),
         ("kubeRuntimeConfig", {}),

@@ -22,6 +22,7 @@ import pytest
 from cluster.local import kwok_cluster, kwokctl, ports
 from cluster.local.errors import REPLACE
 from cluster.local.kwokctl import one_at_a_time
+from topology.objects import tuning
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = "organization/kwok-dra/dev"
@@ -315,6 +316,32 @@ def test_a_cluster_has_its_own_ports_and_etcd_prefix(machine: Machine) -> None:
     assert options.pop("etcdPrefix") == f"/registry/{ID}"
     assert sorted(options) == sorted(option for names in ports.OF_COMPONENTS.values() for option in names)
     assert len(set(options.values())) == len(options)
+
+
+def extra_args(machine: Machine) -> list[str]:
+    """Return the arguments of components that kwokctl gets in addition to those of its documents."""
+    flag = "--extra-args="
+    found = machine.calls("create")[-1]["arguments"]
+    return [argument.removeprefix(flag) for argument in found if argument.startswith(flag)]
+
+
+def own_patches(machine: Machine) -> list[dict[str, Any]] | None:
+    """Return the patches of components in the document of a cluster's own options."""
+    document = json.loads((machine.cluster / kwok_cluster.OWN_OPTIONS_FILE).read_text())
+    patches: list[dict[str, Any]] | None = document.get("componentsPatches")
+    return patches
+
+
+def test_a_new_cluster_is_tuned(machine: Machine) -> None:
+    machine.create()
+    assert extra_args(machine) == tuning.extra_args()
+    assert own_patches(machine) == tuning.component_patches()
+
+
+def test_a_stock_cluster_is_not(machine: Machine) -> None:
+    machine.create(KWOK_DRA_TUNING="stock")
+    assert own_options(machine)
+    assert (extra_args(machine), own_patches(machine)) == ([], None)
 
 
 def test_the_port_of_the_api_server_can_be_chosen(machine: Machine) -> None:

@@ -31,6 +31,18 @@ def options(**cluster: object) -> dict[str, Any]:
     return found
 
 
+def test_a_stock_cluster_has_the_limits_and_controllers_of_kwokctl() -> None:
+    """What is left is needed: by faults, by what KWOK plays, and on a machine with a lot to do."""
+    document = yaml.safe_load(kwokctl_configuration(Cluster(name="x", tuning="stock")))
+    alone = {"key": "leader-elect", "value": "false"}
+    assert "disableQPSLimits" not in document["options"]
+    assert document["componentsPatches"] == [
+        {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": "stages.yaml"}]},
+        {"name": "kube-controller-manager", "extraArgs": [alone]},
+        {"name": "kube-scheduler", "extraArgs": [alone]},
+    ]
+
+
 def test_the_defaults_listen_on_loopback_only() -> None:
     assert options() == {
         "runtime": "binary",

@@ -6,6 +6,7 @@ from typing import Any
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from topology.objects import kueue
+from topology.objects.tuning import STOCK
 from topology.schema.programs import Controller, Scheduler, located
 from topology.schema.stack import Topology
 
@@ -44,7 +45,7 @@ def _process(topology: Topology, program: Scheduler | Controller, folder: Path, 
     if program.binary:
         return _own(program, folder)
     if isinstance(program, Scheduler):
-        return _kube_scheduler(program)
+        return _kube_scheduler(program, topology.cluster.tuning)
     ready_made = kueue.controller(topology, program, built_kueue(tools) or tools)
     return _own(ready_made, folder) | {"certificate_secret": kueue.CERTIFICATE_SECRET}
 
@@ -60,12 +61,13 @@ def _own(program: Scheduler | Controller, folder: Path) -> dict[str, Any]:
     }
 
 
-def _kube_scheduler(scheduler: Scheduler) -> dict[str, Any]:
+def _kube_scheduler(scheduler: Scheduler, tuning: str) -> dict[str, Any]:
+    limits = {} if tuning == STOCK else _UNLIMITED
     config = {
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
         **scheduler.config,
-        "clientConnection": _UNLIMITED
+        "clientConnection": limits
         | (scheduler.config.get("clientConnection") or {})
         | {"kubeconfig": "{kubeconfig}"},
         "leaderElection": (scheduler.config.get("leaderElection") or {}) | {"leaderElect": False},

@@ -5,6 +5,7 @@ import yaml
 from topology.kubernetes.api_versions import is_removed
 from topology.kubernetes.feature_gates import is_obsolete
 from topology.objects.kwok_stages import STAGES_FILE
+from topology.objects.tuning import KWOK, MANAGER, SCHEDULER, STOCK
 from topology.schema.stack import Cluster
 
 NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
@@ -43,6 +44,9 @@ def left_out(cluster: Cluster) -> list[str]:
 def kwokctl_configuration(cluster: Cluster) -> str:
     """Render `cluster` as a KwokctlConfiguration in YAML.
 
+    It is without the settings of `topology/objects/tuning.py`: a cluster gets these when it is created, so that other
+    settings in a later release replace no running cluster.
+
     Keys: https://kwok.sigs.k8s.io/docs/generated/apis/, config.kwok.x-k8s.io/v1alpha1.
     """
     options: dict[str, object] = {
@@ -52,8 +56,10 @@ def kwokctl_configuration(cluster: Cluster) -> str:
     if cluster.runtime == "binary":
         # By default, components listen on every interface, and etcd has no authentication.
         options["bindAddress"] = "127.0.0.1"
-    # The default limits are 20 claims and pods per second in the controller manager, and 50 bindings in the scheduler.
-    options["disableQPSLimits"] = True
+    if cluster.tuning != STOCK:
+        # The default limits are 20 claims and pods per second in the controller manager, and 50 bindings in the
+        # scheduler.
+        options["disableQPSLimits"] = True
     options["kubeControllerManagerNodeMonitorPeriodMilliseconds"] = NODE_MONITOR_PERIOD_MILLISECONDS
     removed = left_out(cluster)
     if gates := _without(removed, cluster.kube_feature_gates):
@@ -71,10 +77,11 @@ def kwokctl_configuration(cluster: Cluster) -> str:
         "options": options,
     }
     if cluster.runtime == "binary":
+        controllers = [] if cluster.tuning == STOCK else [{"key": "controllers", "value": CONTROLLERS}]
         document["componentsPatches"] = [
-            {"name": "kwok-controller", "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
-            {"name": "kube-controller-manager", "extraArgs": [{"key": "controllers", "value": CONTROLLERS}, ALONE]},
-            {"name": "kube-scheduler", "extraArgs": [ALONE]},
+            {"name": KWOK, "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
+            {"name": MANAGER, "extraArgs": [*controllers, ALONE]},
+            {"name": SCHEDULER, "extraArgs": [ALONE]},
         ]
     return yaml.safe_dump(document, sort_keys=False)
 

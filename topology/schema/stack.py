@@ -85,6 +85,7 @@ class Cluster(Model):
     name: DnsLabel
     existing: Existing | None = None
     runtime: Literal["binary", "docker", "podman", "nerdctl", "kind"] = "binary"
+    tuning: Literal["fleet", "stock"] = "fleet"
     kube_version: Annotated[str, AfterValidator(_kubernetes_version)] = DEFAULT_KUBERNETES_VERSION
     kube_feature_gates: dict[FeatureGate, bool] = {}
     kube_runtime_config: dict[ApiName, bool] = {}
@@ -110,7 +111,14 @@ class Cluster(Model):
 
     @model_validator(mode="after")
     def _created_or_existing(self) -> Self:
-        only_created = ["runtime", "kube_version", "kube_feature_gates", "kube_runtime_config", "kube_apiserver_port"]
+        only_created = [
+            "runtime",
+            "tuning",
+            "kube_version",
+            "kube_feature_gates",
+            "kube_runtime_config",
+            "kube_apiserver_port",
+        ]
         if self.existing and (extra := [key for key in only_created if key in self.model_fields_set]):
             keys = ", ".join(map(to_camel, extra))
             raise problem(f"has {keys} beside existing, but cannot configure an existing cluster: remove {keys}")

@@ -1,0 +1,41 @@
+"""The settings of a control plane that runs a simulated fleet."""
+
+from topology.objects.tuning import FLAGS, VARIABLES, Flag, component_patches, extra_args
+
+COMPONENTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
+
+
+def kwokctl_reads(arguments: list[str]) -> dict[str, list[str]]:
+    """Return the flags of each component as kwokctl 0.8.0 understands `--extra-args`.
+
+    `mutationComponentPatches` in https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
+    """
+    patches: list[tuple[str, list[str]]] = []
+    positions: dict[str, int] = {}
+    for position, argument in enumerate(arguments):
+        component, key, value = argument.split("=", 2)
+        if component in positions:
+            patches[positions[component]][1].append(f"--{key}={value}")
+            continue
+        patches.append((component, [f"--{key}={value}"]))
+        positions[component] = position
+    return dict(patches)
+
+
+def test_kwokctl_gives_each_component_its_flags() -> None:
+    flags = [Flag("a", "x", "1"), Flag("a", "y", "b=c"), Flag("a", "z", "3"), Flag("b", "x", "4"), Flag("b", "w", "5")]
+    assert kwokctl_reads(extra_args(flags)) == {"a": ["--x=1", "--y=b=c", "--z=3"], "b": ["--x=4", "--w=5"]}
+    assert kwokctl_reads(extra_args()) == {
+        component: [f"--{flag.key}={flag.value}" for flag in FLAGS if flag.component == component]
+        for component in {flag.component for flag in FLAGS}
+    }
+
+
+def test_settings_are_of_components_that_exist() -> None:
+    assert {setting.component for setting in (*FLAGS, *VARIABLES)} == COMPONENTS
+
+
+def test_patches_have_no_arguments() -> None:
+    """They would replace those of the configured document."""
+    assert [patch.keys() for patch in component_patches()] == [{"name", "extraEnvs"}] * len(VARIABLES)
+    assert len({patch["name"] for patch in component_patches()}) == len(VARIABLES)

@@ -1,0 +1,79 @@
+"""The settings of a control plane that runs a simulated fleet: `kwok-dra:cluster.tuning: fleet`.
+
+They are for components that run as processes (`runtime: binary`). None of them changes what the API server serves or
+what the scheduler decides. docs/performance.md says what each of them is worth.
+
+This module imports nothing but the standard library, so that the program that creates a cluster starts fast.
+"""
+
+from collections.abc import Iterable
+from itertools import chain, groupby, zip_longest
+from typing import NamedTuple
+
+STOCK = "stock"
+"""The value of `kwok-dra:cluster.tuning` for a control plane with kwokctl's own settings."""
+
+ETCD = "etcd"
+API_SERVER = "kube-apiserver"
+MANAGER = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
+KWOK = "kwok-controller"
+
+
+class Flag(NamedTuple):
+    """A flag of a component."""
+
+    component: str
+    key: str
+    value: str
+
+
+class Variable(NamedTuple):
+    """An environment variable of a component."""
+
+    component: str
+    name: str
+    value: str
+
+
+FLAGS = (
+    # etcd otherwise waits for the disk at every write. What it has written survives the end of any process, because the
+    # kernel has it; only a machine that loses its power or crashes loses it.
+    Flag(ETCD, "unsafe-no-fsync", "true"),
+    # Without a certificate, both components generate two RSA keys each whenever they start. That of the API server is
+    # valid for 127.0.0.1; the paths are relative to the cluster's folder, the components' working directory.
+    *(
+        Flag(component, key, f"pki/admin.{suffix}")
+        for component in (MANAGER, SCHEDULER)
+        for key, suffix in (("tls-cert-file", "crt"), ("tls-private-key-file", "key"))
+    ),
+    # By default, the scheduler records where its goroutines wait, for a profile that nobody reads.
+    Flag(SCHEDULER, "contention-profiling", "false"),
+)
+
+VARIABLES = tuple(
+    # Go collects garbage when the heap has grown to five times what is in use, not to twice as much.
+    Variable(component, "GOGC", "400")
+    for component in (ETCD, API_SERVER, MANAGER, SCHEDULER, KWOK)
+)
+
+
+def extra_args(flags: Iterable[Flag] = FLAGS) -> list[str]:
+    """Return the values of kwokctl's `--extra-args`, in an order that kwokctl can read.
+
+    Lists of a KwokctlConfiguration replace those of the one before it, but kwokctl adds these flags to the patches of
+    the configuration. The first flag of every component comes first: kwokctl looks a component up by the position of
+    its first flag among all flags, in a list that has one entry for each component.
+    `mutationComponentPatches` in https://github.com/kubernetes-sigs/kwok/blob/v0.8.0/pkg/kwokctl/cmd/create/cluster/cluster.go
+    """
+    by_component = groupby(sorted(flags, key=lambda flag: flag.component), key=lambda flag: flag.component)
+    rounds = zip_longest(*(list(group) for _, group in by_component))
+    return ["=".join(flag) for flag in chain.from_iterable(rounds) if flag]
+
+
+def component_patches(variables: Iterable[Variable] = VARIABLES) -> list[dict[str, object]]:
+    """Render the variables as the `componentsPatches` of a KwokctlConfiguration, which adds them to those of others."""
+    return [
+        {"name": variable.component, "extraEnvs": [{"name": variable.name, "value": variable.value}]}
+        for variable in variables
+    ]
