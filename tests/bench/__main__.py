@@ -1,6 +1,6 @@
 """Measure the program beside other ways to the same result, in turn and on the same machine.
 
-    .venv/bin/python -m tests.bench [--parts page,fleet,pods] [--nodes 10,100] [--runs 3]
+    .venv/bin/python -m tests.bench [--parts page,fleet,pods] [--nodes 10,100] [--runs 5]
 
 docs/performance.md says what each part measures. Seconds depend on the machine; only the ratios say something about the
 program. It exits with 1 if a limit is exceeded.
@@ -28,8 +28,10 @@ from tests.bench.processes import own_folder
 from tests.bench.report import document, limits_table, tables
 from tests.bench.stack import BenchStack
 from tests.e2e.project import ROOT
+from topology.kubernetes.limits import CLUSTER_NODES_MAX
 
 PARTS = ["page", "fleet", "pods"]
+SIZES = [nodes for nodes in (10, 100, 1000, 5000, 10_000) if nodes <= CLUSTER_NODES_MAX]
 IN_THE_PLOT = {
     "pulumi up": fleet.UP,
     "pulumi up, again": fleet.AGAIN,
@@ -67,9 +69,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", type=parts_of, default=PARTS, help="which of page, fleet and pods (default: all)")
-    parser.add_argument("--nodes", type=numbers, default=[10, 100, 1000, 5000], help="sizes of the fleet")
+    parser.add_argument("--nodes", type=numbers, default=SIZES, help="sizes of the fleet")
     parser.add_argument("--pods", type=int, default=5000, help="how many pods, on a tenth as many nodes")
-    parser.add_argument("--runs", type=int, default=3, help="how often everything is measured")
+    parser.add_argument("--runs", type=int, default=5, help="how often everything is measured")
     parser.add_argument("--provisioning", choices=["bulk", "objects"], default="bulk", help="of the pools")
     parser.add_argument("--json", type=Path, default=ROOT / ".state" / "bench.json", help="where the results go")
     parser.add_argument("--plot", type=Path, help="where a plot of seconds against nodes goes, as SVG")

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, ParamSpec
 
@@ -36,6 +36,10 @@ class Measurements:
         start = time.monotonic()
         yield
         self.add(quantity, nodes, time.monotonic() - start)
+
+    def of(self, quantity: Quantity, nodes: int) -> Sequence[float]:
+        """Return the samples of a quantity, one for each run; none if it was not measured."""
+        return self.samples.get(quantity, {}).get(nodes, [])
 
     def medians(self, quantity: Quantity) -> dict[int, float]:
         """Return the median of a quantity for each number of nodes with which it was measured."""

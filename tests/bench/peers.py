@@ -1,11 +1,11 @@
-"""Other ways to the same objects on a cluster of the same configuration.
+"""Other ways to the same objects: those of users on a cluster as kwokctl makes it, and the limit of ours.
 
 All of them get their objects rendered and, where that is possible, serialised beforehand. Slices are owned by their
 Nodes, so these come first; reading the Nodes' uids for kubectl does not count either.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import urllib3
 import yaml
 
 from tests.bench.measurements import Measurements, Quantity, seconds
-from tests.bench.stack import NODES, POOL, SLICES, STACK, BenchStack, Entry, pool
+from tests.bench.stack import NODES, POOL, SLICES, STACK, BenchStack, Entry, Tuning, pool
 from topology.checks.validation import load
 from topology.objects.nodes import node
 from topology.objects.slices import is_owned_by_node, owner_reference, resource_slices
@@ -31,9 +31,8 @@ UID = "the uid of the node"
 def measure_peers(stack: BenchStack, nodes: int, measurements: Measurements) -> None:
     """Measure each peer on a new cluster, and check that it has made everything."""
     fleet = node_pool(nodes)
-    peers = {KUBECTL: kubectl_create, SCALE: kwokctl_scale, POSTS: parallel_posts}
-    for quantity, peer in peers.items():
-        with stack.cluster():
+    for quantity, (peer, tuning) in PEERS.items():
+        with stack.cluster(tuning=tuning):
             measurements.add(quantity, nodes, peer(stack, fleet))
             stack.wait_until_ready(nodes)
 
@@ -135,3 +134,11 @@ def uids_of_nodes(stack: BenchStack) -> Mapping[str, str]:
     columns = '{range .items[*]}{.metadata.name} {.metadata.uid}{"\\n"}{end}'
     lines = stack.project.run("kubectl", "get", "nodes", "--output", f"jsonpath={columns}").stdout.splitlines()
     return dict(line.split() for line in lines)
+
+
+PEERS: Mapping[Quantity, tuple[Callable[[BenchStack, NodePool], float], Tuning]] = {
+    KUBECTL: (kubectl_create, "stock"),
+    SCALE: (kwokctl_scale, "stock"),
+    POSTS: (parallel_posts, "fleet"),
+}
+"""Each way and the control plane that it has: users have kwokctl's, and the limit is that of ours."""

@@ -3,13 +3,15 @@
 import time
 
 from tests.bench.measurements import Measurements, Quantity, seconds
-from tests.bench.stack import PATIENCE_SECONDS, BenchStack, Entry, pool, workload
+from tests.bench.stack import PATIENCE_SECONDS, BenchStack, Entry, Tuning, pool, workload
 from topology.checks.validation import load
 from topology.objects.claims import resource_claim_template
 from topology.objects.pods import workload_objects
 
 UP = Quantity("pods", "up", "pods/s")
 KUBECTL = Quantity("pods", "kubectl apply", "pods/s")
+KUBECTL_ON_STOCK = Quantity("pods", "kubectl apply on a stock cluster", "pods/s")
+CLUSTERS_OF_KUBECTL: dict[Quantity, Tuning] = {KUBECTL: "fleet", KUBECTL_ON_STOCK: "stock"}
 GPUS_PER_NODE = 10
 """As SchedulingWithResourceClaimTemplate has it: all of them are in use in the end.
 
@@ -30,9 +32,10 @@ def measure_pods(stack: BenchStack, pods: int, measurements: Measurements) -> No
         stack.configure(fleet, workloads=(deployment,))
         measurements.add(UP, nodes, pods / seconds(stack.project.up))
         assert ready_pods(stack) == pods
-    with stack.cluster(fleet):
-        file = stack.write("deployment.json", *objects(fleet, deployment))
-        measurements.add(KUBECTL, nodes, pods / seconds(kubectl_apply, stack, file, pods))
+    for quantity, tuning in CLUSTERS_OF_KUBECTL.items():
+        with stack.cluster(fleet, tuning=tuning):
+            file = stack.write("deployment.json", *objects(fleet, deployment))
+            measurements.add(quantity, nodes, pods / seconds(kubectl_apply, stack, file, pods))
 
 
 def objects(fleet: Entry, deployment: Entry) -> list[Entry]:

@@ -1,6 +1,7 @@
 """The results: tables for the terminal, and a document for programs."""
 
 import os
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,18 +21,25 @@ TITLES = {
 
 
 def tables(measurements: Measurements) -> Iterator[Group]:
-    """Yield a table for each part, below its title, with the medians by number of nodes."""
+    """Yield a table for each part, below its title, with the medians by number of nodes, and the spread of the runs."""
     for part in dict.fromkeys(quantity.part for quantity in measurements.samples):
         quantities = [quantity for quantity in measurements.samples if quantity.part == part]
         counts = sorted({nodes for quantity in quantities for nodes in measurements.samples[quantity]})
-        result = Table("medians")
+        result = Table("medians (least-most)")
         for nodes in counts:
             result.add_column(in_words(nodes), justify="right")
         for quantity in quantities:
-            medians = measurements.medians(quantity)
-            cells = [f"{medians[nodes]:.1f}" if nodes in medians else "-" for nodes in counts]
+            cells = [spread(measurements.of(quantity, nodes)) for nodes in counts]
             result.add_row(f"{quantity.name}, {quantity.unit}", *cells)
         yield Group(f"\n{TITLES[part]}", result)
+
+
+def spread(samples: Sequence[float]) -> str:
+    """Write the median, and the least and the highest sample if there are several."""
+    if not samples:
+        return "-"
+    median = f"{statistics.median(samples):.1f}"
+    return f"{median} ({min(samples):.1f}-{max(samples):.1f})" if len(samples) > 1 else median
 
 
 def limits_table(verdicts: Sequence[Verdict]) -> Group:
@@ -39,11 +47,11 @@ def limits_table(verdicts: Sequence[Verdict]) -> Group:
     if not verdicts:
         return Group("\nNo limit is about what was measured.")
     result = Table("limit")
-    for column in ("measured", "at most", ""):
+    for column in ("median", "worst", "at most", ""):
         result.add_column(column, justify="right")
     for verdict in verdicts:
-        limit = verdict.limit
-        result.add_row(limit.name, f"{verdict.value:.2f}", f"{limit.most:.4g}", "ok" if verdict.holds else "exceeded")
+        cells = [f"{verdict.median:.2f}", f"{verdict.worst:.2f}", f"{verdict.limit.most:.4g}"]
+        result.add_row(verdict.limit.name, *cells, "ok" if verdict.holds else "exceeded")
     return Group("\nLimits", result)
 
 
@@ -59,7 +67,13 @@ def document(measurements: Measurements, verdicts: Sequence[Verdict], provisioni
             for nodes, median in measurements.medians(quantity).items()
         ],
         "limits": [
-            {"limit": verdict.limit.name, "measured": verdict.value, "most": verdict.limit.most, "holds": verdict.holds}
+            {
+                "limit": verdict.limit.name,
+                "median": verdict.median,
+                "worst": verdict.worst,
+                "most": verdict.limit.most,
+                "holds": verdict.holds,
+            }
             for verdict in verdicts
         ],
     }

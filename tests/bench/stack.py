@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.e2e.project import Project
 
@@ -16,6 +16,7 @@ SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 PATIENCE_SECONDS = 1800
 
 Entry = dict[str, Any]
+Tuning = Literal["fleet", "stock"]
 
 
 class BenchStack:
@@ -27,16 +28,17 @@ class BenchStack:
         (self.project.source / "stacks" / f"Pulumi.{STACK}.yaml").write_text("config: {kwok-dra:nodePools: []}")
         self.project.select(STACK)
 
-    def configure(self, *pools: Entry, workloads: tuple[Entry, ...] = ()) -> None:
+    def configure(self, *pools: Entry, workloads: tuple[Entry, ...] = (), tuning: Tuning = "fleet") -> None:
         """Write the stack's configuration anew."""
         with self.project.configuration(STACK) as config:
+            config["cluster"] = {"tuning": tuning}
             config["nodePools"] = [entry | self._provisioning for entry in pools]
             config["workloads"] = list(workloads)
 
     @contextmanager
-    def cluster(self, *pools: Entry) -> Iterator[None]:
+    def cluster(self, *pools: Entry, tuning: Tuning = "fleet") -> Iterator[None]:
         """Have a cluster with the `pools`, all Ready, for the length of the block."""
-        self.configure(*pools)
+        self.configure(*pools, tuning=tuning)
         self.project.up()
         self.wait_until_ready(sum(entry["nodes"] for entry in pools))
         yield

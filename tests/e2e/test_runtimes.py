@@ -1,6 +1,6 @@
-"""Runtimes that need a container engine, which is not at hand: what kwokctl would do with the configuration of a stack.
+"""How the control plane runs: the settings of its processes, and runtimes that need a container engine.
 
-A dry run prints every command and file, and does nothing.
+An engine is not at hand. What kwokctl would do is known from a dry run, which prints every command and file.
 """
 
 import os
@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from tests.e2e.page import KUBERNETES
-from tests.e2e.project import TOOLS
+from tests.e2e.project import TOOLS, Project, kill, processes_of, wait_until
+from topology.objects import tuning
 from topology.objects.kwokctl_config import kwokctl_configuration
 from topology.schema.stack import Cluster
 
@@ -80,3 +81,53 @@ def files(said: str) -> Iterator[dict[str, Any]]:
         found = yaml.safe_load(text)
         if isinstance(found, dict):
             yield found
+
+
+LIMITS = {
+    ("kube-apiserver", "--max-requests-inflight=0"),
+    ("kube-apiserver", "--enable-priority-and-fairness=false"),
+    ("kube-controller-manager", "--kube-api-qps=5000"),
+    ("kube-controller-manager", "--controllers=*,-ttl-controller"),
+    ("kube-scheduler", "--kube-api-qps=5000"),
+}
+"""Some of what kwokctl makes of the settings that are in the KwokctlConfiguration of a stack."""
+
+
+def settings_of(project: Project) -> set[tuple[str, str]]:
+    """Return every argument and environment variable of every component."""
+    found = set()
+    for component, pid in project.pids().items():
+        for file in ("cmdline", "environ"):
+            words = Path("/proc", str(pid), file).read_text().split("\0")
+            found |= {(component, word) for word in words}
+    return found
+
+
+def allocated(project: Project) -> list[dict[str, Any]]:
+    """Return the devices of the only claim."""
+    (claim,) = project.outputs()["claims"]
+    assert claim["state"] == "allocated,reserved"
+    devices: list[dict[str, Any]] = claim["devices"]
+    return devices
+
+
+def test_a_stock_control_plane_has_none_of_the_settings(project: Project) -> None:
+    """A repair keeps the settings, and the answers are the same without."""
+    tuned = {(flag.component, f"--{flag.key}={flag.value}") for flag in tuning.FLAGS} | {
+        (variable.component, f"{variable.name}={variable.value}") for variable in tuning.VARIABLES
+    }
+    project.up()
+    assert tuned | LIMITS <= settings_of(project)
+    answer = allocated(project)
+    for pid in project.pids().values():
+        kill(pid)
+    wait_until(lambda: not processes_of(project.clusters))
+    project.up()
+    assert tuned | LIMITS <= settings_of(project)
+    with project.configuration() as config:
+        config["cluster"]["tuning"] = "stock"
+    assert project.planned()["command:local:Command kwok-dra-dev"] == "replace"
+    project.up()
+    assert not (tuned | LIMITS) & settings_of(project)
+    assert allocated(project) == answer
+    project.destroy()
