@@ -99,6 +99,14 @@ def test_order(write: Any) -> None:
     assert entry.makers() == [("Pod", "default", "p"), ("Deployment", "default", "d"), ("Pod", "n", "q")]
 
 
+def test_a_kind_with_the_name_of_a_built_in_one_has_its_group(write: Any) -> None:
+    tasks = {"tasks": [{"template": {"spec": {"containers": [{"name": "c"}]}}}]}
+    definition = named("CustomResourceDefinition", "crd", "apiextensions.k8s.io/v1", spec={"group": "batch.volcano.sh"})
+    own = named("Job", "own", "batch.volcano.sh/v1alpha1", spec=tasks)
+    (entry,) = load(stack({"files": ["a.yaml"]}), write("a.yaml", definition, own)).manifests
+    assert entry.makers() == [("Job.batch.volcano.sh", "default", "own")]
+
+
 def accounts(topology: Topology) -> tuple[list[str], list[list[str]]]:
     """Return the namespaces of the service accounts created before all entries, and of those created with each."""
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from topology.status.evictions import FIT, Unfit
-from topology.status.live_objects import LiveObjects, claim_names
+from topology.status.live_objects import LiveObjects, claim_names, kinds
+from topology.status.pending_changes import may_change
 from topology.status.workload_progress import Expected, Progress, awaited, progress, unmet
 
 Object = dict[str, Any]
@@ -359,6 +360,25 @@ def test_which_pods_belong_to_a_controller() -> None:
     assert found(("CronJob", "job")) == ["timed"]
     assert found(("Pod", "bare"), ("Deployment", "job"), ("ReplicaSet", "job-1")) == ["bare", "adopted"]
     assert found(("Job", "job"), ("Deployment", "bare")) == []
+
+
+def test_a_kind_with_the_name_of_a_built_in_one_is_another() -> None:
+    """Pods of Volcano's Jobs, as of any kind that is not part of Kubernetes, need not complete."""
+    of_volcano = owned("Job", "job")
+    of_volcano["ownerReferences"][0]["apiVersion"] = "batch.volcano.sh/v1alpha1"
+    of_batch = owned("Job", "job")
+    of_batch["ownerReferences"][0]["apiVersion"] = "batch/v1"
+    objects = [pod("a", "Running", "c", metadata=of_volcano), HELD, pod("b", "Succeeded", metadata=of_batch), job()]
+    found = LiveObjects(objects)
+    theirs, ours = expected("Job.batch.volcano.sh"), expected("Job", allocated=0)
+    assert [[one["metadata"]["name"] for one in found.pods_of(entry.makers)] for entry in (theirs, ours)] == [
+        ["a"],
+        ["b"],
+    ]
+    assert progress(theirs, found) == Progress(1, 1, 0, settled=True, running=1)
+    assert progress(ours, found).meets(ours)
+    assert not may_change([theirs, ours], found, FIT)
+    assert {"Deployment", "Job", "StatefulSet"} <= set(kinds(theirs.makers))
 
 
 def test_what_is_expected_survives_json() -> None:

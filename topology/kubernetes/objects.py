@@ -28,7 +28,7 @@ Reference = tuple[str, str, str, str]
 """API version, kind, namespace and name of an object."""
 
 Maker = tuple[str, str, str]
-"""Kind, namespace and name of the object that creates pods; a bare pod is its own maker."""
+"""Kind, as `kind_of` returns it, namespace and name of the object that creates pods; a bare pod is its own maker."""
 
 
 def key(entry: Object) -> Key:
@@ -56,6 +56,17 @@ LISTS = {
     "Workload": "/apis/kueue.x-k8s.io/v1beta2/workloads",
 }
 """The path at which the API server lists the objects of each kind."""
+
+
+def kind_of(entry: Object) -> str:
+    """Return the kind of an object, or of the one that an owner reference names.
+
+    A kind that only has the name of one in `LISTS` comes with its API group, as in kubectl: `Job.batch.volcano.sh`.
+    """
+    kind, path = str(entry["kind"]), LISTS.get(entry["kind"], "")
+    group = str(entry.get("apiVersion", "")).rpartition("/")[0]
+    return f"{kind}.{group}" if "." in group and path and f"/{group}/" not in path else kind
+
 
 DEFAULT_NAMESPACE = "default"
 

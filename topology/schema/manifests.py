@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo
 
-from topology.kubernetes.objects import Maker, Manifest
+from topology.kubernetes.objects import Maker, Manifest, kind_of
 from topology.kubernetes.reading import has_pod_template, namespace_of, pod_spec
 from topology.schema.base import Model
 from topology.schema.user_files import UnreadableError, content, parsed
@@ -109,7 +109,7 @@ class Manifests(Model):
     def makers(self) -> list[Maker]:
         """Return the objects that create pods, or whose controllers are to create some."""
         makers = [entry for entry in self.objects() if pod_spec(entry) is not None or has_pod_template(entry)]
-        return [(manifest["kind"], namespace_of(manifest), manifest["metadata"]["name"]) for manifest in makers]
+        return [(kind_of(manifest), namespace_of(manifest), manifest["metadata"]["name"]) for manifest in makers]
 
 
 def _rank(manifest: Manifest) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from topology.kubernetes.objects import DEFAULT_SCHEDULER, LISTS, Key, Maker, Object, key
+from topology.kubernetes.objects import DEFAULT_SCHEDULER, LISTS, Key, Maker, Object, key, kind_of
 from topology.kubernetes.reading import limited_resources
 from topology.status.queues import Queues, held_by
 
@@ -85,7 +85,7 @@ class LiveObjects:
         namespace, name = key(entry)
         yield entry["kind"], namespace, name
         for owner in owners(entry):
-            maker = (owner["kind"], namespace, owner["name"])
+            maker = (kind_of(owner), namespace, owner["name"])
             yield from self.makers_of(self.by_name[maker]) if maker in self.by_name else [maker]
 
     def owning_pods(self, claim: Object) -> list[Object]:
@@ -106,6 +106,11 @@ def owners(entry: Object) -> Sequence[Object]:
     """Return the owner references of an object."""
     found: Sequence[Object] = entry["metadata"].get("ownerReferences") or []
     return found
+
+
+def is_of_job(pod: Object) -> bool:
+    """Tell whether a Job has created the pod, so that it is to complete."""
+    return any(kind_of(owner) == "Job" for owner in owners(pod))
 
 
 def claim_names(pod: Object) -> dict[str, str]:

@@ -11,6 +11,7 @@ from topology.status.live_objects import (
     claim_names,
     consumers,
     has_ended,
+    is_of_job,
     is_refused,
     of_kind,
     owners,
@@ -56,7 +57,7 @@ def _pod_may_change(pod: Object, live: LiveObjects) -> bool:
     if "deletionTimestamp" in pod["metadata"]:
         return True
     if pod["status"].get("phase") == "Running":
-        return any(owner["kind"] == "Job" for owner in owners(pod))
+        return is_of_job(pod)
     return not has_ended(pod) and not _has_been_refused(pod, live)
 
 

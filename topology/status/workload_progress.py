@@ -11,6 +11,7 @@ from topology.status.live_objects import (
     claim_names,
     has_succeeded,
     is_allocated,
+    is_of_job,
     is_refused,
     is_reserved_for_pod,
     needs_no_claim,
@@ -119,7 +120,7 @@ def _running(pods: Iterable[Object]) -> int:
 
 def _has_arrived(pod: Object, claims: Iterable[Object]) -> bool:
     """Tell whether the pod runs; one of a job must have succeeded and released its claims."""
-    if not any(owner["kind"] == "Job" for owner in owners(pod)):
+    if not is_of_job(pod):
         return pod["status"].get("phase") in READY_PHASES
     return has_succeeded(pod) and not any(is_reserved_for_pod(claim, pod) for claim in claims)
 
