@@ -6,6 +6,7 @@ import pytest
 
 from topology.checks.validation import load
 from topology.schema.stack import Topology
+from topology.status import live_objects
 from topology.status.evictions import FIT
 from topology.status.live_objects import LiveObjects, is_refused, refusal
 from topology.status.pending_changes import may_change
@@ -117,6 +118,48 @@ def test_a_job_that_somebody_else_suspends_has_no_pods() -> None:
     suspended = job()
     del suspended["metadata"]["labels"][LABEL]
     assert progress(expected(), LiveObjects([suspended], queues=True)).pending == 0
+
+
+def job_set(suspend: bool = True) -> Object:
+    """Return a JobSet of a leader, and of two groups of workers."""
+    spec = job()["spec"]["template"]
+    groups: list[Object] = [
+        {"name": "leader", "template": {"spec": {"template": spec}}},
+        {
+            "name": "workers",
+            "replicas": 2,
+            "template": {"spec": {"parallelism": 3, "completions": 2, "template": spec}},
+        },
+    ]
+    return live("JobSet", "train", {"suspend": suspend, "replicatedJobs": groups})
+
+
+def test_a_held_job_set_has_the_claims_of_all_its_pods() -> None:
+    entry = expected("JobSet", pending=5)
+    found = LiveObjects([job_set(), admission("JobSet", QuotaReserved=("False", SHORT))], queues=True)
+    pods = found.pods_of(entry.makers)
+    assert [pod["metadata"]["name"] for pod in pods] == [
+        "train-leader-0-0",
+        *(f"train-workers-{group}-{pod}" for group in range(2) for pod in range(2)),
+    ]
+    assert {refusal(pod) for pod in pods} == {f"queue a: {SHORT}"}
+    assert progress(entry, found).meets(entry)
+    assert not may_change([entry], found, FIT)
+
+
+def test_a_job_set_that_is_admitted_has_the_pods_of_its_jobs() -> None:
+    entry = expected("JobSet", pending=0)
+    found = LiveObjects([job_set(suspend=False)], queues=True)
+    assert (found.pods_of(entry.makers), progress(entry, found).settled) == ([], False)
+    assert not may_change([entry], found, FIT)  # How many pods its controller is to create is not known.
+
+
+@pytest.mark.parametrize(
+    ("queues", "kind", "read"), [(True, "JobSet", True), (True, "Other", False), (False, "JobSet", False)]
+)
+def test_job_sets_are_read_where_kueue_may_hold_them(queues: bool, kind: str, read: bool) -> None:
+    found = live_objects.kinds([(kind, "default", "train")], queues)
+    assert ("JobSet=/apis/jobset.x-k8s.io/v1alpha2/jobsets" in found) == read
 
 
 def test_other_gates_are_not_kueues() -> None:

@@ -32,6 +32,9 @@ INTERMEDIATE_KINDS = {"CronJob": "Job", "Deployment": "ReplicaSet"}
 CREATED_BY_OTHERS = {"Deployment", "Job", "StatefulSet"}
 """The kinds through which the controllers of kinds that are not part of Kubernetes create pods."""
 
+JOB_SETS = "JobSet=/apis/jobset.x-k8s.io/v1alpha2/jobsets"
+"""The JobSets, of which only those matter that Kueue holds."""
+
 
 def kinds(makers: Iterable[Maker], queues: bool = False) -> list[str]:
     """Return the kinds of objects that `LiveObjects` needs in order to find the pods and claims of the `makers`.
@@ -39,10 +42,11 @@ def kinds(makers: Iterable[Maker], queues: bool = False) -> list[str]:
     With `queues`, Kueue may hold them.
     """
     found = {kind for kind, _, _ in makers}
+    held = ["Workload", *([JOB_SETS] if "JobSet" in found else [])] if queues else []
     if custom := found - LISTS.keys():
         found = found - custom | CREATED_BY_OTHERS
     found |= {INTERMEDIATE_KINDS[kind] for kind in found & INTERMEDIATE_KINDS.keys()}
-    return ["Pod", "ResourceClaim", *sorted(found - {"Pod"}), *(["Workload"] if queues else [])]
+    return ["Pod", "ResourceClaim", *sorted(found - {"Pod"}), *held]
 
 
 def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
@@ -58,8 +62,9 @@ class LiveObjects:
         self.claims = {key(entry): entry for entry in of_kind(objects, "ResourceClaim")}
         kueue = Queues(objects)
         self.pods = [kueue.told(pod) for pod in of_kind(objects, "Pod")]
-        self.planned_pods = [pod for job in of_kind(objects, "Job") if queues for pod in kueue.planned(job)]
-        """The pods that Jobs will have as soon as Kueue admits them."""
+        jobs = [*of_kind(objects, "Job"), *of_kind(objects, "JobSet")] if queues else []
+        self.planned_pods = [pod for job in jobs for pod in kueue.planned(job)]
+        """The pods that Jobs and JobSets will have as soon as Kueue admits them."""
         self.nodes = {entry["metadata"]["name"]: entry for entry in of_kind(objects, "Node")}
         self.by_name: dict[Maker, Object] = {(entry["kind"], *key(entry)): entry for entry in objects}
 

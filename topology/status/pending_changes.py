@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence, Set
 
-from topology.kubernetes.objects import NOT_READY, Maker, Object, key
+from topology.kubernetes.objects import LISTS, NOT_READY, Maker, Object, key
 from topology.status.evictions import NODE_NOT_READY, Unfit, stays_for_some_time
 from topology.status.live_objects import (
     EXTENDED_RESOURCES,
@@ -101,9 +101,12 @@ def _true_conditions(status: Object) -> set[str]:
 
 
 def _may_create(maker: Maker, live: LiveObjects) -> bool:
-    """Tell whether a controller is to create or replace pods; one that is gone, and a bare pod, do neither."""
+    """Tell whether a controller is to create or replace pods; one that is gone, and a bare pod, do neither.
+
+    What a controller of another kind is to do is not known.
+    """
     controller = live.by_name.get(maker)
-    if controller is None or maker[0] == "Pod":
+    if controller is None or maker[0] == "Pod" or maker[0] not in LISTS:
         return False
     if maker[0] == "Job" and "Failed" in _true_conditions(controller["status"]):
         return False  # It has failed for good.

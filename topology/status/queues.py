@@ -46,19 +46,20 @@ class Queues:
         others = [entry for entry in entries(pod, "status", "conditions") if entry["type"] != "PodScheduled"]
         return {**pod, "status": {**pod["status"], "conditions": [*others, *self._refusal(pod)]}}
 
-    def planned(self, job: Object) -> Iterator[Object]:
-        """Yield the pods that a Job will have as soon as Kueue, which holds it, admits it; they have no UID."""
-        spec, metadata = job["spec"], job["metadata"]
-        if not spec.get("suspend") or not _label(job, QUEUE_LABEL):
+    def planned(self, held: Object) -> Iterator[Object]:
+        """Yield the pods that a Job or JobSet will have as soon as Kueue, which holds it, admits it.
+
+        They have no UID.
+        """
+        metadata = held["metadata"]
+        if not held["spec"].get("suspend") or not _label(held, QUEUE_LABEL):
             return
-        parallelism = int(spec.get("parallelism", 1))
-        left = int(spec.get("completions", parallelism)) - int(part(job, "status", "succeeded") or 0)
-        owner = {"kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
-        status = {"phase": "Suspended", "conditions": self._refusal(job)}
-        for number in range(min(parallelism, left)):
-            named = {"name": f"{metadata['name']}-{number}", "namespace": metadata["namespace"]}
+        owner = {"kind": held["kind"], "name": metadata["name"], "uid": metadata["uid"]}
+        status = {"phase": "Suspended", "conditions": self._refusal(held)}
+        for name, spec in _pods(held):
+            named = {"name": name, "namespace": metadata["namespace"]}
             labels = {"labels": metadata["labels"], "ownerReferences": [owner]}
-            yield {"kind": "Pod", "metadata": named | labels, "spec": spec["template"]["spec"], "status": status}
+            yield {"kind": "Pod", "metadata": named | labels, "spec": spec, "status": status}
 
     def _refusal(self, held: Object) -> list[dict[str, str]]:
         """Return the condition that the scheduler sets on a pod that it refuses, with Kueue's words."""
@@ -84,6 +85,25 @@ class Queues:
         """Return a message on one line, with names instead of UIDs."""
         named = _PREEMPTOR.sub(lambda found: self._names.get(found[2], "another workload"), message)
         return " ".join(named.split()).removesuffix(".")
+
+
+def _pods(held: Object) -> Iterator[tuple[str, Object]]:
+    """Yield the name and the spec of each pod that a Job or JobSet is still to run at the same time."""
+    for name, job in _jobs(held):
+        parallelism = int(job["spec"].get("parallelism", 1))
+        left = int(job["spec"].get("completions", parallelism)) - int(part(job, "status", "succeeded") or 0)
+        for number in range(min(parallelism, left)):
+            yield f"{name}-{number}", job["spec"]["template"]["spec"]
+
+
+def _jobs(held: Object) -> Iterator[tuple[str, Object]]:
+    """Yield the Job itself, or those of a JobSet, each with its name."""
+    name = held["metadata"]["name"]
+    if held["kind"] == "Job":
+        yield name, held
+    for group in entries(held, "spec", "replicatedJobs"):
+        for number in range(int(group.get("replicas", 1))):
+            yield f"{name}-{group['name']}-{number}", group["template"]
 
 
 def _label(entry: Object, name: str) -> str:
