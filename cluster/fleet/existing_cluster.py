@@ -19,7 +19,7 @@ from topology.kubernetes.api_versions import RESOURCE_API_GROUP
 from topology.kubernetes.feature_gates import FEATURES, gates_for
 from topology.kubernetes.objects import LISTS, Manifest, given
 from topology.kubernetes.reading import group_of, namespace_of, part
-from topology.objects import nodes
+from topology.objects import kueue, nodes
 from topology.objects.claims import device_class
 from topology.objects.device_taints import rule_version
 from topology.objects.isolation import FLEET, isolated
@@ -218,7 +218,7 @@ def _taken_names(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
         if (path := made.get(_name(entry))) is not None:
             yield _Taken(path if "[" in path else "workloads", _name(entry))
     yield from _taken_slices(topology, [entry for entry in others if entry["kind"] == "ResourceSlice"])
-    yield from _taken_by_manifests(api, topology)
+    yield from _taken_by_others(api, topology)
 
 
 def _read(api: ApiServer, kinds: Sequence[str], topology: Topology) -> Sequence[Any]:
@@ -257,12 +257,14 @@ def _taken_slices(topology: Topology, others: Sequence[Any]) -> Iterator[_Taken]
                 yield _Taken(path, _name(entry))
 
 
-def _taken_by_manifests(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
+def _taken_by_others(api: ApiServer, topology: Topology) -> Iterator[_Taken]:
+    """Yield other people's objects that have the name of an object of the manifests or queues."""
     written = [
         (f"manifests[{index}].files[{number}]", document.content)
         for index, entry in enumerate(topology.manifests)
         for number, document in entry.documents()
     ]
+    written += [(path, manifest) for manifest, path in kueue.objects_by_path(topology)]
     paths = object_paths(api, [reference(manifest) for _, manifest in written])
     for (path, manifest), live in zip(written, at_once(lambda path: _live(api, path), paths), strict=True):
         if live and not _is_of_fleet(live, topology):

@@ -324,6 +324,39 @@ def test_objects_of_manifests(cluster: Cluster, configuration: Configuration, tm
     assert loaded(configuration, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("clusterqueues/a", "queues[0]: ClusterQueue a"),
+        ("namespaces/default/localqueues/a", "queues[0]: LocalQueue a"),
+        ("resourceflavors/small", "queues[0].flavors[1]: ResourceFlavor small"),
+        ("namespaces/other/localqueues/a", None),
+        ("clusterqueues/small", None),
+    ],
+)
+@pytest.mark.parametrize("labels", [{}, OURS])
+def test_queues_that_are_taken(
+    cluster: Cluster,
+    configuration: Configuration,
+    tmp_path: Path,
+    path: str,
+    said: str | None,
+    labels: dict[str, str],
+) -> None:
+    kinds = {"ClusterQueue": False, "LocalQueue": True, "ResourceFlavor": False}
+    listed = [{"name": f"{kind.lower()}s", "kind": kind, "namespaced": inside} for kind, inside in kinds.items()]
+    cluster.objects["/apis/kueue.x-k8s.io/v1beta2"] = {"resources": listed}
+    flavors = [{"name": name, "quotas": {"nvidia.com/gpu": 4}} for name in ("big", "small")]
+    configuration["queues"] = [{"name": "a", "flavors": flavors}]
+    cluster.has(f"/apis/kueue.x-k8s.io/v1beta2/{path}", labels=labels)
+    if said is None or labels == OURS:
+        assert loaded(configuration, tmp_path)
+        return
+    assert problem(configuration, tmp_path) == (
+        f"{said} already exists in the cluster, and this stack did not create it: choose another name"
+    )
+
+
 def test_the_class_of_a_real_driver_is_used(cluster: Cluster, configuration: Configuration, tmp_path: Path) -> None:
     cluster.has(f"{CLASSES}/kwok.x-k8s.io", CLASS_SPEC)
     assert loaded(configuration, tmp_path).device_classes == []

@@ -242,9 +242,21 @@ def is_used(topology: Topology) -> bool:
 
 def objects(topology: Topology) -> list[Manifest]:
     """Render the ResourceFlavors, ClusterQueues and LocalQueues of the stack, in the order of their creation."""
-    flavors = {flavor.name: _flavor(flavor) for queue in topology.queues for flavor in queue.flavors}
-    local = [_local_queue(queue.name, namespace) for queue in topology.queues for namespace in queue.namespaces]
-    return [*flavors.values(), *map(_cluster_queue, topology.queues), *local]
+    return [manifest for manifest, _ in objects_by_path(topology)]
+
+
+def objects_by_path(topology: Topology) -> list[tuple[Manifest, str]]:
+    """Return the `objects`, each with its key in the configuration."""
+    queues = [(queue, f"queues[{index}]") for index, queue in enumerate(topology.queues)]
+    flavors: dict[str, tuple[Manifest, str]] = {}
+    for queue, path in queues:
+        for place, flavor in enumerate(queue.flavors):
+            flavors.setdefault(flavor.name, (_flavor(flavor), f"{path}.flavors[{place}]"))
+    return [
+        *flavors.values(),
+        *((_cluster_queue(queue), path) for queue, path in queues),
+        *((_local_queue(queue.name, namespace), path) for queue, path in queues for namespace in queue.namespaces),
+    ]
 
 
 def _object(kind: str, metadata: Manifest, spec: Manifest) -> Manifest:
