@@ -12,6 +12,7 @@ from twin.device_objects import DeviceClass, DeviceTaintRule, ResourceSlice
 from twin.objects import Node, Object
 from twin.parsing import UNCHANGED, UnreadableError, documents
 from twin.pod_objects import Pod, PodGroup, PriorityClass
+from twin.queue_objects import ClusterQueue, ConfigMap, Job, LocalQueue, ResourceFlavor
 
 COMMAND = (
     "kubectl get nodes,resourceslices,deviceclasses,resourceclaims,resourceclaimtemplates,pods,priorityclasses -A "
@@ -19,7 +20,9 @@ COMMAND = (
 )
 
 # The API groups of the kinds that are not in resource.k8s.io.
-_GROUPS = {"Node": "", "Pod": "", "PodGroup": "scheduling.k8s.io", "PriorityClass": "scheduling.k8s.io"}
+_GROUPS = {"ConfigMap": "", "Node": "", "Pod": "", "Job": "batch"}
+_GROUPS |= dict.fromkeys(("PodGroup", "PriorityClass"), "scheduling.k8s.io")
+_GROUPS |= dict.fromkeys(("ClusterQueue", "LocalQueue", "ResourceFlavor"), "kueue.x-k8s.io")
 
 
 class DumpError(Exception):
@@ -38,6 +41,11 @@ class Dump(NamedTuple):
     groups: list[PodGroup]
     rules: list[DeviceTaintRule]
     priorities: list[PriorityClass]
+    flavors: list[ResourceFlavor]
+    cluster_queues: list[ClusterQueue]
+    local_queues: list[LocalQueue]
+    config_maps: list[ConfigMap]
+    jobs: list[Job]
 
 
 KINDS: dict[str, type[Object]] = {kind.__name__: kind for (kind,) in map(get_args, get_type_hints(Dump).values())}
@@ -53,6 +61,12 @@ class _Item(NamedTuple):
     @property
     def kind(self) -> str:
         return str(self.content.get("kind"))
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a twin is made from its kind; a Job of another API group, such as Volcano's, is another kind."""
+        group = str(self.content.get("apiVersion")).rpartition("/")[0]
+        return self.kind in KINDS and ("." not in group or group == _GROUPS.get(self.kind, RESOURCE_API_GROUP))
 
     @property
     def described(self) -> str:
@@ -71,7 +85,7 @@ def read(files: Sequence[Path]) -> Dump:
     found: dict[str, dict[tuple[str, str], Any]] = {kind: {} for kind in KINDS}
     for file in files:
         for item in _items(file):
-            if item.kind in KINDS:
+            if item.is_needed:
                 _keep(item, found[item.kind])
     dump = Dump(*(list(objects.values()) for objects in found.values()))
     if not dump.slices:

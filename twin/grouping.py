@@ -26,6 +26,8 @@ class Holder(NamedTuple):
     has_devices: bool
     """Whether it is known which devices it has."""
     kept: Kept
+    is_held: bool
+    """Whether it waits for quota."""
 
 
 class Group(NamedTuple):
@@ -45,6 +47,11 @@ class Group(NamedTuple):
         return sum(pod.runs and pod.allocated == pod.claims for pod in self.pods)
 
     @property
+    def is_held(self) -> bool:
+        """Whether all of its pods wait for quota."""
+        return all(pod.is_held for pod in self.pods)
+
+    @property
     def expectation(self) -> Written:
         """The expectation that the pods come to what they are in the dump; empty if all of them run."""
         total, allocated = (
@@ -56,10 +63,11 @@ class Group(NamedTuple):
 
 
 def grouped(pods: Sequence[Holder], keep_names: bool) -> list[Group]:
-    """Return a group for all pods that are alike and keep the same; if names are kept, of one owner."""
+    """Return a group for all pods that are alike and keep the same; if names are kept, and of Jobs, of one owner."""
     found: dict[tuple[str, str, str], list[Holder]] = defaultdict(list)
     for pod in pods:
-        owner = pod.owner if keep_names or "podGroup" in pod.workload else ""
+        is_one = "podGroup" in pod.workload or pod.workload.get("kind") == "Job"
+        owner = pod.owner if keep_names or is_one else ""
         found[owner, json.dumps(pod.workload, sort_keys=True), pod.kept].append(pod)
     taken: set[str] = set()
     templates: Counter[tuple[str, str]] = Counter()
@@ -75,7 +83,7 @@ def _workload(name: str, pod: Written, replicas: int, templates: Counter[tuple[s
     claims = [_with_template(name, claim, pod["namespace"], templates) for claim in pod["claims"]]
     namespace = None if pod["namespace"] == "default" else pod["namespace"]
     rest = {key: value for key, value in pod.items() if key not in ("kind", "namespace", "claims", "podGroup")}
-    bulk = "bulk" if "kind" in pod and replicas >= BULK_FROM else None
+    bulk = "bulk" if pod.get("kind") == "Pod" and replicas >= BULK_FROM else None
     first = {"name": name, **given(kind=pod.get("kind"), namespace=namespace), "replicas": replicas}
     return first | given(podGroup=pod.get("podGroup"), claims=claims) | rest | given(provisioning=bulk)
 
@@ -94,13 +102,13 @@ def _with_template(name: str, claim: Written, namespace: str, templates: Counter
 def in_order(groups: Sequence[Group], order: Mapping[str, int], running: Collection[str]) -> list[Written]:
     """Return the workloads with their expectations, and with `after`.
 
-    Those of the `order` start by its numbers, then those of which some pods wait, then those of which all do. Those of
-    `running` are expected to run, whatever they do in the dump.
+    Those of the `order` start by its numbers, then those of which some pods wait, then those of which all do, and last
+    those that wait for quota. Those of `running` are expected to run, whatever they do in the dump.
     """
     tiers: dict[tuple[int, int], list[Written]] = defaultdict(list)
     for group in groups:
         expectation = group.expectation
-        waits = (1 if expectation.get("allocated") else 2) if expectation else 0
+        waits = (1 if expectation.get("allocated") else 3 if group.is_held else 2) if expectation else 0
         expected = given(expect={} if group.name in running else expectation)
         tiers[waits, order.get(group.name, 0)].append(group.workload | expected)
     found: list[Written] = []

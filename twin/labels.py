@@ -54,11 +54,12 @@ class KeptLabels:
     """Selects the labels of nodes that a twin keeps."""
 
     def __init__(self, catalogue: Catalogue, dump: Dump) -> None:
-        """Collect the keys from the catalogue and from what pods select."""
+        """Collect the keys from the catalogue and from what pods and flavors of queues select."""
         shapes = [model.node for model in catalogue.models.values()]
         shapes += [host.node for host in catalogue.hosts.values()]
         self.public = _WELL_KNOWN | {key for shape in shapes for key in shape.labels}
-        self._selected = {key for pod in dump.pods for key in selected(pod)} - {HOSTNAME}
+        found = [*map(selected, dump.pods), *(flavor.spec.node_labels for flavor in dump.flavors)]
+        self._selected = {key for labels in found for key in labels} - {HOSTNAME}
 
     def of(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Return the labels that the twin keeps."""

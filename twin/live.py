@@ -11,6 +11,8 @@ from cluster.fleet.running_stack import read
 from topology.kubernetes.feature_gates import served
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import RESOURCE_API_VERSION
+from topology.kubernetes.reading import part
+from topology.objects import kueue
 from topology.objects.device_taints import rule_version
 from topology.objects.kwok_stages import ATTACH_FAILS
 from topology.schema.features_used import features_used
@@ -18,9 +20,12 @@ from topology.schema.stack import Topology
 from twin.dump import KINDS, DumpError
 from twin.parsing import plain
 from twin.pod_objects import ENDED
+from twin.queue_objects import Job
 
 # Labels that tools and controllers put on every object.
 _LABELS_LEFT_OUT = ("app.kubernetes.io/managed-by", "pod-template-hash", "controller-revision-hash")
+
+_OF_QUEUES = ("ResourceFlavor", "ClusterQueue", "LocalQueue")
 
 Object = dict[str, Any]
 
@@ -33,7 +38,7 @@ def write(stack: str, file: Path) -> str:
         cluster.fleet.running_stack.NothingToShowError: the stack is not up.
     """
     found = read(stack, _kinds)
-    items = objects(found.objects, _api_versions(found.topology))
+    items = objects([*found.objects, *kueue.own_configuration(found.topology)], _api_versions(found.topology))
     text = _HEADER + yaml.dump({"apiVersion": "v1", "kind": "List", "items": items}, Dumper=_Dumper, sort_keys=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +67,8 @@ def _kinds(topology: Topology) -> list[str]:
     grouped = "pod groups" in features_used(topology)
     groups = [f"PodGroup=/apis/{_api_versions(topology)['PodGroup']}/podgroups"] if grouped else []
     priorities = ["PriorityClass=/apis/scheduling.k8s.io/v1/priorityclasses"] if topology.priority_classes else []
-    return ["ResourceClaimTemplate", *groups, *priorities]
+    queues = [f"{kind}=/apis/{kueue.API_VERSION}/{kind.lower()}s" for kind in _OF_QUEUES]
+    return ["ResourceClaimTemplate", *groups, *priorities, *(["Job", *queues] if kueue.is_used(topology) else [])]
 
 
 def _api_versions(topology: Topology) -> dict[str, str]:
@@ -70,6 +76,7 @@ def _api_versions(topology: Topology) -> dict[str, str]:
     minor = topology.cluster.minor
     groups = served("pod groups", minor) or ""
     found = {"Node": "v1", "Pod": "v1", "PodGroup": groups, "DeviceTaintRule": rule_version(minor)}
+    found |= dict.fromkeys(_OF_QUEUES, kueue.API_VERSION) | {"ConfigMap": "v1", "Job": "batch/v1"}
     return found | {"PriorityClass": "scheduling.k8s.io/v1"}
 
 
@@ -77,16 +84,19 @@ def objects(live: Sequence[Mapping[str, Any]], versions: Mapping[str, str]) -> l
     """Return the objects of the dump: those that a twin needs, with the fields that it needs.
 
     Pods and claims with random names are numbered. Pods that have ended are left out, as they hold no devices, and so
-    are templates that no other pod uses.
+    are Jobs that Kueue does not hold, and templates that no other pod or Job uses.
     """
     found = {
-        (entry["kind"], *_key(entry)): entry for entry in live if entry["kind"] in KINDS and not _is_made_by_kwok(entry)
+        (entry["kind"], *_key(entry)): entry
+        for entry in live
+        if entry["kind"] in KINDS and not _is_made_by_kwok(entry) and not _is_under_way(entry)
     }
     pods = [entry for (kind, *_), entry in found.items() if kind == "Pod"]
     active = [pod for pod in pods if pod["status"].get("phase") not in ENDED]
     claims = {_key(entry): entry for (kind, *_), entry in found.items() if kind == "ResourceClaim"}
     names = _names(active, claims, [entry for entry in live if entry["kind"] == "ReplicaSet"])
-    templates = {key for pod in active for key in _templates_of(pod)}
+    jobs = [entry for (kind, *_), entry in found.items() if kind == "Job"]
+    templates = {key for entry in (*active, *jobs) for key in _templates_of(entry)}
     used = {"Pod": set(map(_key, active)), "ResourceClaimTemplate": templates}
     kept = [entry for entry in found.values() if entry["kind"] not in used or _key(entry) in used[entry["kind"]]]
     written = [
@@ -100,13 +110,18 @@ def _is_made_by_kwok(entry: Mapping[str, Any]) -> bool:
     return entry["kind"] == "DeviceTaintRule" and ATTACH_FAILS in entry["metadata"].get("labels", {})
 
 
+def _is_under_way(entry: Mapping[str, Any]) -> bool:
+    """Return whether an object is a Job that Kueue does not hold: its pods stand for it."""
+    return entry["kind"] == "Job" and not Job.model_validate(entry).held_pods
+
+
 def _key(entry: Mapping[str, Any]) -> tuple[str, str]:
     return entry["metadata"].get("namespace", ""), entry["metadata"]["name"]
 
 
-def _templates_of(pod: Mapping[str, Any]) -> list[tuple[str, str]]:
-    claims = pod["spec"].get("resourceClaims", [])
-    return [(pod["metadata"]["namespace"], claim.get("resourceClaimTemplateName", "")) for claim in claims]
+def _templates_of(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    spec = part(entry, "spec", "template", "spec") or entry["spec"]
+    return [(_key(entry)[0], claim.get("resourceClaimTemplateName", "")) for claim in spec.get("resourceClaims", [])]
 
 
 _Names = dict[tuple[str, str, str], str]

@@ -1,7 +1,9 @@
 """Names of a twin: those of the dump, or pseudonyms, which are always the same for the same dump."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from topology.kubernetes.objects import DEFAULT_NAMESPACE
 from twin.labels import KeptLabels, is_public_taint
 from twin.objects import Taint
 
@@ -32,6 +34,17 @@ class Names:
         if self.kept or labels.is_public(key) or value in ("", "true", "false"):
             return value
         return self.of("value", value)
+
+    def labels(self, labels: Mapping[str, str], kept: KeptLabels) -> dict[str, str]:
+        """Return node labels with the twin's keys and values."""
+        return {self.label_key(key, kept): self.label_value(key, value, kept) for key, value in labels.items()}
+
+    def namespace(self, name: str) -> str:
+        """Return the twin's name of a namespace."""
+        if name == DEFAULT_NAMESPACE:
+            return name
+        named = self.of("namespace", name)
+        return f"twin-{named}" if named.startswith("kube-") else named
 
     def taint(self, taint: Taint) -> dict[str, str]:
         """Return a taint with the twin's key and value."""

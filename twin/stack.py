@@ -27,6 +27,7 @@ from twin.notes import Notes
 from twin.placement import Kept, Placement
 from twin.pools import Pooling, Pools
 from twin.pseudonyms import Names
+from twin.queues import Queues, kueue, with_held_pods
 from twin.recognition import Models
 from twin.settling import settled
 from twin.slices import PoolName
@@ -51,7 +52,7 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
         DumpError: no node has devices, or something cannot be simulated.
     """
     catalogue, notes = built_in(), Notes()
-    dump = with_plain_names(with_withdrawn(dump, notes))
+    dump = with_plain_names(with_withdrawn(with_held_pods(dump), notes))
     models = Models(dict(catalogue.models))
     names, kept = Names(keep_names), KeptLabels(catalogue, dump)
     found = fleet(dump, kept, models.identities, notes)
@@ -73,7 +74,11 @@ def stack(dump: Dump, *, keep_names: bool = False, keep_placement: Kept = "") ->
     own = given(hosts=pools.hosts, models=models.written)
     nodes = {node.name: node for node in found.nodes}
     twin_fleet = TwinFleet(nodes, pools.nodes, of_nodes, found.devices, classes.known, classes.extended_resources)
-    made = Workloads(dump, twin_fleet, specs, Placement(found.slices, rules), names, kept, notes)
+    controllers = kueue(dump, classes.name, expressions.of)
+    topology = _topology(configuration | controllers, catalogue.extended(own)) if controllers else None
+    queues = Queues(dump, topology, names, kept, classes.name, notes)
+    configuration |= (controllers if queues.written else {}) | queues.written
+    made = Workloads(dump, twin_fleet, specs, Placement(found.slices, rules), names, kept, queues, notes)
 
     def with_workloads(claims: list[Written], workloads: list[Written]) -> Topology:
         keys = made.scheduling.written | {"claims": claims, "workloads": workloads}

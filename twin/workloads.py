@@ -26,6 +26,7 @@ from twin.objects import Taint
 from twin.placement import Kept, Placement, missing_tolerations
 from twin.pod_objects import ENDED, Container, Pod, PodClaim, PodGroup, Toleration
 from twin.pseudonyms import Names
+from twin.queues import Queues, is_held
 from twin.scheduling import Scheduling
 from twin.slices import PoolName
 
@@ -48,7 +49,6 @@ _LEFT_OUT: Mapping[str, Callable[[Pod], object]] = {
     "requests and overhead of pods as a whole": lambda pod: pod.spec.resources.requests or pod.spec.overhead,
     "host ports": lambda pod: any(one.ports for one in (*pod.spec.containers, *pod.spec.init_containers)),
     "volumes that tie pods to nodes": lambda pod: pod.spec.volumes,
-    "queues of Kueue": lambda pod: any(key.startswith("kueue.x-k8s.io/") for key in pod.metadata.labels),
 }
 """What the scheduler considers about pods, and twins do not have."""
 
@@ -97,6 +97,7 @@ class Workloads:
         placement: Placement,
         names: Names,
         kept: KeptLabels,
+        queues: Queues,
         notes: Notes,
     ) -> None:
         """Index the dump; a claim that is allocated, but whose pod is not in the dump, gets one."""
@@ -109,6 +110,7 @@ class Workloads:
         self._placement = placement
         self._names = names
         self._kept = kept
+        self._queues = queues
         self._notes = notes
         self.scheduling = Scheduling(dump.priorities, names, notes)
         self._shared: dict[Key, Written] = {}
@@ -151,35 +153,47 @@ class Workloads:
         extended = self._extended(pod)
         claims = [claim for name in pod.spec.resource_claims if (claim := self._claim(pod, name))]
         found = [claim.found for claim in claims] + ([self._extended_claim(pod)] if extended else [])
-        if why := self._why_left_out(pod, extended, found):
+        queue = self._queue(pod, extended, claims)
+        if why := self._why_left_out(pod, extended, found, queue):
             self._notes.add(f"pods {why}", pod.key)
             return None
-        self._note_fields(pod, claims)
+        self._note_fields(pod, claims, queue)
         containers = self._containers(pod, extended)
         # For resources that nodes provide, the program counts a claim too.
         if not extended and any("/" in name for one in containers or [] for name in one.get("resources", {})):
             found.append(None)
         allocated = sum(bool(claim.status.allocation if claim else pod.spec.node_name) for claim in found)
         workload = {
-            "namespace": self._namespace(pod.metadata.namespace),
+            "namespace": self._names.namespace(pod.metadata.namespace),
             "claims": [self._written(pod, claim, kept) for claim in claims],
         } | given(
-            kind=None if _has_controller(pod) else "Pod",
+            kind=_kind(pod),
             podGroup=self._pod_group(self._group(pod), pod),
             containers=containers,
             **self._place(pod, kept, bool(allocated)),
             **self.scheduling.of(pod),
+            queue=queue,
         )
         runs = bool(pod.spec.node_name) or pod.status.phase != "Pending"
         has_devices = any(claim.results for claim in found if claim)
-        return Holder(pod.key, _owner(pod), workload, len(found), allocated, runs, has_devices, kept)
+        return Holder(pod.key, _owner(pod), workload, len(found), allocated, runs, has_devices, kept, is_held(pod))
 
-    def _why_left_out(self, pod: Pod, extended: set[str], claims: Sequence[ResourceClaim | None]) -> str | None:
+    def _queue(self, pod: Pod, extended: set[str], claims: Sequence[_Claim]) -> str | None:
+        requests = [entry for container in pod.spec.containers for entry in container.resources.requests.items()]
+        requested = {name for name, amount in requests if self._keeps(name, amount, extended, pod)}
+        specs = [None if claim.of_pod.resource_claim_name else claim.spec for claim in claims]
+        return self._queues.of(pod, specs, requested)
+
+    def _why_left_out(
+        self, pod: Pod, extended: set[str], claims: Sequence[ResourceClaim | None], queue: str | None
+    ) -> str | None:
         """Return the note about a pod that the twin does not have."""
         host = selected(pod).get(HOSTNAME)
         if not pod.spec.resource_claims and not extended:
             return "without devices are left out, and what they use of nodes is free"
-        if pod.spec.scheduling_gates:
+        if is_held(pod) and queue is None:
+            return "that queues of Kueue hold are left out"
+        if pod.spec.scheduling_gates and not is_held(pod):
             return "with schedulingGates are left out"
         if host and self._host(host) not in self._fleet.nodes:
             return "that select nodes which are not in the twin are left out"
@@ -192,7 +206,9 @@ class Workloads:
             return "that hold devices which are not in the twin are left out"
         return None
 
-    def _note_fields(self, pod: Pod, claims: Sequence[_Claim]) -> None:
+    def _note_fields(self, pod: Pod, claims: Sequence[_Claim], queue: str | None) -> None:
+        if queue is None and self._queues.names_one(pod):
+            self._notes.add("queues of Kueue are left out", pod.key)
         for what in (what for what, has in _LEFT_OUT.items() if has(pod)):
             self._notes.add(f"{what} are left out", pod.key)
         for claim in claims:
@@ -231,14 +247,9 @@ class Workloads:
     def _share(self, claim: ResourceClaim, written: Written, is_pinned: bool) -> str:
         name = self._names.of("shared-claim", claim.name)
         if is_pinned or claim.key not in self._shared:
-            self._shared[claim.key] = {"name": name, "namespace": self._namespace(claim.metadata.namespace)} | written
+            namespace = self._names.namespace(claim.metadata.namespace)
+            self._shared[claim.key] = {"name": name, "namespace": namespace} | written
         return name
-
-    def _namespace(self, name: str) -> str:
-        if name == "default":
-            return name
-        named = self._names.of("namespace", name)
-        return f"twin-{named}" if named.startswith("kube-") else named
 
     # Extended resources.
 
@@ -288,11 +299,14 @@ class Workloads:
         resources = {}
         for name, amount in container.resources.requests.items():
             own = self._specs.resource_name(name)
-            if number(amount) and (name in extended or self._is_of_nodes(name, pod)):
+            if self._keeps(name, amount, extended, pod):
                 resources[own] = canonical(amount)
             elif number(amount):
                 self._notes.add(f"requests for {own} are left out", pod.key)
         return {"name": self._names.of("container", container.name)} | given(claims=claims, resources=resources)
+
+    def _keeps(self, resource: str, amount: str, extended: set[str], pod: Pod) -> bool:
+        return bool(number(amount)) and (resource in extended or self._is_of_nodes(resource, pod))
 
     def _is_of_nodes(self, resource: str, pod: Pod) -> bool:
         """Tell whether nodes of the twin provide a resource, that of the pod in particular if it has one."""
@@ -331,10 +345,7 @@ class Workloads:
 
     def _node_selector(self, selector: Mapping[str, str]) -> Written:
         node = self._fleet.names.get(self._host(selector.get(HOSTNAME, "")))
-        return given(**{HOSTNAME: node}) | {
-            self._names.label_key(key, self._kept): self._names.label_value(key, value, self._kept)
-            for key, value in self._labels(selector).items()
-        }
+        return given(**{HOSTNAME: node}) | self._names.labels(self._labels(selector), self._kept)
 
 
 def _extended_name(pod: Pod) -> str:
@@ -361,8 +372,10 @@ def _uses(container: Container) -> list[tuple[str, str | None]]:
     return [(claim.name, claim.request) for claim in container.resources.claims]
 
 
-def _has_controller(pod: Pod) -> bool:
-    return any(owner.kind != "PodGroup" for owner in pod.metadata.owner_references)
+def _kind(pod: Pod) -> str | None:
+    """Return the kind of a pod's workload, None for a Deployment; Kueue admits a Job that it holds as a whole."""
+    owners = {owner.kind for owner in pod.metadata.owner_references} - {"PodGroup"}
+    return "Pod" if not owners else "Job" if "Job" in owners and is_held(pod) else None
 
 
 def _owner(pod: Pod) -> str:

@@ -41,7 +41,7 @@ def read(stack: str, also: Callable[[Topology], Sequence[str]] = lambda _: ()) -
             refuses to list a kind.
     """
     topology = _topology(stack)
-    wanted = [*kinds(topology), *also(topology)]
+    wanted = list(dict.fromkeys((*kinds(topology), *also(topology))))
     existing = topology.cluster.existing
     if isinstance(existing, Reached):
         no_answer = f"context {existing.context} does not answer"

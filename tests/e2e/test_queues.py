@@ -1,6 +1,7 @@
-"""Kueue: what its queues hold, written short or as plain manifests, after a kill; and that it goes with its objects."""
+"""Kueue: what its queues hold, written short or as manifests, after a kill, in a twin; and that its objects go too."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ def shown(project: Project) -> Counter[tuple[str, ...]]:
     return Counter(tuple(claim.get(key, "") for key in SHOWN) for claim in project.outputs()["claims"])
 
 
-def topology() -> Topology:
-    config = yaml.safe_load((ROOT / f"stacks/Pulumi.{STACK}.yaml").read_text())["config"]
-    return load(raw_configuration({key: json.dumps(value) for key, value in config.items()}, "kwok-dra", STACK), ROOT)
+def topology(folder: Path = ROOT, stack: str = STACK) -> Topology:
+    config = yaml.safe_load((folder / f"stacks/Pulumi.{stack}.yaml").read_text())["config"]
+    return load(raw_configuration({key: json.dumps(value) for key, value in config.items()}, "kwok-dra", stack), folder)
 
 
 def write(file: Path, *objects: dict[str, Any]) -> list[str]:
@@ -64,6 +65,30 @@ def test_what_was_killed_decides_again_and_the_same(project: Project) -> None:
     assert [name for name in after if after[name] != pids[name]] == ["kueue"]
     assert shown(project) == before
     project.up("--expect-no-changes")
+
+
+def test_a_twin_has_the_same_queues_and_comes_to_the_same(project: Project) -> None:
+    before, dump = shown(project), str(project.folder / "dump.yaml")
+    project.run(sys.executable, "-m", "twin", "--stack", STACK, "dump", "--file", dump)
+    said = project.run(sys.executable, "-m", "twin", "--stack", "twin", "read", "--keep-names", dump).stdout
+    assert "note:" not in said
+    original, twin = topology(), topology(project.source, "twin")
+    assert kueue.objects(twin) == kueue.objects(original)
+    assert kueue.resources(twin) == kueue.resources(original)
+    assert came_to(twin) == came_to(original)
+    project.select("twin")
+    project.up()
+    assert shown(project) == before
+    project.destroy()
+    project.select(STACK)
+
+
+def came_to(stack: Topology) -> dict[str, tuple[object, ...]]:
+    """Return the queue of each workload, and what it expects."""
+    return {
+        entry.name: (entry.kind, entry.queue, entry.replicas, entry.expected_allocated, entry.expected_pending)
+        for entry in stack.workloads
+    }
 
 
 def test_without_its_quota_a_workload_waits_and_with_more_it_runs(project: Project) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from topology.objects import claims, device_taints, nodes, pod_groups, pods, priorities
+from topology.kubernetes.objects import QUEUE_LABEL
+from topology.objects import claims, device_taints, kueue, nodes, pod_groups, pods, priorities
 from topology.objects.slices import resource_slices
 from topology.schema.stack import Topology
 from topology.schema.workloads import Workload
@@ -20,11 +21,12 @@ def live(topology: Topology) -> list[Object]:
     found += [claims.device_class(entry) for entry in topology.device_classes]
     found += device_taints.device_taint_rules(topology)
     found += priorities.priority_classes(topology)
+    found += [*kueue.objects(topology), *kueue.own_configuration(topology)]
     shared = {(claim.namespace, claim.name): claims.resource_claim(claim) for claim in topology.claims}
     for workload in topology.workloads:
         found += [claims.resource_claim_template(workload, claim) for claim in workload.claims if not claim.claim]
         found += pod_groups.pod_groups(workload, topology.cluster.minor)
-        found += _pods(workload, shared)
+        found += [_held_job(workload)] if _is_held(workload) else _pods(workload, shared)
         found += [_replica_set(workload)] if workload.kind == "Deployment" else []
     return [*found, *shared.values()]
 
@@ -70,10 +72,21 @@ def _pods(workload: Workload, shared: dict[tuple[str, str], Object]) -> Iterator
         yield pod
 
 
+def _is_held(workload: Workload) -> bool:
+    return bool(workload.queue) and workload.kind == "Job" and workload.expected_allocated == 0
+
+
+def _held_job(workload: Workload) -> Object:
+    """Return a Job as Kueue leaves it until there is quota for it."""
+    (job,) = pods.workload_objects(workload)
+    return job | {"spec": job["spec"] | {"suspend": True}, "status": {}}
+
+
 def _made_pod(workload: Workload, maker: Object, name: str) -> Object:
     template = maker["spec"]["template"]
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{workload.name}-5d4f", "controller": True}
     labels = template["metadata"]["labels"] | {"pod-template-hash": "5d4f"}
+    labels |= {QUEUE_LABEL: workload.queue} if workload.queue else {}  # Kueue's webhook adds it to the template.
     metadata = {"name": name, "namespace": workload.namespace, "labels": labels, "ownerReferences": [owner]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 

@@ -54,11 +54,3 @@ def test_the_schedulers_of_pods_are_served(tmp_path: Path, keep_names: bool) -> 
     assert found.configuration["schedulers"] == [{"name": "default-scheduler", "config": {"profiles": profiles}}]
     assert sorted(entry.get("scheduler", "") for entry in found.configuration["workloads"]) == ["", name]
     assert found.notes == [PLACED]
-
-
-@pytest.mark.parametrize("label", ["queue-name", "podset"])
-def test_queues_are_told(tmp_path: Path, label: str) -> None:
-    """Pods of Jobs have the label of their part of the Job, whose own label names the queue."""
-    objects = holding()
-    objects[-1]["metadata"]["labels"] = {f"kueue.x-k8s.io/{label}": "team-a"}
-    assert twin(tmp_path, *objects).notes == ["queues of Kueue are left out: 1"]

@@ -292,9 +292,11 @@ class _Reading:
         workloads = list(enumerate(self._reader.topology.workloads))
         for read, parties in ((self._holders, found.holders), (self._waiting, found.waiting)):
             for index, workload in workloads:
-                if workload.queue or not self._reader.topology.filters_as_stock(workload.scheduler):
+                if not self._reader.topology.filters_as_stock(workload.scheduler):
                     found.unknown.add(workload.name)
                     continue
+                if workload.queue and read == self._waiting:
+                    continue  # It is not known whether they wait for devices or for quota.
                 claims = self._reader.declarations.claims(workload, f"workloads[{index}]")
                 try:
                     parties.extend(read(workload, claims))

@@ -74,9 +74,13 @@ def _without_kueue(topology: Topology) -> Iterator[Problem]:
         yield Problem(users[0], "needs Kueue, which does not run: add {name: kueue} to kwok-dra:controllers")
 
 
+def counted_resources(topology: Topology) -> set[str]:
+    """Return the resources of which queues can have quotas."""
+    return COUNTED.union(resources(topology).values(), *(pool.capacity for pool in topology.node_pools))
+
+
 def _uncounted(topology: Topology) -> Iterator[Problem]:
-    counted = COUNTED.union(resources(topology).values())
-    counted |= {name for pool in topology.node_pools for name in pool.capacity}
+    counted = counted_resources(topology)
     for path, flavor in _flavors(topology):
         for name in (name for name in flavor.quotas if name not in counted):
             known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")

@@ -67,9 +67,7 @@ def _kube_scheduler(scheduler: Scheduler, tuning: str) -> dict[str, Any]:
         "apiVersion": "kubescheduler.config.k8s.io/v1",
         "kind": "KubeSchedulerConfiguration",
         **scheduler.config,
-        "clientConnection": limits
-        | (scheduler.config.get("clientConnection") or {})
-        | {"kubeconfig": "{kubeconfig}"},
+        "clientConnection": limits | (scheduler.config.get("clientConnection") or {}) | {"kubeconfig": "{kubeconfig}"},
         "leaderElection": (scheduler.config.get("leaderElection") or {}) | {"leaderElect": False},
         "profiles": scheduler.profiles,
     }

@@ -25,6 +25,9 @@ from topology.schema.stack import Topology
 GROUP = "kueue.x-k8s.io"
 API_VERSION = f"{GROUP}/v1beta2"
 
+CONFIGURATION_KEY = "controller_manager_config.yaml"
+"""The key of the ConfigMap in which Kueue's manifests and its chart have its Configuration."""
+
 NAMESPACE, SERVICE = "kueue-system", "kueue-webhook-service"
 
 SECRET = "kueue-webhook-server-cert"
@@ -93,6 +96,30 @@ def configuration(topology: Topology, config: Mapping[str, Any]) -> Manifest:
         "featureGates": {"VisibilityOnDemand": False},
     }
     return _merged(derived, config)
+
+
+def own_configuration(topology: Topology) -> list[Manifest]:
+    """Return the ConfigMap in which Kueue's manifests have its Configuration, of that of the stack's own Kueue.
+
+    It has only the part `resources`. Where others run Kueue, it is not known.
+    """
+    found = _own_configuration(topology)
+    if found is None or topology.cluster.existing:
+        return []
+    kept = {name: found.get(name) for name in ("apiVersion", "kind", "resources")}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "kueue-manager-config", "namespace": NAMESPACE},
+            "data": {CONFIGURATION_KEY: yaml.safe_dump(kept, sort_keys=False)},
+        }
+    ]
+
+
+def _own_configuration(topology: Topology) -> Manifest | None:
+    written = [entry.config for entry in topology.controllers if entry.name == "kueue"]
+    return configuration(topology, written[0]) if written else None
 
 
 def _merged(derived: Mapping[str, Any], config: Mapping[str, Any]) -> Manifest:
@@ -164,8 +191,7 @@ def resource(device_class: str) -> str:
 
 def resources(topology: Topology) -> dict[str, str]:
     """Return the resource by which Kueue counts each device class, by the name of the class."""
-    written = [entry.config for entry in topology.controllers if entry.name == "kueue"]
-    config = configuration(topology, written[0] if written else {})
+    config = _own_configuration(topology) or configuration(topology, {})
     return {
         str(name): str(mapping.get("name"))
         for mapping in entries(config, "resources", "deviceClassMappings")
