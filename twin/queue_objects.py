@@ -55,7 +55,7 @@ class ClusterQueueSpec(Part):
     resource_groups: Listed[ResourceGroup] = []
     cohort: str = ""
     cohort_name: str = ""
-    queueing_strategy: str = "BestEffortFIFO"
+    queueing_strategy: str = ""
     namespace_selector: dict[str, Any] | None = None
     preemption: Given[dict[str, Any]] = {}
     flavor_fungibility: Given[dict[str, Any]] = {}

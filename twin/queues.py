@@ -37,8 +37,8 @@ _BY_DEFAULT: Mapping[str, Any] = {
     "withinClusterQueue": "Never",
     "whenCanBorrow": "MayStopSearch",
     "whenCanPreempt": "TryNextFlavor",
+    "queueingStrategy": "BestEffortFIFO",
 }
-_STRATEGY = "BestEffortFIFO"
 # Values that v1beta2 has renamed: clusterqueue_conversion.go of v1beta1.
 _RENAMED = {"Borrow": "MayStopSearch", "Preempt": "MayStopSearch"}
 
@@ -79,9 +79,9 @@ def _resources_in(maps: Iterable[ConfigMap]) -> CountedResources:
     """Return what Kueue's Configuration says of resources; programs with other configurations use the same key."""
     for entry in maps:
         with suppress(UnreadableError, ValidationError):
-            (read,) = documents(entry.data.get(CONFIGURATION_KEY, "").encode()) or [None]
-            if str(part(read, "apiVersion")).startswith(_CONFIGURATION_GROUP):
-                return CountedResources.model_validate(part(read, "resources") or {})
+            for read in documents(entry.data.get(CONFIGURATION_KEY, "").encode()):
+                if str(part(read, "apiVersion")).startswith(_CONFIGURATION_GROUP):
+                    return CountedResources.model_validate(part(read, "resources") or {})
     return CountedResources()
 
 
@@ -149,7 +149,7 @@ class Queues:
             namespaces=[self._names.namespace(name) for name in sorted(namespaces, key=natural_key)],
             cohort=cohort and self._names.of("cohort", cohort),
             flavors=flavors,
-            queueingStrategy=spec.queueing_strategy if spec.queueing_strategy != _STRATEGY else None,
+            **_set({"queueingStrategy": spec.queueing_strategy}),
             preemption=_set(spec.preemption),
             flavorFungibility=_set(spec.flavor_fungibility),
             fairSharing=spec.fair_sharing,

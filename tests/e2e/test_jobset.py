@@ -125,10 +125,17 @@ def test_beside_kueue_and_a_scheduler_in_python(project: Project) -> None:
         config["controllers"].append({"name": "kueue", "config": {"integrations": {"frameworks": frameworks}}})
         config["queues"] = [{"name": "team", "flavors": [{"name": "h100", "quotas": {"nvidia.com/gpu": 4}}]}]
         config["manifests"] += [plain(project), jobset(project, "queued", 3, **queue)]
+        config["manifests"].append(jobset(project, "held", 5, **queue) | {"expect": {"allocated": 0, "pending": 5}})
     project.up()
     assert len(claims(project, "queued")) == 3
-    (workload,) = project.kubectl("get", "workloads.kueue.x-k8s.io", "--output", "json")["items"]
-    assert workload["spec"]["queueName"] == "team"
+    workloads = project.kubectl("get", "workloads.kueue.x-k8s.io", "--output", "json")["items"]
+    assert [workload["spec"]["queueName"] for workload in workloads] == ["team", "team"]
+    held = claims(project, "held")
+    assert [(claim["pod"], claim["podPhase"]) for claim in held] == [
+        (f"held-workers-0-{number}", "Suspended") for number in range(5)
+    ]
+    (reason,) = {claim["reason"] for claim in held}
+    assert reason.startswith("queue team: ")
     nodes = [pod["spec"].get("nodeName") for pod in project.get("pods") if pod["spec"]["schedulerName"] == "python"]
     assert sorted(nodes) == ["h100-0", "h100-1"]
     project.up("--expect-no-changes")

@@ -67,20 +67,20 @@ def test_what_was_killed_decides_again_and_the_same(project: Project) -> None:
     project.up("--expect-no-changes")
 
 
-def test_a_twin_has_the_same_queues_and_comes_to_the_same(project: Project) -> None:
-    before, dump = shown(project), str(project.folder / "dump.yaml")
+def test_a_twin_has_the_same_queues_and_comes_to_the_same(new_project: Any, project: Project) -> None:
+    again: Project = new_project()
+    dump = str(again.folder / "dump.yaml")
     project.run(sys.executable, "-m", "twin", "--stack", STACK, "dump", "--file", dump)
-    said = project.run(sys.executable, "-m", "twin", "--stack", "twin", "read", "--keep-names", dump).stdout
+    said = again.run(sys.executable, "-m", "twin", "--stack", "twin", "read", "--keep-names", dump).stdout
     assert "note:" not in said
-    original, twin = topology(), topology(project.source, "twin")
+    original, twin = topology(), topology(again.source, "twin")
     assert kueue.objects(twin) == kueue.objects(original)
     assert kueue.resources(twin) == kueue.resources(original)
     assert came_to(twin) == came_to(original)
-    project.select("twin")
-    project.up()
-    assert shown(project) == before
-    project.destroy()
-    project.select(STACK)
+    again.select("twin")
+    again.up()
+    assert shown(again) == shown(project)
+    again.destroy()
 
 
 def came_to(stack: Topology) -> dict[str, tuple[object, ...]]:

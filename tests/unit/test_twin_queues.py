@@ -128,8 +128,8 @@ def test_what_differs_from_the_defaults_is_kept(tmp_path: Path, version: str) ->
         queueingStrategy="StrictFIFO",
         preemption=preemption,
         flavorFungibility={"whenCanBorrow": "Borrow", "whenCanPreempt": "Preempt"},
-        **{"cohort" if version == "v1beta1" else "cohortName": "secret-company"},
     )
+    queue["spec"]["cohort" if version == "v1beta1" else "cohortName"] = "secret-company"
     quota = queue["spec"]["resourceGroups"][0]["flavors"][0]["resources"][0]
     quota |= {"borrowingLimit": "2", "lendingLimit": 1}
     queue["apiVersion"] = f"kueue.x-k8s.io/{version}"
@@ -197,7 +197,7 @@ def test_the_configurations_of_others_are_not_kueues(tmp_path: Path) -> None:
     others = [config_map(deviceClassMappings=[]), config_map(), config_map(deviceClassMappings=7)]
     for number, other in enumerate(others):
         other["metadata"] = {"name": f"other-{number}", "namespace": "default"}
-    others[0]["data"] = {CONFIG_MAP: "apiVersion: config.jobset.x-k8s.io/v1alpha1"}
+    others[0]["data"] = {CONFIG_MAP: "apiVersion: config.jobset.x-k8s.io/v1alpha1\n---\n7"}
     others[1]["data"] = {CONFIG_MAP: "a: &a [*a]"}
     found = made(tmp_path, *others, *KUEUE, *running())
     assert (of_workloads(found, "queue"), found.notes) == (["queue-1"], [])
@@ -309,8 +309,8 @@ def test_pods_of_a_held_group_are_left_out(tmp_path: Path) -> None:
 
 
 def test_other_gates_are_not_kueues(tmp_path: Path) -> None:
-    gates = {"schedulingGates": [*HELD["schedulingGates"], {"name": "example.com/other"}]}
-    found = made(tmp_path, *KUEUE, *running(), queued(pod("h-0", None, **gates)))
+    gates = [*HELD["schedulingGates"], {"name": "example.com/other"}]
+    found = made(tmp_path, *KUEUE, *running(), queued(pod("h-0", None, schedulingGates=gates)))
     assert found.notes == ["pods with schedulingGates are left out: 1"]
 
 

@@ -84,7 +84,7 @@ def test_the_twin_of_a_stack_has_the_same_objects(name: str, tmp_path: Path) -> 
     assert devices_of(twin) == devices_of(topology)
     assert workloads_of(twin) == workloads_of(topology)
     assert kueue.objects(twin) == kueue.objects(topology)
-    assert kueue.resources(twin) == kueue.resources(topology)
+    assert kueue.own_configuration(twin) == kueue.own_configuration(topology)
     assert [claims.resource_claim(claim) for claim in twin.claims] == [
         claims.resource_claim(claim) for claim in topology.claims
     ]
