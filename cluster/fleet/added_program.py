@@ -108,7 +108,6 @@ class AddedProgram:
         except BaseException:
             if "wanted" in before:
                 self._start(Wanted(**before["wanted"]), time.monotonic() + RESTORE_SECONDS)
-                self._update_record(**before)
             else:
                 self.remove()
             raise

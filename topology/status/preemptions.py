@@ -22,7 +22,7 @@ EVENTS = "Event=/api/v1/events?fieldSelector=reason%3DPreempted"
 GENERATED_BASE_MAX = 58
 """https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/storage/names/generate.go, MaxGeneratedNameLength"""
 
-_MESSAGE = re.compile(r"Preempted by (pod|podgroup) (\S+) on node (\S+)")
+_MESSAGE = re.compile(r"Preempted by (?:pod|podgroup) (\S+) on node (\S+)")
 
 
 def kinds(topology: Topology) -> list[str]:
@@ -42,9 +42,9 @@ def preemptions(topology: Topology, objects: Sequence[Object], live: LiveObjects
     stack = _Stack(topology, objects, live)
     for event in events:
         victim, message = event["involvedObject"], _MESSAGE.match(event.get("message") or "")
-        by = stack.preemptor(message[1], message[2]) if message and victim.get("kind") == "Pod" else None
+        by = stack.preemptor(message[1]) if message and victim.get("kind") == "Pod" else None
         if message and by and (workload := stack.workload_of_deleted(victim["namespace"], victim["name"])):
-            node = {"node": message[3]} if "pod" in by else {}  # A group preempts on many nodes.
+            node = {"node": message[2]} if "pod" in by else {}  # A group preempts on many nodes.
             named = {"pod": victim["name"], "namespace": victim["namespace"], "workload": workload}
             found[victim["namespace"], victim["name"]] = {**named, **node, "by": by}
     return sorted(found.values(), key=lambda entry: [natural_key(entry[name]) for name in ("workload", "pod")])
@@ -79,9 +79,9 @@ class _Stack:
         makers = self._live.makers_of(entry)
         return next((self._workloads[maker] for maker in makers if maker in self._workloads), "")
 
-    def preemptor(self, kind: str, uid: str) -> dict[str, str] | None:
-        """Return the pod, or the `podgroup`, that has preempted; None if it is gone."""
-        group = self._groups.get(uid, ("", "")) if kind == "podgroup" else None
+    def preemptor(self, uid: str) -> dict[str, str] | None:
+        """Return the pod, or the group of pods, that has preempted; None if it is gone."""
+        group = self._groups.get(uid)
         pod = self._members.get(group) if group else self._pods.get(uid)
         if pod is None:
             return None
