@@ -1,10 +1,12 @@
 """A program beside a cluster: what becomes of its files, objects and process; with a fake `kwokctl` and `kubectl`."""
 
 import base64
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from cluster.fleet import added_program
 from cluster.fleet.added_program import AddedProgram, Wanted, repairs
 from cluster.local import kwokctl, processes
 from cluster.local.errors import ClusterError
+from commands import added_program as command
 
 Object = dict[str, Any]
 
@@ -57,11 +60,14 @@ class FakeCluster:
         """What kubectl says at its next calls, which fail."""
         self.secret: Object = {}
         self.started: list[subprocess.Popen[bytes]] = []
+        self.starts = 0
+        """How often kwokctl has started what does not run."""
 
     @contextmanager
     def run(self, workdir: Path, cluster: str, verb: str) -> Iterator[Any]:
         """Start the components that have no pid file, as kwokctl does."""
         assert (workdir, cluster, verb) == (self.folder.parents[1], "c", "start")
+        self.starts += 1
         for component in self.components().values():
             file = self.folder / "pids" / f"{component['name']}.pid"
             if file.exists() or component["binary"] == STOCK["binary"]:
@@ -255,7 +261,9 @@ def test_the_clusters_own_scheduler_is_configured_and_comes_back(fake: FakeClust
     assert component["args"] == [*STOCK["args"], f"--config={fake.folder}/added/kube-scheduler/config.yaml"]
     assert "sleep" in (fake.folder / "bin/kube-scheduler").read_text()
     assert component["binary"] == f"{fake.folder}/bin/kube-scheduler"
+    starts = fake.starts
     program.remove()
+    assert fake.starts == starts + 1
     assert fake.components() == {"kube-scheduler": STOCK}
     assert (fake.folder / "bin/kube-scheduler").exists()
     assert not (fake.folder / "added/kube-scheduler").exists()
@@ -332,3 +340,29 @@ def test_a_removal_goes_on_when_the_cluster_does_not_answer(fake: FakeCluster) -
     assert fake.components().keys() == {"kube-scheduler"}
     left: Sequence[Path] = [fake.folder / "added/own", fake.folder / "bin/own", fake.folder / "pids/own.pid"]
     assert not any(path.exists() for path in left)
+
+
+# The program that Pulumi runs.
+
+
+def run(monkeypatch: pytest.MonkeyPatch, fake: FakeCluster, verb: str, wanted: Wanted) -> None:
+    variables = {"KWOK_DRA_PROGRAM": "own", "KWOK_DRA_REPAIRS": "4", "KWOK_DRA_READY_TIMEOUT": "0"}
+    for name, value in {"KUBECONFIG": f"{fake.folder}/kubeconfig.yaml", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["", verb])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(wanted._asdict())))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    command.main()
+
+
+def test_the_command_starts_and_removes_a_program(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in ("create", "update"):
+        run(monkeypatch, fake, verb, own(fake))
+        assert fake.record("own")["repairs"] == 4
+    run(monkeypatch, fake, "delete", own(fake))
+    assert fake.components().keys() == {"kube-scheduler"}
+
+
+def test_the_command_ends_with_the_message(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="own was not ready in time"):
+        run(monkeypatch, fake, "create", own(fake, ready=UNREACHABLE))

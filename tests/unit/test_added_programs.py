@@ -90,6 +90,8 @@ def test_the_default_scheduler_is_the_component_of_the_cluster_on_its_own_port(t
         ({"config": {"profiles": [{"plugins": {"score": {"disabled": [{"name": "*"}]}}}]}}, True),
         ({"config": {"profiles": [{"plugins": {"filter": {"disabled": [{"name": "NodePorts"}]}}}]}}, False),
         ({"config": {"profiles": [{"plugins": {"multiPoint": {"disabled": [{"name": "*"}]}}}]}}, False),
+        ({"config": {"profiles": [{"plugins": {"queueSort": {}, "preScore": {}}}]}}, True),
+        ({"config": {"profiles": [{"pluginConfig": [{"name": "X", "args": "text"}]}]}}, True),
         ({"config": {"extenders": [{"urlPrefix": "http://127.0.0.1:1"}]}}, False),
         ({"binary": "./run.sh"}, False),
     ],
@@ -130,6 +132,16 @@ def test_a_program_is_found_from_the_current_folder(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     topology = stack(Path(), schedulers=[{"name": "s", "binary": "./run.sh"}])
     assert wanted(topology, Path(), Path())[0]["binary"] == str(tmp_path / "run.sh")
+    named = stack(Path(), schedulers=[{"name": "s", "binary": "sh"}])
+    assert wanted(named, Path(), Path())[0]["binary"].endswith("/bin/sh")
+
+
+def test_the_groups_that_a_controller_adds(tmp_path: Path) -> None:
+    service = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "a"}}
+    objects = [CRD | {"spec": {"group": {}}}, service | {"spec": {"group": "served.example.com"}}]
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all(objects))
+    topology = stack(tmp_path, controllers=[{"name": "c", "binary": "./run.sh", "manifests": ["a.yaml"]}])
+    assert topology.controllers[0].api_groups == {"served.example.com"}
 
 
 def test_nothing_runs_beside_an_existing_cluster(tmp_path: Path) -> None:
@@ -160,10 +172,22 @@ def test_nothing_runs_beside_an_existing_cluster(tmp_path: Path) -> None:
         ({"schedulers": [{"name": "s"}], "controllers": [OWN]}, "controllers[0].name", "already the name"),
         ({"controllers": [{"name": "s"}]}, "controllers[0]", "has no binary"),
         ({"cluster": DOCKER, "schedulers": [{"name": "s"}]}, "schedulers[0]", "in containers"),
+        ({"cluster": DOCKER | {"runtime": "podman"}, "schedulers": [{"name": "s"}]}, "schedulers[0]", "in containers"),
+        ({"schedulers": [{"name": "s", "env": {"A": "b"}}]}, "schedulers[0]", "has env without binary"),
+        ({"schedulers": [{"name": "s", "files": {"a": "b"}}]}, "schedulers[0]", "has files without binary"),
+        ({"schedulers": [{"name": "s", "config": "run.sh"}]}, "schedulers[0].config", "must contain a mapping"),
+        ({"schedulers": [{"name": "kube-scheduler"}]}, "schedulers[0].name",
+         "use another name, or default-scheduler to configure the kube-scheduler there is"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_said_with_its_key(tmp_path: Path, keys: dict[str, Any], path: str, words: str) -> None:
     assert words in problems(tmp_path, **keys)[path]
+
+
+def test_a_controller_cannot_be_a_component_of_the_cluster(tmp_path: Path) -> None:
+    assert problems(tmp_path, controllers=[OWN | {"name": "kwok-controller"}]) == {
+        "controllers[0].name": "'kwok-controller' is a component of the cluster itself: use another name"
+    }
 
 
 def test_a_program_that_is_missing_is_told_before_an_update_and_does_not_matter_to_others(tmp_path: Path) -> None:
@@ -193,7 +217,7 @@ SERVICE = {"name": "hooks", "namespace": "rails", "path": "/mutate", "port": 944
 
 def webhook(kind: str = "MutatingWebhookConfiguration") -> dict[str, Any]:
     hooks = [
-        {"name": "a", "clientConfig": {"service": SERVICE, "caBundle": "old"}},
+        {"name": "a", "clientConfig": {"service": {**SERVICE}, "caBundle": "old"}},
         {"name": "b", "clientConfig": {"url": "u"}},
     ]
     return {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "w"}, "webhooks": hooks}
@@ -227,6 +251,14 @@ def test_so_are_conversions_unless_the_service_is_external() -> None:
         "spec": {"type": "ExternalName", "externalName": "localhost"},
     }
     assert for_local_process([external, definition, webhook()], "ca") == [external, definition, webhook()]
+    inside = external | {"spec": {"type": "ClusterIP"}}
+    assert for_local_process([inside, webhook()], "ca")[1] == for_local_process([webhook()], "ca")[0]
+
+
+def test_a_webhook_needs_no_path() -> None:
+    plain = webhook()
+    del plain["webhooks"][0]["clientConfig"]["service"]["path"]
+    assert for_local_process([plain], "ca")[0]["webhooks"][0]["clientConfig"]["url"] == f"https://127.0.0.1:{PORT}"
 
 
 def test_what_creates_pods_is_left_out_and_named() -> None:

@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from topology.checks.queues import queue_problems
 from topology.checks.validation import ConfigurationError, load
 from topology.objects import kueue, namespaces, pods
+from topology.objects.added_programs import wanted
 from topology.objects.local_webhooks import for_local_process
+from topology.schema.queues import Queue
+from topology.schema.stack import Existing
 
 Object = dict[str, Any]
 
@@ -116,6 +120,25 @@ def test_kueue_itself_tells_what_is_wrong_with_its_configuration(built: Path) ->
     assert kueue.resources(topology) == {}
 
 
+def test_the_newest_version_that_is_built_runs(built: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    (built / "kueue").write_text("#!/bin/sh\n")
+    (built / "kueue").chmod(0o755)
+    (tools / "kueue").mkdir(parents=True)
+    for version in ("v0.9.3", "v0.19.2"):
+        (tools / "kueue" / version).symlink_to(built)
+    (program,) = wanted(load(stack()), tmp_path, tools)
+    assert program["binary"] == f"{tools}/kueue/v0.19.2/kueue"
+    assert program["certificate_secret"] == ("kueue-system", "kueue-webhook-server-cert")
+
+
+def test_manifests_of_the_user_come_after_its_own(built: Path, tmp_path: Path) -> None:
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "more"}}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(space))
+    topology = load(stack(controllers=[{"name": "kueue", "manifests": ["more.yaml"]}]), tmp_path)
+    assert kueue.controller(topology, topology.controllers[0], built).objects[-1] == space
+
+
 def mappings(**values: Any) -> dict[str, Object]:
     found = kueue.configuration(load(stack(**values)), {})["resources"]["deviceClassMappings"]
     return {entry["name"]: entry for entry in found}
@@ -144,6 +167,17 @@ def test_devices_are_counted_and_mig_devices_of_different_sizes_measured() -> No
 def test_devices_of_one_size_or_of_an_extended_resource_are_counted(own: Object) -> None:
     pools = [{"name": "n", "gpu": "gh200-96gb", "mig": "dynamic"}]
     assert mappings(nodePools=pools, deviceClasses=[own])["mig"] == {"name": "mig", "deviceClassNames": ["mig"]}
+
+
+def test_whole_devices_are_counted_whatever_their_sizes() -> None:
+    pools = [{"name": name, "gpu": name, "mig": "dynamic"} for name in ("h100", "gh200-96gb")]
+    assert mappings(nodePools=pools)[GPU] == {"name": GPU, "deviceClassNames": ["gpu.nvidia.com"]}
+
+
+def test_devices_that_are_no_parts_are_counted() -> None:
+    pools = [{"name": "n", "gpu": "h100", "gpusPerNode": 1}, {"name": "m", "gpu": "h100", "mig": "dynamic"}]
+    own = {"name": "all", "selectors": ["device.driver == 'gpu.nvidia.com'"]}
+    assert mappings(nodePools=pools, deviceClasses=[own])["all"] == {"name": "all", "deviceClassNames": ["all"]}
 
 
 def test_as_many_classes_are_mapped_as_kueue_takes_those_with_quotas_first() -> None:
@@ -206,7 +240,55 @@ def test_kueue_is_asked_only_where_it_may_hold_something(values: Object, is_used
     assert kueue.is_used(load(stack(workload(queue=None), **values))) == is_used
 
 
+def test_somebody_else_may_run_kueue(tmp_path: Path) -> None:
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "workloads.kueue.x-k8s.io"},
+        "spec": {"group": "kueue.x-k8s.io"},
+    }
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(definition))
+    manifests = [{"name": "m", "files": ["a.yaml"]}]
+    assert kueue.is_used(load(stack(controllers=[], queues=[], manifests=manifests), tmp_path))
+    queued = load(stack(workload())).model_copy(update={"controllers": []})
+    assert kueue.is_used(queued.model_copy(update={"queues": []}))
+    assert kueue.is_used(queued.model_copy(update={"workloads": []}))
+
+
+def test_what_is_counted_besides_devices() -> None:
+    pools = [{"name": "n", "gpu": "h100", "capacity": {"example.com/license": "4"}}]
+    quotas = {"pods": 8, "example.com/license": 2, "cpu": 1}
+    topology = load(stack(nodePools=pools, queues=[queue(flavors=[{"name": "f", "quotas": quotas}])]))
+    (group,) = kueue.objects(topology)[1]["spec"]["resourceGroups"]
+    assert group["coveredResources"] == [entry["name"] for entry in group["flavors"][0]["resources"]] == sorted(quotas)
+
+
+def test_all_that_a_cluster_queue_can_say() -> None:
+    said: Object = {"queueingStrategy": "StrictFIFO", "flavorFungibility": {"a": 1}, "fairSharing": {"weight": "2"}}
+    assert kueue.objects(load(stack(queues=[queue(**said)])))[1]["spec"].items() >= said.items()
+
+
+def test_an_existing_cluster_may_have_other_queues_and_mappings() -> None:
+    topology = load(stack())
+    existing = topology.cluster.model_copy(update={"existing": Existing(kubeconfig="k", context="c")})
+    more = load(stack(workload(), queues=[queue(namespaces=["t", "default"])])).workloads[0]
+    quotas = {"name": "f", "quotas": {"example.com/unknown": 4}}
+    other = [Queue.model_validate(queue("b", flavors=[quotas]))]
+    changed = topology.model_copy(update={"workloads": [more], "queues": other, "controllers": []})
+    assert len(list(queue_problems(changed))) == 3
+    assert list(queue_problems(changed.model_copy(update={"cluster": existing}))) == []
+
+
+def test_a_workload_alone_needs_kueue_too() -> None:
+    topology = load(stack(workload())).model_copy(update={"queues": [], "controllers": []})
+    assert [problem.message.split(",")[0] for problem in queue_problems(topology)] == [
+        "needs Kueue",
+        "there is no queue 'a' in namespace default. There are none yet: add it to kwok-dra:queues",
+    ]
+
+
 NOTHING = "which Kueue does not count, so it admits no such pods: remove it, or queue"
+FIRST = [{"name": "a", "deviceClass": "gpu.nvidia.com"}]
 ADD_QUEUE = "add it to kwok-dra:queues"
 
 
@@ -218,6 +300,16 @@ ADD_QUEUE = "add it to kwok-dra:queues"
             stack(workload(queue="b")),
             "workloads[0].queue",
             f"there is no queue 'b' in namespace default. Name one of a, or {ADD_QUEUE}",
+        ),
+        (
+            stack(workload(queue="c"), queues=[queue(), queue("b", namespaces=["t"])]),
+            "workloads[0].queue",
+            f"there is no queue 'c' in namespace default. Name one of a, or {ADD_QUEUE}",
+        ),
+        (
+            stack(queues=[queue(namespaces=["t", "t"])]),
+            "queues[0].namespaces",
+            "lists 't' more than once: list each value once",
         ),
         (
             stack(workload(namespace="t")),
@@ -252,6 +344,11 @@ ADD_QUEUE = "add it to kwok-dra:queues"
             "has a limit for borrowing or lending, which queues do in a cohort only: set cohort, or remove it",
         ),
         (
+            stack(queues=[queue(flavors=[{"name": "f", "quotas": {GPU: {"nominalQuota": 1, "borrowingLimit": 1}}}])]),
+            f"queues[0].flavors[0].quotas.{GPU}",
+            "has a limit for borrowing or lending",
+        ),
+        (
             stack(queues=[queue(flavors=queue()["flavors"] * 2)]),
             "queues[0].flavors",
             "has the flavor h100 twice: give it all its quotas in one entry",
@@ -260,6 +357,16 @@ ADD_QUEUE = "add it to kwok-dra:queues"
             stack(workload(claims=claims(allocationMode="All"))),
             "workloads[0].claims[0].requests[0]",
             f"has allocationMode: All, {NOTHING}",
+        ),
+        (
+            stack(workload(namespace="t", claims=claims(adminAccess=True)), queues=[queue(namespaces=["t"])]),
+            "workloads[0].claims[0].requests[0]",
+            f"has adminAccess, {NOTHING}",
+        ),
+        (
+            stack(workload(claims=[{"name": "c", "requests": [{"name": "r", "firstAvailable": FIRST}]}])),
+            "workloads[0].claims[0].requests[0]",
+            f"has firstAvailable, {NOTHING}",
         ),
         (
             stack(

@@ -96,6 +96,12 @@ def test_names_of_pods(objects: list[Object], kind: str, controller: list[Object
     assert (found["pod"], found["workload"]) == (pod, "low")
 
 
+def test_the_pods_of_a_stateful_set_have_an_index_and_pods_have_none(objects: list[Object]) -> None:
+    controller = owned("StatefulSet", "low-set", "Deployment", "low")
+    (found,) = preempted([*objects, controller, event("low-set-12"), event("low-set-abcde"), event("high-1-1-abcde")])
+    assert (found["pod"], found["workload"]) == ("low-set-12", "low")
+
+
 def test_a_long_name_is_cut(objects: list[Object]) -> None:
     long = f"low-{'x' * 60}"
     (found,) = preempted([*objects, owned("ReplicaSet", long, "Deployment", "low"), event(f"{long[:58]}b2345")])

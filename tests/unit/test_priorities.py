@@ -37,6 +37,9 @@ def class_object(name: str, **values: Any) -> Object:
     return {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, **values}
 
 
+OWN_CLASS = class_object("own", value=7)
+
+
 def pod_object(**spec: Any) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
 
@@ -123,6 +126,12 @@ def test_pods_of_manifests_give_way_and_preempt(tmp_path: Path) -> None:
     after = stack(workload("a", priority="high", after=["written"]), manifests=pods_of_file, priorityClasses=[HIGH])
     found = [priorities.outranked(load(raw, tmp_path)) for raw in (before, after)]
     assert found == [{"a"}, {"written"}]
+    two = written(tmp_path, pod_object(priorityClassName="own"), pod_object() | {"metadata": {"name": "q"}}, OWN_CLASS)
+    behind = workload("a", priority="five", after=["written"])
+    five = [{"name": "five", "value": 5}]
+    assert priorities.outranked(load(stack(behind, manifests=two, priorityClasses=five), tmp_path)) == {"written"}
+    none = stack(workload("a", after=["written"]), manifests=written(tmp_path, OWN_CLASS))
+    assert priorities.outranked(load(none, tmp_path)) == set()
     pods_by_default = [workload("a", priority="low"), workload("b", after=["a"])]
     default = load(stack(*pods_by_default, priorityClasses=[LOW | {"globalDefault": True}]))
     assert priorities.outranked(default) == set()
@@ -142,6 +151,14 @@ def test_unknown_classes(tmp_path: Path) -> None:
         "manifests[0].files[0]": "document 1: pods of Pod p have priorityClassName 'none', which does not exist. "
         f"{NAMED}",
     }
+
+
+def test_what_the_api_server_says_better_is_not_said_here(tmp_path: Path) -> None:
+    """A name that is empty means the default; the value of a class of the user's is not checked."""
+    objects = written(tmp_path, pod_object(priorityClassName="own"), class_object("own", value="7"))
+    assert priorities.outranked(load(stack(workload("a", after=["written"]), manifests=objects), tmp_path)) == set()
+    tolerant = pod_object(priorityClassName="", tolerations=[{"operator": "Exists"}])
+    assert load(stack(manifests=written(tmp_path, tolerant)), tmp_path)
 
 
 def test_an_existing_cluster_may_have_other_classes_and_schedulers() -> None:
@@ -167,6 +184,10 @@ def test_what_the_api_server_refuses(tmp_path: Path) -> None:
     assert refused(stack(priorityClasses=[HIGH | {"value": 10**9 + 1}])) == {
         "priorityClasses[0].value": "must be at most 1000000000, but is 1000000001"
     }
+    assert (
+        "must be at least"
+        in refused(stack(priorityClasses=[HIGH | {"value": -(10**9) - 1}]))["priorityClasses[0].value"]
+    )
     twice = stack(priorityClasses=[HIGH], manifests=written(tmp_path, class_object("high", value=1)))
     assert refused(twice, tmp_path) == {
         "manifests[0].files[0]": "document 1: the stack already creates PriorityClass high for priorityClasses[0]: "

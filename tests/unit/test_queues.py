@@ -114,6 +114,12 @@ def test_a_held_job_has_the_claims_of_its_pods_that_are_left() -> None:
     assert progress(expected(), LiveObjects([job(suspend=False), refusal], queues=True)).pending == 0
 
 
+def test_a_held_job_without_completions_has_as_many_pods_as_run_at_once() -> None:
+    held = job()
+    del held["spec"]["completions"]
+    assert progress(expected(), LiveObjects([held], queues=True)).pending == 3
+
+
 def test_a_job_that_somebody_else_suspends_has_no_pods() -> None:
     suspended = job()
     del suspended["metadata"]["labels"][LABEL]

@@ -80,6 +80,13 @@ def test_pods_of_manifests(tmp_path: Path, name: str, spec: Object, problems: in
     )
 
 
+def test_pods_that_are_not_there_yet_need_no_scheduler(tmp_path: Path) -> None:
+    spec = {"replicas": 0, "template": {"spec": {"schedulerName": "onw"}}}
+    idle = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": spec}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(idle))
+    assert load(stack(gpus=2, manifests=[{"name": "m", "files": ["a.yaml"]}]), tmp_path)
+
+
 def test_a_name_that_is_served_twice() -> None:
     schedulers = [
         {"name": "a", "config": {"profiles": [{}, {}]}},
