@@ -71,7 +71,13 @@ def _start(cluster: LocalCluster) -> None:
 def _tuning() -> Tuning | None:
     if os.environ.get("KWOK_DRA_TUNING") == tuning.STOCK:
         return None
-    return Tuning(tuning.extra_args(), tuning.component_patches())
+    variables = tuning.variables(machine_memory())
+    return Tuning(tuning.extra_args(tuning.FLAGS), tuning.component_patches(variables))
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _clean_up(cluster: LocalCluster, error: BaseException) -> None:

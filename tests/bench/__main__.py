@@ -26,11 +26,13 @@ from tests.bench.plot import plot
 from tests.bench.pods import measure_pods
 from tests.bench.processes import own_folder
 from tests.bench.report import document, limits_table, tables
+from tests.bench.settings import measure_settings
 from tests.bench.stack import BenchStack
 from tests.e2e.project import ROOT
 from topology.kubernetes.limits import CLUSTER_NODES_MAX
 
-PARTS = ["page", "fleet", "pods"]
+DEFAULT_PARTS = ["page", "fleet", "pods"]
+PARTS = [*DEFAULT_PARTS, "settings"]
 SIZES = [nodes for nodes in (10, 100, 1000, 5000, 10_000) if nodes <= CLUSTER_NODES_MAX]
 IN_THE_PLOT = {
     "pulumi up": fleet.UP,
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="tests.bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--parts", type=parts_of, default=PARTS, help="which of page, fleet and pods (default: all)")
+    parser.add_argument("--parts", type=parts_of, default=DEFAULT_PARTS, help=f"which of {', '.join(PARTS)}")
     parser.add_argument("--nodes", type=numbers, default=SIZES, help="sizes of the fleet")
     parser.add_argument("--pods", type=int, default=5000, help="how many pods, on a tenth as many nodes")
     parser.add_argument("--runs", type=int, default=5, help="how often everything is measured")
@@ -101,6 +103,8 @@ def chosen(options: argparse.Namespace, folder: Path) -> Iterator[Part]:
         yield partial(measure_peers, stack, nodes)
     if "pods" in options.parts:
         yield partial(measure_pods, stack, options.pods)
+    if "settings" in options.parts:
+        yield partial(measure_settings, stack, options.pods)
 
 
 def write(options: argparse.Namespace, measurements: Measurements) -> None:

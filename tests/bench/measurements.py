@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, ParamSpec
 
@@ -39,7 +39,8 @@ class Measurements:
 
     def of(self, quantity: Quantity, nodes: int) -> Sequence[float]:
         """Return the samples of a quantity, one for each run; none if it was not measured."""
-        return self.samples.get(quantity, {}).get(nodes, [])
+        by_nodes: Mapping[int, Sequence[float]] = self.samples.get(quantity, {})
+        return by_nodes.get(nodes, [])
 
     def medians(self, quantity: Quantity) -> dict[int, float]:
         """Return the median of a quantity for each number of nodes with which it was measured."""

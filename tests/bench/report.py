@@ -16,6 +16,7 @@ from topology.schema.stack import DEFAULT_KUBERNETES_VERSION
 TITLES = {
     "page": "Dev stack and the page typed by hand",
     "fleet": "Fleet of nodes with 8 GPUs each",
+    "settings": "Settings of the control plane, on a fleet that pods with a claim each fill",
     "pods": f"Pods with a claim each; scheduler_perf's threshold is {SCHEDULER_PERF_THRESHOLD} pods/s",
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from commands.kwok_cluster import machine_memory
 from tests.e2e.page import KUBERNETES
 from tests.e2e.project import TOOLS, Project, kill, processes_of, wait_until
 from topology.objects import tuning
@@ -114,7 +115,7 @@ def allocated(project: Project) -> list[dict[str, Any]]:
 def test_a_stock_control_plane_has_none_of_the_settings(project: Project) -> None:
     """A repair keeps the settings, and the answers are the same without."""
     tuned = {(flag.component, f"--{flag.key}={flag.value}") for flag in tuning.FLAGS} | {
-        (variable.component, f"{variable.name}={variable.value}") for variable in tuning.VARIABLES
+        (variable.component, f"{variable.name}={variable.value}") for variable in tuning.variables(machine_memory())
     }
     project.up()
     assert tuned | LIMITS <= settings_of(project)

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 from rich.console import Console
 
-from tests.bench import fleet, page, peers, pods, stack
+from tests.bench import fleet, page, peers, pods, settings, stack
 from tests.bench.__main__ import main, parse, parts_of
 from tests.bench.limits import LIMITS, Limit, verdicts
 from tests.bench.measurements import Measurements, Quantity
@@ -23,6 +25,7 @@ from tests.bench.processes import parse as parse_stat
 from tests.bench.report import document, limits_table, tables
 from tests.e2e.project import ROOT, wait_until
 from topology.kubernetes.limits import CLUSTER_NODES_MAX
+from topology.objects import tuning
 from topology.objects.nodes import node
 from topology.objects.slices import resource_slices
 
@@ -239,6 +242,31 @@ def test_nothing_stays() -> None:
     assert not folder.exists()
 
 
+# The settings.
+
+
+def test_settings_are_measured_alone_and_together() -> None:
+    found = settings.variants()
+    first, *_, last = found
+    assert (first, last) == ("none", "all")
+    assert found["none"] == set()
+    assert found["all"] == {flag.key for flag in tuning.FLAGS} | {"GOGC", "GOMEMLIMIT"}
+    assert found["tls-cert-file"] == {"tls-cert-file", "tls-private-key-file"}
+    assert found["GOGC"] == {"GOGC", "GOMEMLIMIT"}
+
+
+def test_a_variant_has_some_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "topology" / "objects").mkdir(parents=True)
+    made = cast("stack.BenchStack", SimpleNamespace(project=SimpleNamespace(source=tmp_path)))
+    with settings.only(made, {"GOGC"}):
+        text = (tmp_path / settings.TUNING).read_text()
+    names: dict[str, Any] = {"__name__": "tuning"}
+    exec(text, names)
+    assert names["FLAGS"] == ()
+    assert names["variables"](2**30) == [entry for entry in tuning.variables(2**30) if entry.name == "GOGC"]
+    assert (tmp_path / settings.TUNING).read_text() == (ROOT / settings.TUNING).read_text()
+
+
 # The peers.
 
 
@@ -303,7 +331,7 @@ def test_lists_are_separated_by_commas() -> None:
 
 
 def test_an_unknown_part_is_answered_with_the_known() -> None:
-    with pytest.raises(ArgumentTypeError, match="there is no part 'pages': use some of page, fleet, pods"):
+    with pytest.raises(ArgumentTypeError, match="there is no part 'pages': use some of page, fleet, pods, settings"):
         parts_of("pages")
 
 

@@ -22,6 +22,7 @@ import pytest
 from cluster.local import kwok_cluster, kwokctl, ports
 from cluster.local.errors import REPLACE
 from cluster.local.kwokctl import one_at_a_time
+from commands.kwok_cluster import machine_memory
 from topology.objects import tuning
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -334,8 +335,8 @@ def own_patches(machine: Machine) -> list[dict[str, Any]] | None:
 
 def test_a_new_cluster_is_tuned(machine: Machine) -> None:
     machine.create()
-    assert extra_args(machine) == tuning.extra_args()
-    assert own_patches(machine) == tuning.component_patches()
+    assert extra_args(machine) == tuning.extra_args(tuning.FLAGS)
+    assert own_patches(machine) == tuning.component_patches(tuning.variables(machine_memory()))
 
 
 def test_a_stock_cluster_is_not(machine: Machine) -> None:

@@ -1,6 +1,6 @@
 """The settings of a control plane that runs a simulated fleet."""
 
-from topology.objects.tuning import FLAGS, VARIABLES, Flag, component_patches, extra_args
+from topology.objects.tuning import FLAGS, Flag, Variable, component_patches, extra_args, variables
 
 COMPONENTS = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller"}
 
@@ -25,17 +25,27 @@ def kwokctl_reads(arguments: list[str]) -> dict[str, list[str]]:
 def test_kwokctl_gives_each_component_its_flags() -> None:
     flags = [Flag("a", "x", "1"), Flag("a", "y", "b=c"), Flag("a", "z", "3"), Flag("b", "x", "4"), Flag("b", "w", "5")]
     assert kwokctl_reads(extra_args(flags)) == {"a": ["--x=1", "--y=b=c", "--z=3"], "b": ["--x=4", "--w=5"]}
-    assert kwokctl_reads(extra_args()) == {
+    assert kwokctl_reads(extra_args(FLAGS)) == {
         component: [f"--{flag.key}={flag.value}" for flag in FLAGS if flag.component == component]
         for component in {flag.component for flag in FLAGS}
     }
 
 
 def test_settings_are_of_components_that_exist() -> None:
-    assert {setting.component for setting in (*FLAGS, *VARIABLES)} == COMPONENTS
+    assert {flag.component for flag in FLAGS} <= COMPONENTS
+    assert {variable.component for variable in variables(2**30)} == COMPONENTS
 
 
-def test_patches_have_no_arguments() -> None:
-    """They would replace those of the configured document."""
-    assert [patch.keys() for patch in component_patches()] == [{"name", "extraEnvs"}] * len(VARIABLES)
-    assert len({patch["name"] for patch in component_patches()}) == len(VARIABLES)
+def test_components_may_take_parts_of_the_memory_before_go_collects_more_often() -> None:
+    limits = {entry.component: entry.value for entry in variables(8 * 2**30) if entry.name == "GOMEMLIMIT"}
+    assert limits.pop("kube-apiserver") == "2048MiB"
+    assert set(limits.values()) == {"1024MiB"}
+
+
+def test_a_component_has_one_patch_without_arguments() -> None:
+    """kwokctl merges patches by component, and arguments would replace those of the configured document."""
+    wanted = [Variable("a", "X", "1"), Variable("b", "X", "2"), Variable("a", "Y", "3")]
+    assert component_patches(wanted) == [
+        {"name": "a", "extraEnvs": [{"name": "X", "value": "1"}, {"name": "Y", "value": "3"}]},
+        {"name": "b", "extraEnvs": [{"name": "X", "value": "2"}]},
+    ]
