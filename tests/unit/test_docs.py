@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from tests.e2e.project import SCENARIOS, STACKS
 from tests.unit.conftest import ROOT
 from topology.checks.validation import ConfigurationError, load
+from topology.objects import tuning
 from topology.objects.slices import resource_slices
 from topology.schema import (
     capacity,
@@ -514,3 +515,12 @@ def test_every_package_is_in_contributing() -> None:
 def test_every_page_is_in_the_index() -> None:
     links = re.findall(r"\]\(([^)]+)\)", read("docs/README.md"))
     assert sorted(["README.md", *links]) == sorted(file.name for file in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_settings_of_the_control_plane_are_in_their_table() -> None:
+    rows = tables("docs/performance.md")["Settings of the control plane"]
+    told = {name.partition("=")[::2] for row in rows for name in names(row["setting"])}
+    wanted = {(f"--{flag.key}", flag.value) for flag in tuning.FLAGS if not flag.value.startswith("pki/")}
+    wanted |= {("--tls-cert-file", ""), ("--tls-private-key-file", ""), ("GOMEMLIMIT", "")}
+    wanted |= {(entry.name, entry.value) for entry in tuning.variables(0) if entry.name == "GOGC"}
+    assert {(key, "" if value == "true" else value) for key, value in wanted} <= told

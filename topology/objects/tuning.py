@@ -40,8 +40,8 @@ FLAGS = (
     # etcd otherwise waits for the disk at every write. What it has written survives the end of any process, because the
     # kernel has it; only a machine that loses its power or crashes loses it.
     Flag(ETCD, "unsafe-no-fsync", "true"),
-    # A new etcd waits for one to ten heartbeats until it elects itself: 0.1 to 1 s, here a fifth of that. It is alone, so
-    # it never loses an election.
+    # A new etcd waits for one to ten heartbeats, of 0.1 s by default, until it elects itself. It is alone, so it never
+    # loses an election.
     Flag(ETCD, "heartbeat-interval", "20"),
     Flag(ETCD, "election-timeout", "200"),
     # Without a certificate, both components generate two RSA keys each whenever they start. That of the API server is
