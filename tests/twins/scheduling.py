@@ -101,7 +101,7 @@ def outcome_is_certain(topology: Topology, cluster: Cluster, times: int) -> list
 
 
 def _is_beyond(topology: Topology, cluster: Cluster) -> bool:
-    """Tell whether a twin has what is not simulated: groups of pods, derived attributes, constraints on lists."""
+    """Tell whether a twin has what is not simulated: pod groups, queues, derived attributes, constraints on lists."""
     specs = [devices_of(claim.spec) for pod in cluster.pods for claim in pod.claims]
     constraints = [str(entry) for spec in specs for entry in spec.get("constraints") or []]
     lists = {
@@ -111,7 +111,7 @@ def _is_beyond(topology: Topology, cluster: Cluster) -> bool:
         if any(isinstance(entry, list) for entry in value.values())
     }
     return (
-        any(workload.pod_group for workload in topology.workloads)
+        any(workload.pod_group or workload.queue for workload in topology.workloads)
         or "derivedAttributes" in str(specs)
         or any(name in text for name in lists for text in constraints)
     )
