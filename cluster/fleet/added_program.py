@@ -28,8 +28,8 @@ from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
 from cluster.local.paths import PROJECT, kubeconfig, workdir, write_private
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import group_of, namespace_of
-from topology.objects.added_programs import KUBE_SCHEDULER
 from topology.objects.local_webhooks import for_local_process
+from topology.objects.tuning import KUBE_SCHEDULER
 
 RECORD, OBJECTS = "record.json", "objects.json"
 CERTIFICATES = {"tls.crt": "admin.crt", "tls.key": "admin.key", "ca.crt": "ca.crt"}

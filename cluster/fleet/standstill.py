@@ -34,7 +34,6 @@ QUIET_SECONDS = 15
 INTERVAL_SECONDS = 5
 """The time between two reads counts for at most this much."""
 
-
 WAKING = "kwok-dra/wakes-the-scheduler"
 """An annotation that a DeviceClass has for a moment."""
 
@@ -81,6 +80,8 @@ class Standstill:
             UnreachableError: the cluster does not answer.
             RefusedError: the API server refuses to list the nodes or the autoscalers.
         """
+        if not self._comes and not _shares_devices(live):
+            return False
         state = None if may_change(entries, live, unfit) else _state(api, live)
         stays = state is not None and state == self._state
         self._quiet = self._quiet + min(now - self._looked, INTERVAL_SECONDS) if stays else 0.0

@@ -372,6 +372,13 @@ def test_where_others_change_the_cluster_the_scheduler_is_woken(monkeypatch: pyt
     assert len(woken) == 1
 
 
+def test_where_nothing_can_come_of_it_nodes_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(monkeypatch)
+    watch.standstill = Standstill(comes=False)
+    monkeypatch.setattr(snapshot, "must_read", pytest.fail)
+    assert not any(watch.look(1) for _ in range(100))
+
+
 @pytest.mark.parametrize(
     "objects", [(RUNS, HELD, WAITS, FREE), (RUNS, claimed("a", DEVICE | {"shareID": "s"}))], ids=["whole", "none waits"]
 )

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from topology.objects.added_programs import built_kueue
+from topology.objects.tuning import COMPONENTS
 from topology.schema.base import Problem
 from topology.schema.programs import READY_MADE, Controller, Scheduler, located
 from topology.schema.stack import Topology
-
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
-"""The components that kwokctl itself starts."""
 
 
 def program_problems(topology: Topology) -> Iterator[Problem]:

@@ -6,12 +6,9 @@ from typing import Any
 from topology.kubernetes.naming import natural_key
 from topology.kubernetes.objects import DEFAULT_SCHEDULER
 from topology.objects import kueue
-from topology.objects.tuning import STOCK
+from topology.objects.tuning import KUBE_SCHEDULER, STOCK
 from topology.schema.programs import Controller, Scheduler, located
 from topology.schema.stack import Topology
-
-KUBE_SCHEDULER = "kube-scheduler"
-"""The cluster's own scheduler, which serves `default-scheduler`; every kube-scheduler of a stack has its arguments."""
 
 _UNLIMITED = {"qps": 5000, "burst": 10000}
 """As kwokctl sets them with `disableQPSLimits`; a configuration file replaces these flags.

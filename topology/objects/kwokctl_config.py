@@ -5,7 +5,7 @@ import yaml
 from topology.kubernetes.api_versions import is_removed
 from topology.kubernetes.feature_gates import is_obsolete
 from topology.objects.kwok_stages import STAGES_FILE
-from topology.objects.tuning import KWOK, MANAGER, SCHEDULER, STOCK
+from topology.objects.tuning import KUBE_SCHEDULER, KWOK, MANAGER, STOCK
 from topology.schema.stack import Cluster
 
 NODE_MONITOR_PERIOD_MILLISECONDS = 1_000
@@ -81,7 +81,7 @@ def kwokctl_configuration(cluster: Cluster) -> str:
         document["componentsPatches"] = [
             {"name": KWOK, "extraArgs": [{"key": "config", "value": STAGES_FILE}]},
             {"name": MANAGER, "extraArgs": [*controllers, ALONE]},
-            {"name": SCHEDULER, "extraArgs": [ALONE]},
+            {"name": KUBE_SCHEDULER, "extraArgs": [ALONE]},
         ]
     return yaml.safe_dump(document, sort_keys=False)
 

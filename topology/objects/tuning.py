@@ -16,8 +16,11 @@ STOCK = "stock"
 ETCD = "etcd"
 API_SERVER = "kube-apiserver"
 MANAGER = "kube-controller-manager"
-SCHEDULER = "kube-scheduler"
+KUBE_SCHEDULER = "kube-scheduler"
+"""The cluster's own scheduler, which serves `default-scheduler`; every kube-scheduler of a stack has its arguments."""
 KWOK = "kwok-controller"
+COMPONENTS = (ETCD, API_SERVER, MANAGER, KUBE_SCHEDULER, KWOK)
+"""The components of a cluster that run as processes."""
 
 
 class Flag(NamedTuple):
@@ -48,17 +51,17 @@ FLAGS = (
     # valid for 127.0.0.1; the paths are relative to the cluster's folder, the components' working directory.
     *(
         Flag(component, key, f"pki/admin.{suffix}")
-        for component in (MANAGER, SCHEDULER)
+        for component in (MANAGER, KUBE_SCHEDULER)
         for key, suffix in (("tls-cert-file", "crt"), ("tls-private-key-file", "key"))
     ),
     # By default, the scheduler records where its goroutines wait, for a profile that nobody reads.
-    Flag(SCHEDULER, "contention-profiling", "false"),
+    Flag(KUBE_SCHEDULER, "contention-profiling", "false"),
 )
 
 GARBAGE_PERCENT = 400
 """Go collects garbage when the heap has grown to five times what is in use, not to twice as much."""
 
-MEMORY_PARTS = {ETCD: 8, API_SERVER: 4, MANAGER: 8, SCHEDULER: 8, KWOK: 8}
+MEMORY_PARTS = {ETCD: 8, API_SERVER: 4, MANAGER: 8, KUBE_SCHEDULER: 8, KWOK: 8}
 """The part of the machine's memory from which on Go collects more often: an eighth, and a fourth for kube-apiserver."""
 
 
