@@ -2,8 +2,7 @@
 
 from tests.bench.measurements import Measurements, Quantity
 from tests.bench.processes import PeakMemory
-from tests.bench.stack import POOL, BenchStack, pool, workload
-from topology.kubernetes.limits import CLUSTER_NODES_MAX
+from tests.bench.stack import POOL, BenchStack, component_peaks, pool, workload
 
 CLUSTER = Quantity("fleet", "cluster creation")
 UP = Quantity("fleet", "up")
@@ -24,6 +23,8 @@ def measure_fleet(stack: BenchStack, nodes: int, measurements: Measurements) -> 
     with PeakMemory() as memory:
         _create(stack, nodes, measurements)
         _change(stack, nodes, measurements)
+        for component, size in component_peaks(stack).items():
+            measurements.add(Quantity("fleet", f"peak memory of {component}", "MB"), nodes, size / 1e6)
         with measurements.timed(DESTROY, nodes):
             stack.project.destroy()
     measurements.add(MEMORY, nodes, memory.peak / 1e6)
@@ -51,12 +52,11 @@ def _change(stack: BenchStack, nodes: int, measurements: Measurements) -> None:
     with measurements.timed(ROLL, nodes):
         stack.project.up()
     assert driver_versions(stack, nodes - 1) == {NEW_DRIVER}
-    grown = min(nodes + nodes // 10, CLUSTER_NODES_MAX)
-    if grown > nodes:
-        stack.configure(pool(grown) | new_driver)
-        with measurements.timed(GROW, nodes):
-            stack.project.up()
-        stack.wait_until_ready(grown)
+    grown = nodes + nodes // 10
+    stack.configure(pool(grown) | new_driver)
+    with measurements.timed(GROW, nodes):
+        stack.project.up()
+    stack.wait_until_ready(grown)
     probe = workload("probe", 1, nodeSelector={"kubernetes.io/hostname": f"{POOL}-{grown - 1}"})
     stack.configure(pool(grown) | new_driver, workloads=(probe,))
     with measurements.timed(LAST_NODE, nodes):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.measurements import Measurements, Quantity, seconds
 from tests.bench.pods import GPUS_PER_NODE, NAME, kubectl_apply, objects
-from tests.bench.stack import BenchStack, pool, workload
+from tests.bench.stack import BenchStack, component_peaks, pool, workload
 from tests.e2e.project import ROOT
 from topology.objects.tuning import FLAGS, variables
 
@@ -73,7 +73,9 @@ def _measure(stack: BenchStack, variant: str, pods: int, measurements: Measureme
         spent = processor_seconds(stack) - before
         measurements.add(Quantity("settings", f"{variant}: pods", "pods/s"), nodes, rate)
         measurements.add(Quantity("settings", f"{variant}: pods, processor time"), nodes, spent)
-        measurements.add(Quantity("settings", f"{variant}: peak memory", "MB"), nodes, peak_memory(stack) / 1e6)
+        measurements.add(
+            Quantity("settings", f"{variant}: peak memory", "MB"), nodes, sum(component_peaks(stack).values()) / 1e6
+        )
 
 
 def processor_seconds(stack: BenchStack) -> float:
@@ -81,10 +83,3 @@ def processor_seconds(stack: BenchStack) -> float:
     stats = [Path("/proc", str(pid), "stat").read_text() for pid in stack.project.pids().values()]
     fields = [stat.rpartition(") ")[2].split() for stat in stats]
     return sum(int(entry[11]) + int(entry[12]) for entry in fields) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_memory(stack: BenchStack) -> int:
-    """Return the bytes of resident memory that the components have had at most, each at its own time."""
-    statuses = [Path("/proc", str(pid), "status").read_text() for pid in stack.project.pids().values()]
-    lines = [line.split() for status in statuses for line in status.splitlines()]
-    return sum(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")

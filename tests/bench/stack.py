@@ -84,3 +84,13 @@ def workload(name: str, pods: int, **more: object) -> Entry:
     """Return the configuration of a Deployment whose pods claim one GPU each."""
     claims = [{"name": "gpu", "requests": [{"name": "gpu", "deviceClass": "gpu.nvidia.com"}]}]
     return {"name": name, "replicas": pods, "claims": claims, "readyTimeoutSeconds": PATIENCE_SECONDS, **more}
+
+
+def component_peaks(stack: BenchStack) -> dict[str, int]:
+    """Return the bytes of resident memory that each component of the cluster has had at most, each at its own time."""
+    found = {}
+    for name, pid in stack.project.pids().items():
+        lines = Path("/proc", str(pid), "status").read_text().splitlines()
+        [size] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        found[name] = int(size) * 1024
+    return found

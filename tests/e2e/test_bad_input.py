@@ -59,7 +59,7 @@ def nothing_created(project: Project) -> Any:
             (top(nodePool=[]), "nodePool", "did you mean 'nodePools'?"),
         ],
         [
-            (pool(nodes=10**9), "nodePools[0].nodes", "must be at most 5000"),
+            (pool(nodes=10**9), "nodePools[0].nodes", "must be at most 20000"),
             (pool(name="$(touch pwned)"), "nodePools[0].name", "is not a DNS label"),
         ],
         [(pool(nodes="two"), "nodePools[0].nodes", "must be a whole number, but is 'two'")],

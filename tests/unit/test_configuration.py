@@ -108,8 +108,8 @@ def with_attribute(**value: object) -> Configuration:
     ("key", "value", "message"),
     [
         (f"{POOL}.nodes", -1, "must be at least 0, but is -1"),
-        (f"{POOL}.nodes", 5001, "must be at most 5000, but is 5001"),
-        (f"{POOL}.nodes", 10**30, f"must be at most 5000, but is {10**30}"),
+        (f"{POOL}.nodes", 20_001, "must be at most 20000, but is 20001"),
+        (f"{POOL}.nodes", 10**30, f"must be at most 20000, but is {10**30}"),
         (f"{POOL}.nodes", "1", f"{WHOLE} '1'"),
         (f"{POOL}.nodes", 1.5, f"{WHOLE} 1.5"),
         (f"{POOL}.nodes", True, f"{WHOLE} true"),
@@ -431,7 +431,7 @@ def test_all_problems_are_reported_at_once_and_in_order(dev: Configuration) -> N
         (f"{CLASS}.selectors", MISSING),
         (f"{CLASS}.selectors", ["true"] * 32),
         (f"{POOL}.name", "n" * 61),
-        (f"{POOL}.nodes", 5000),
+        (f"{POOL}.nodes", 20_000),
         (f"{POOL}.gpusPerNode", 4096),
         (
             f"{POOL}.capacity",
@@ -556,9 +556,10 @@ def test_workloads_without_names_share_no_template(dev: Configuration) -> None:
 
 
 def test_all_pools_together_have_a_limit(dev: Configuration) -> None:
-    dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 2501} for number in range(2)]
+    dev["nodePools"] = [{"name": f"n{number}", "gpu": "kwok-l4", "nodes": 10_001} for number in range(2)]
     assert problems(dev) == [
-        "nodePools: have 5002 nodes in total; Kubernetes supports at most 5000 in a cluster: use fewer"
+        "nodePools: have 20002 nodes in total, and a stack can have at most 20000: use fewer, or divide them among "
+        "stacks"
     ]
 
 

@@ -186,8 +186,8 @@ def test_more_devices_than_a_node_can_have(run: Run, tmp_path: Path) -> None:
 
 
 def test_more_nodes_than_a_cluster_can_have(run: Run, tmp_path: Path) -> None:
-    message = refused(run(text_of(*slices(*(f"n-{number}" for number in range(5001))))), tmp_path)
-    assert "nodes: Input should be less than or equal to 5000" in message
+    message = refused(run(text_of(*slices(*(f"n-{number}" for number in range(20_001))))), tmp_path)
+    assert "nodes: Input should be less than or equal to 20000" in message
 
 
 def test_secrets(run: Run, tmp_path: Path) -> None:

@@ -94,6 +94,17 @@ def refused(resource: str) -> str:
                 "newest of them, or the first by name if they were created in the same second"
             ],
         ),
+        # More nodes than Kubernetes promises to support.
+        ([pool() | {"nodes": 2500}, pool("b") | {"nodes": 2500}], {}, []),
+        (
+            [pool() | {"nodes": 2500}, pool("b") | {"nodes": 2501}],
+            {},
+            [
+                "the stack has 5001 nodes, and Kubernetes supports at most 5000 in a cluster "
+                "(https://kubernetes.io/docs/setup/best-practices/cluster-large/): a real cluster of this size may "
+                "behave differently. docs/performance.md says how much memory it needs"
+            ],
+        ),
     ],
 )
 def test_warnings(pools: list[Object], values: Object, expected: list[str]) -> None:

@@ -231,7 +231,8 @@ def _too_many_nodes(raw: Mapping[str, object]) -> Iterator[Problem]:
     total = sum(count for count in counts if isinstance(count, int) and count <= most)
     if total > most:
         yield Problem(
-            "nodePools", f"have {total} nodes in total; Kubernetes supports at most {most} in a cluster: use fewer"
+            "nodePools",
+            f"have {total} nodes in total, and a stack can have at most {most}: use fewer, or divide them among stacks",
         )
 
 

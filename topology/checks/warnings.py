@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from topology.checks.device_matching import AbortedError, Alternative, NodeDevices, Selector
 from topology.checks.fabric_pools import unusable_devices
 from topology.checks.manifests import manifest_objects
+from topology.kubernetes.limits import SUPPORTED_NODES_MAX
 from topology.kubernetes.objects import IMPLICIT_EXTENDED_RESOURCE
 from topology.kubernetes.quantities import number
 from topology.kubernetes.reading import entries, is_of_resource_api, limited_resources, part, pod_spec
@@ -27,6 +28,7 @@ https://github.com/kubernetes/kubernetes/pull/141556
 def warnings_of(topology: Topology) -> Iterator[str]:
     """Yield the warnings about a valid topology, whose device classes include those of drivers."""
     classes = [*topology.device_classes, *_classes_of_manifests(topology)]
+    yield from _many_nodes(topology)
     yield from unusable_devices(topology)
     yield from _shared_names(classes)
     requested = set(_requested(topology))
@@ -37,6 +39,16 @@ def warnings_of(topology: Topology) -> Iterator[str]:
                     yield from _hidden_devices(pool, entry, name)
                 elif name and (name == entry.extended_resource_name or name in requested):
                     yield from _refused_status(pool, entry, name, topology.cluster.minor)
+
+
+def _many_nodes(topology: Topology) -> Iterator[str]:
+    nodes_of_stack = sum(pool.nodes for pool in topology.node_pools)
+    if nodes_of_stack > SUPPORTED_NODES_MAX:
+        yield (
+            f"the stack has {nodes_of_stack} nodes, and Kubernetes supports at most {SUPPORTED_NODES_MAX} in a "
+            "cluster (https://kubernetes.io/docs/setup/best-practices/cluster-large/): a real cluster of this size may "
+            "behave differently. docs/performance.md says how much memory it needs"
+        )
 
 
 def _classes_of_manifests(topology: Topology) -> Iterator[DeviceClass]:

@@ -55,8 +55,11 @@ RESOURCE_COUNT_MAX = QUANTITY_MAX // 1_000
 MIG_MEMORY_SLICES = 12
 
 # https://kubernetes.io/docs/setup/best-practices/cluster-large/
-CLUSTER_NODES_MAX = 5_000
+SUPPORTED_NODES_MAX = 5_000
 CLUSTER_PODS_MAX = 150_000
+
+# Ours: twice the nodes of the largest fleet that docs/performance.md measures.
+CLUSTER_NODES_MAX = 20_000
 
 # https://github.com/kubernetes/kubernetes/blob/v1.37.2/pkg/apis/scheduling/types.go, HighestUserDefinablePriority
 PRIORITY_MAX = 1_000_000_000
