@@ -54,12 +54,12 @@ def test_a_profile_is_a_model_of_its_own() -> None:
     models = npus().models
     old = models["npu@old"]
     assert {name: attribute.wire for name, attribute in old.attributes.items()} == {
-        "type": ("string", "npu"),
-        "core": ("string", "four"),
+        "type": {"string": "npu"},
+        "core": {"string": "four"},
     }
     assert old.capacity["memory"].value == "7Gi"
     assert (old.driver, old.device_name, old.profiles) == ("npu.example.org", "npu-{index}", {})
-    assert models["npu"].attributes["cores"].wire == ("int", 4)
+    assert models["npu"].attributes["cores"].wire == {"int": 4}
 
 
 def test_null_removes_all_of_a_key() -> None:
@@ -68,7 +68,7 @@ def test_null_removes_all_of_a_key() -> None:
 
 
 def test_an_attribute_is_replaced_with_its_type() -> None:
-    assert npus().models["npu@typed"].attributes["cores"].wire == ("string", "4")
+    assert npus().models["npu@typed"].attributes["cores"].wire == {"string": "4"}
 
 
 def test_profiles_go_with_the_model_that_is_overridden() -> None:

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from topology.kubernetes.objects import given
@@ -138,10 +138,14 @@ def host_of(pool: Pool) -> Host | None:
     return pool.host or (hosts[0] if hosts else None)
 
 
+@lru_cache(maxsize=64)
 def stable_uuid(*names: object) -> str:
-    """Return a UUID that depends only on the names."""
-    digest = _digest(*names)
-    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
+    """Return a UUID that depends only on the names; cached, as all devices of a node need that of the node."""
+    return _uuid(_digest(*names))
+
+
+def _uuid(digest: str) -> str:
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
 
 
 def _digest(*names: object) -> str:
@@ -186,15 +190,15 @@ def addresses(host: Host, kind: str, index: int) -> Values:
     places = host.addresses[kind]
     round_, place = divmod(index, len(places))
     slot, address = places[place]
-    address = _shifted(address, round_)
     root = (slot.nic_pcie_root if kind == "nic" else None) or slot.pcie_root
+    return {**_values_at(address, root, round_), "numaNode": slot.numa_node}
+
+
+@lru_cache(maxsize=4096)
+def _values_at(address: str, root: str, round_: int) -> Values:
+    """Return the values of a place; cached, as all nodes of a fleet have the same places."""
     root = _shifted(root.removeprefix("pci"), round_)
-    return {
-        "pcieRoot": f"pci{root}",
-        "pcieBus": root.partition(":")[2],
-        "numaNode": slot.numa_node,
-        **address_values(address),
-    }
+    return {"pcieRoot": f"pci{root}", "pcieBus": root.partition(":")[2], **address_values(_shifted(address, round_))}
 
 
 def address_values(address: str) -> Values:
@@ -247,11 +251,14 @@ def _shared(device: Device, shares: int | str) -> Device:
 
 def _device(model: DeviceModel, values: Values) -> Device:
     name = fill(model.device_name, values)
-    own = {"device": name, "deviceUuid": stable_uuid(values["node"], values["driver"], name)}
-    values = {**_identity(values, name), **values, **own}
+    identity = _identity(values, name)
+    values = {**identity, **values, "device": name, "deviceUuid": identity["uuid"]}
     return Device(
         name,
-        {key: _attribute(attribute, values) for key, attribute in model.attributes.items()},
+        {
+            key: _filled_in(attribute, values) if attribute.has_placeholders else attribute.wire
+            for key, attribute in model.attributes.items()
+        },
         {key: capacity.wire for key, capacity in model.capacity.items()},
         allow_multiple_allocations=model.allow_multiple_allocations,
         node_allocatable_resources={
@@ -263,14 +270,12 @@ def _device(model: DeviceModel, values: Values) -> Device:
 
 def _identity(values: Values, name: str) -> Values:
     digest = _digest(values["node"], values["driver"], name)
-    mac = ":".join(["02", *(digest[place : place + 2] for place in range(40, 50, 2))])
-    return {"uuid": stable_uuid(values["node"], values["driver"], name), "hex": digest[-16:], "mac": mac}
+    mac = f"02:{digest[40:42]}:{digest[42:44]}:{digest[44:46]}:{digest[46:48]}:{digest[48:50]}"
+    return {"uuid": _uuid(digest), "hex": digest[-16:], "mac": mac}
 
 
-def _attribute(attribute: DeviceAttribute, values: Values) -> dict[str, Any]:
-    kind, value = attribute.wire
-    if not attribute.has_placeholders:
-        return {kind: value}
+def _filled_in(attribute: DeviceAttribute, values: Values) -> dict[str, Any]:
+    ((kind, value),) = attribute.wire.items()
     if attribute.is_list:
         return {kind: [_filled(kind.removesuffix("s"), item, values) for item in value]}
     return {kind: _filled(kind, value, values)}

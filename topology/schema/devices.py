@@ -87,15 +87,14 @@ class DeviceAttribute(Model):
     bools: _List[bool] | None = None
 
     @cached_property
-    def wire(self) -> tuple[str, Any]:
-        """The type and the value, as the Kubernetes API represents them, except for placeholders."""
-        ((kind, value),) = self.model_dump(by_alias=True, exclude_unset=True).items()
-        return kind, value
+    def wire(self) -> dict[str, Any]:
+        """The value by its type, as the Kubernetes API represents it, except for placeholders."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
 
     @cached_property
     def has_placeholders(self) -> bool:
         """Whether the value differs between devices."""
-        _, value = self.wire
+        (value,) = self.wire.values()
         return any(used_in(str(text)) for text in (value if self.is_list else [value]))
 
     @property

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import AfterValidator
 
@@ -49,17 +49,21 @@ class Formula(NamedTuple):
         return f"{{{name}{written}{f':0{self.width}' if self.width else ''}}}"
 
 
+_Piece = tuple[str, str, Formula | None]
+"""A placeholder as it is written, its name, and what it computes."""
+
+
 def fill(template: str, values: Mapping[str, object]) -> str:
     """Replace each `{name}` of `template` that is a key of `values`; `{index*8+128}` computes with a number."""
     if "{" not in template:
         return template
-    return "".join(piece if place % 2 == 0 else _value(piece, values) for place, piece in enumerate(_pieces(template)))
+    return "".join([piece if isinstance(piece, str) else _value(piece, values) for piece in _pieces(template)])
 
 
 @lru_cache(maxsize=4096)
-def _pieces(template: str) -> Sequence[Any]:
+def _pieces(template: str) -> Sequence[str | _Piece]:
     """Return texts and, between them, placeholders; cached, as all devices of a fleet share a few templates."""
-    pieces: list[Any] = []
+    pieces: list[str | _Piece] = []
     end = 0
     for match in _PLACEHOLDER.finditer(template):
         pieces += [template[end : match.start()], (match[0], match[1], _formula(match))]
@@ -74,7 +78,7 @@ def _formula(match: re.Match[str]) -> Formula | None:
     return None if found == Formula() else found
 
 
-def _value(placeholder: tuple[str, str, Formula | None], values: Mapping[str, object]) -> str:
+def _value(placeholder: _Piece, values: Mapping[str, object]) -> str:
     written, name, formula = placeholder
     if name not in values:
         return written
