@@ -80,7 +80,7 @@ def counted_resources(topology: Topology) -> set[str]:
 
 
 def _uncounted(topology: Topology) -> Iterator[Problem]:
-    counted = counted_resources(topology)
+    counted = counted_resources(topology) if topology.queues else set()
     for path, flavor in _flavors(topology):
         for name in (name for name in flavor.quotas if name not in counted):
             known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")
@@ -92,15 +92,15 @@ def _workloads(topology: Topology) -> Iterator[Problem]:
     local = {(namespace, queue.name) for queue in topology.queues for namespace in queue.namespaces}
     written = (entry.content for entry in manifest_objects(topology) if entry.content["kind"] == "LocalQueue")
     local |= {(namespace_of(entry), entry["metadata"]["name"]) for entry in written}
-    counted = resources(topology)
-    for index, workload in enumerate(topology.workloads):
-        path = f"workloads[{index}]"
-        if workload.queue is None:
-            continue
-        if (workload.namespace, workload.queue) not in local:
-            yield Problem(f"{path}.queue", _no_queue(workload.queue, workload.namespace, local))
+    held = [
+        (f"workloads[{index}]", entry, entry.queue) for index, entry in enumerate(topology.workloads) if entry.queue
+    ]
+    counted = resources(topology) if held else {}
+    for path, workload, queue in held:
+        if (workload.namespace, queue) not in local:
+            yield Problem(f"{path}.queue", _no_queue(queue, workload.namespace, local))
         elif workload.expected_allocated:
-            yield from _inadmissible(path, workload, queues.get(workload.queue), counted)
+            yield from _inadmissible(path, workload, queues.get(queue), counted)
 
 
 def _no_queue(name: str, namespace: str, local: set[tuple[str, str]]) -> str:
