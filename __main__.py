@@ -1,5 +1,9 @@
 """Compose the stack: the cluster, device classes, pools of nodes and devices, workloads, manifests, their status."""
 
+import gc
+
+gc.disable()  # It would scan what imports make and the objects of a large fleet again and again: all of them stay.
+
 import pulumi
 
 from components import (

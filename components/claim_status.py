@@ -1,7 +1,6 @@
 """The status of the stack: which claim has which device."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,7 +100,6 @@ class ClaimStatus(pulumi.ComponentResource):
 
 
 async def _in_thread(topology: Topology, kubeconfig: Path, generations: Mapping[str, Mapping[str, int]]) -> Report:
-    gc.disable()  # It would scan the objects of a large fleet again and again, and none of them is garbage.
     return await asyncio.to_thread(_status, topology, kubeconfig, generations)
 
 

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 class Model(BaseModel):
     """Strict and immutable: camelCase keys, no unknown key, no silent conversion of types."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class WrittenModel(Model):
