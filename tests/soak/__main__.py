@@ -4,7 +4,7 @@ KILLS=1000  kills at random moments; SEED=1 says which
 CYCLES=100  cycles of up, change, refresh and destroy
 PHASES=     kills in these only: "create change destroy" for instance; usually in all five
 ORACLE=500  random stacks, compared with what is found by trying everything; SEED=1 says which
-TWINS=all   the round trip of each stack through its dump; none with TWINS=, nor the scenarios on Kubernetes 1.36
+TWINS=all   each stack through its dump and back, and with `tuning: stock`; none with TWINS=, nor the scenarios on 1.36
 JOBS=2      stacks that are killed at the same time
 MINUTES=    it stops after that many
 
@@ -191,8 +191,10 @@ def tests(results: Results) -> None:
     names = {"part": "scenarios", "program": "", "phase": "", "number": 0, "times": 1}
     run_tests(results, names, f"tests/e2e/test_scenarios.py::{ON_THE_OLDER}", SCENARIOS="all")
     for number, stack in enumerate(sorted({*STACKS, *SCENARIOS})):
-        names = {"part": "twins", "program": stack, "phase": "", "number": number, "times": 1}
-        run_tests(results, names, f"tests/e2e/test_twin.py::test_round_trip[{stack}]", TWINS="all")
+        names = {"program": stack, "phase": "", "number": number, "times": 1}
+        run_tests(results, names | {"part": "twins"}, f"tests/e2e/test_twin.py::test_round_trip[{stack}]", TWINS="all")
+        test = f"tests/e2e/test_tuning.py::test_the_same_allocations[{stack}]"
+        run_tests(results, names | {"part": "tuning"}, test, TUNING="all")
 
 
 if __name__ == "__main__":
