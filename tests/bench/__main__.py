@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import fleet, peers
+from tests.bench.bars import bars
 from tests.bench.fleet import measure_fleet
 from tests.bench.limits import verdicts
 from tests.bench.measurements import Measurements
@@ -25,6 +26,7 @@ from tests.bench.peers import measure_peers
 from tests.bench.plot import plot
 from tests.bench.pods import measure_pods
 from tests.bench.processes import own_folder
+from tests.bench.profile import Profile, shares
 from tests.bench.report import document, limits_table, tables
 from tests.bench.settings import measure_settings
 from tests.bench.stack import BenchStack
@@ -32,7 +34,7 @@ from tests.e2e.project import ROOT
 from topology.kubernetes.limits import SUPPORTED_NODES_MAX
 
 DEFAULT_PARTS = ["page", "fleet", "pods"]
-PARTS = [*DEFAULT_PARTS, "settings"]
+PARTS = [*DEFAULT_PARTS, "profile", "settings"]
 SIZES = [10, 100, 1000, 5000, 10_000]
 IN_THE_PLOT = {
     "pulumi up": fleet.UP,
@@ -77,6 +79,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--provisioning", choices=["bulk", "objects"], default="bulk", help="of the pools")
     parser.add_argument("--json", type=Path, default=ROOT / ".state" / "bench.json", help="where the results go")
     parser.add_argument("--plot", type=Path, help="where a plot of seconds against nodes goes, as SVG")
+    parser.add_argument("--bars", type=Path, help="where a picture of the profile goes, as SVG")
     return parser.parse_args(arguments)
 
 
@@ -104,6 +107,8 @@ def chosen(options: argparse.Namespace, folder: Path) -> Iterator[Part]:
             yield partial(measure_peers, stack, nodes)
     if "pods" in options.parts:
         yield partial(measure_pods, stack, options.pods)
+    if "profile" in options.parts:
+        yield Profile(folder, stack, options.pods).measure
     if "settings" in options.parts:
         yield partial(measure_settings, stack, options.pods)
 
@@ -116,6 +121,8 @@ def write(options: argparse.Namespace, measurements: Measurements) -> None:
     lines = {name: measured for name, quantity in IN_THE_PLOT.items() if (measured := measurements.medians(quantity))}
     if options.plot and lines:
         options.plot.write_text(plot(lines))
+    if options.bars and (profile := shares(measurements)):
+        options.bars.write_text(bars(profile))
 
 
 if __name__ == "__main__":

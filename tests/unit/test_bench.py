@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from argparse import ArgumentTypeError
@@ -15,8 +16,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from tests.bench import fleet, page, peers, pods, settings, stack
+from tests.bench import fleet, page, peers, pods, profile, settings, stack
 from tests.bench.__main__ import main, parse, parts_of
+from tests.bench.bars import bars
 from tests.bench.limits import LIMITS, Limit, verdicts
 from tests.bench.measurements import Measurements, Quantity
 from tests.bench.plot import plot
@@ -241,6 +243,65 @@ def test_nothing_stays() -> None:
     assert not folder.exists()
 
 
+# The profile.
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("pulumi up --yes", "CLI"),
+        ("/t/bin/pulumi-language-python 127.0.0.1:1", "language host"),
+        ("/v/bin/python -u /t/bin/pulumi-language-python-exec --monitor 127.0.0.1:1", "the program"),
+        ("/v/bin/python -m pip list -v --format json", "pip list"),
+        ("/v/bin/python -m commands.batch create", "Commands"),
+        ("/t/pulumi/plugins/resource-command-v1.2.1/pulumi-resource-command 127.0.0.1:1", "plugins"),
+        ("/k/bin/kube-apiserver --etcd-servers=http://127.0.0.1:1", "kube-apiserver"),
+        ("/k/bin/kube-controller-manager --kubeconfig=/k", "kube-controller-manager"),
+        ("/t/bin/kwok --config /k/kwok.yaml", "kwok-controller"),
+        ("/t/bin/kwokctl create cluster", "kwokctl"),
+        ("kubectl get pods", "others"),
+    ],
+)
+def test_kinds_of_processes(command: str, kind: str) -> None:
+    assert profile.kind_of(command.split()) == kind
+
+
+def test_processor_time(tmp_path: Path) -> None:
+    """Only what works in the folder counts, and only from then on."""
+    busy = [sys.executable, "-c", "while True: pass"]
+    started = [subprocess.Popen(busy, env={"HOME": str(tmp_path / "home")}), subprocess.Popen(busy, env={})]
+    try:
+        with profile.ProcessorTime(tmp_path) as earlier:
+            wait_until(lambda: earlier.by_kind()["others"] > 0.5)
+        started[0].send_signal(signal.SIGSTOP)
+        wait_until(lambda: " T " in Path(f"/proc/{started[0].pid}/stat").read_text())
+        with profile.ProcessorTime(tmp_path) as later:
+            pass
+        assert later.by_kind()["others"] == 0
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert sum(earlier.by_kind().values()) == earlier.by_kind()["others"]
+
+
+def test_the_picture_of_the_profile(measurements: Measurements) -> None:
+    for nodes, values in {1: {"CLI": 1, "etcd": 3}, 1000: {"CLI": 2, profile.IDLE: 2}}.items():
+        measurements.add(profile.WALL, nodes, 2)
+        for kind, value in values.items():
+            measurements.add(Quantity("profile", kind), nodes, value)
+    drawn = ElementTree.fromstring(bars(profile.shares(measurements)))
+    titled = [entry for entry in drawn.iter(f"{SVG}rect") if entry.find(f"{SVG}title") is not None]
+    assert [entry.findtext(f"{SVG}title") for entry in titled] == [
+        "CLI: 1.0 s", "etcd: 3.0 s", "CLI: 2.0 s", "no process: 2.0 s",
+    ]  # fmt: skip
+    widths = [float(entry.attrib["width"]) for entry in titled]
+    assert widths[1] == pytest.approx(3 * widths[0], rel=0.01)
+    assert widths[2] == pytest.approx(widths[3])
+    texts = [entry.text for entry in drawn.iter(f"{SVG}text")]
+    assert texts == ["2.0 s: dev stack, up", "2.0 s: 1,000 nodes, up again", "CLI", "etcd", "no process"]
+
+
 # The settings.
 
 
@@ -330,7 +391,9 @@ def test_lists_are_separated_by_commas() -> None:
 
 
 def test_an_unknown_part_is_answered_with_the_known() -> None:
-    with pytest.raises(ArgumentTypeError, match="there is no part 'pages': use some of page, fleet, pods, settings"):
+    with pytest.raises(
+        ArgumentTypeError, match="there is no part 'pages': use some of page, fleet, pods, profile, settings"
+    ):
         parts_of("pages")
 
 
