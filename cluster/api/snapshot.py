@@ -21,6 +21,8 @@ TRIES = 5
 SECONDS_BETWEEN_TRIES = 0.2
 
 Object = dict[str, Any]
+Known = dict[str, Object]
+"""The attributes and capacities of devices, by their text."""
 
 
 def read(api: ApiServer, kinds: Sequence[str]) -> list[Object] | None:
@@ -79,9 +81,10 @@ def _list(api: ApiServer, kind: str, version: str = "") -> tuple[str, list[Objec
     name, _, path = kind.partition("=")
     exact = {"resourceVersion": version, "resourceVersionMatch": "Exact"} if version else {}
     objects: list[Object] = []
+    known: Known = {}
     for page in _pages(api, path or LISTS[name], exact):
         version = page["metadata"]["resourceVersion"]
-        objects += [_object(name, entry) for entry in page["items"]]
+        objects += [_object(name, entry, known) for entry in page["items"]]
     return version, objects
 
 
@@ -99,7 +102,17 @@ def _pages(api: ApiServer, path: str, query: dict[str, str]) -> Iterator[Any]:
         query = {"continue": more or ""}
 
 
-def _object(kind: str, entry: Object) -> Object:
+def _object(kind: str, entry: Object, known: Known) -> Object:
     """Add the kind, which list entries lack, and drop `managedFields`, which are half of an object."""
     metadata = {name: value for name, value in entry["metadata"].items() if name != "managedFields"}
+    if kind == "ResourceSlice":
+        for device in entry["spec"].get("devices", []):
+            _share(device, known)
     return entry | {"kind": kind, "metadata": metadata}
+
+
+def _share(device: Object, known: Known) -> None:
+    """Give equal attributes and capacities of all devices one value: a third of the memory of a large fleet."""
+    for field in ("attributes", "capacity"):
+        if field in device:
+            device[field] = {name: known.setdefault(str(value), value) for name, value in device[field].items()}

@@ -56,6 +56,7 @@ def settled_objects(
     queues = "Workload" in wanted
     while objects is not None and not late and _not_as_expected(expected, unfit, LiveObjects(objects, queues)):
         # Pods that were as expected may have been deleted since, and their replacements not yet created.
+        objects = None  # Two snapshots of a large fleet take twice the memory.
         late = wait(api, expected, unfit, tell, begin, standstill, queues)
         objects = snapshot.read(api, wanted)
     return objects
@@ -136,11 +137,16 @@ class _Creation:
 def _with_nodes(
     api: ApiServer, wanted: Sequence[str], objects: Sequence[Object] | None, not_ready: Sequence[str]
 ) -> Sequence[Object] | None:
-    """Read the objects until exactly the given nodes are NotReady: KWOK learns of a change by a watch."""
+    """Read the nodes until exactly the given ones are NotReady: KWOK learns of a change by a watch."""
     end = time.monotonic() + NODES_SECONDS
+    kinds_of_nodes = [kind for kind in wanted if kind.partition("=")[0] == "Node"]
+    seconds = 0.0
     while objects is not None and not _are_ready_but(objects, not_ready) and time.monotonic() < end:
-        time.sleep(FEWEST_SECONDS_BETWEEN_READS)
-        objects = snapshot.read(api, wanted)
+        time.sleep(max(2 * seconds, FEWEST_SECONDS_BETWEEN_READS))
+        asked = time.monotonic()
+        nodes = snapshot.read(api, kinds_of_nodes)
+        seconds = time.monotonic() - asked
+        objects = None if nodes is None else [*(entry for entry in objects if entry["kind"] != "Node"), *nodes]
     return objects
 
 

@@ -130,3 +130,22 @@ def test_requests_have_been_repeated_already_while_the_api_server_is_busy() -> N
     api = Pages({"/api/v1/pods": [Answer(429, b'{"message": "busy"}')]})
     assert snapshot.read(api, ["Pod"]) is None
     assert len(api.asked) == 1
+
+
+def test_equal_values_of_devices_are_one_object() -> None:
+    def of_slice(name: str, **attributes: Any) -> dict[str, Any]:
+        device = {"name": "gpu-0", "attributes": attributes, "capacity": {"memory": {"value": "80Gi"}}}
+        return {"metadata": {"name": name}, "spec": {"devices": [device]}}
+
+    model, modes = {"string": "H100"}, {"strings": ["a", "b"]}
+    items = [of_slice("s", model=model, modes=modes), of_slice("t", model=model, modes=modes, other={"int": 1})]
+    counters = {"metadata": {"name": "u"}, "spec": {"sharedCounters": []}}
+    pages = [
+        Answer(200, json.dumps({"metadata": {"resourceVersion": "7", **more}, "items": content}).encode())
+        for more, content in (({"continue": "x"}, items[:1]), ({}, [items[1], counters]))
+    ]
+    read = snapshot.read(Pages({"/apis/resource.k8s.io/v1/resourceslices": [*pages]}), ["ResourceSlice"]) or []
+    assert read == [entry | {"kind": "ResourceSlice"} for entry in (*items, counters)]
+    first, second = (entry["spec"]["devices"][0] for entry in read[:2])
+    assert first["capacity"]["memory"] is second["capacity"]["memory"]
+    assert all(first["attributes"][name] is second["attributes"][name] for name in ("model", "modes"))

@@ -459,6 +459,28 @@ def test_the_wait_for_the_readiness_of_nodes(
     assert last_read(capsys) == texts[-1]
 
 
+def test_only_nodes_are_read_until_they_are_ready(cluster: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The slices of a large fleet take many times as long to read."""
+    other = {"kind": "ResourceSlice", "metadata": {"name": "s"}}
+    own = "Node=/api/v1/nodes?labelSelector=x"
+    answers = [[node("a", NOT_READY), other], [node("a", NOT_READY)], [node("a", READY)]]
+    texts = [json.dumps({"items": items}) for items in answers]
+    wanted = [own, "ResourceSlice"]
+    assert cluster([*texts, "never read"], wanted=wanted) == [tuple(wanted), (own,), (own,)]
+    assert json.loads(last_read(capsys))["items"] == [other, node("a", READY)]
+
+
+@pytest.mark.parametrize("answer", [DOWN, FORBIDDEN])
+def test_nodes_that_cannot_be_read(cluster: Run, capsys: pytest.CaptureFixture[str], answer: str) -> None:
+    first = json.dumps({"items": [node("a", NOT_READY)]})
+    if answer == FORBIDDEN:
+        with pytest.raises(RefusedError):
+            cluster([first, answer], wanted=["Node"])
+    else:
+        cluster([first, answer], wanted=["Node"])
+        assert last_read(capsys) == DOWN
+
+
 def test_the_wait_for_the_readiness_of_nodes_ends(
     cluster: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
