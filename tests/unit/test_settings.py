@@ -48,6 +48,15 @@ def test_a_stack_file_that_a_killed_pulumi_has_emptied(file: Path, tmp_path: Pat
     assert "restore it with `git checkout stacks/Pulumi.s.yaml`" in unusable("s", tmp_path)
 
 
+def test_a_settings_file_that_is_no_yaml(tmp_path: Path) -> None:
+    """Pulumi says so itself; what reads a running stack comes without it."""
+    (tmp_path / STACKS).mkdir()
+    (tmp_path / stack_file("s")).write_text("config:\n  a: b: c\n")
+    said = unusable("s", tmp_path)
+    assert said.startswith("'stacks/Pulumi.s.yaml' is not YAML: mapping values are not allowed here")
+    assert "line 2" in said
+
+
 def test_a_stack_file_that_configures_an_empty_cluster(file: Path, tmp_path: Path) -> None:
     assert not unusable("s", tmp_path)
     file.write_text("config:\n  p:nodePools: []\n")

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from topology.schema.user_files import UnreadableError, parsed
+
 STACKS = "stacks"
 """The folder of the stack files: `stackConfigDir` in Pulumi.yaml."""
 
@@ -44,8 +46,14 @@ def unusable(stack: str, project: Path = Path()) -> str:
             f"{earlier} is not read: stack files are in {STACKS}/; nothing was created or changed. Move it: "
             f"`mv {earlier} {STACKS}/`"
         )
-    if not (project / file).exists() or "config" in (yaml.safe_load((project / file).read_text()) or {}):
+    if not (project / file).exists():
         return ""
+    text = (project / file).read_text()
+    try:
+        if "config" in (parsed(str(file), lambda: yaml.safe_load(text)) or {}):
+            return ""
+    except UnreadableError as error:
+        return str(error)
     return (
         f"{file} has no configuration, so an update would delete everything in the stack; nothing was created or "
         "changed. A Pulumi that is killed while it writes the file leaves it empty: restore it with `git checkout "
