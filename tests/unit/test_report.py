@@ -821,6 +821,12 @@ def test_a_pod_that_was_created_on_a_node_gets_no_devices(topology: Topology) ->
     assert found["reason"] == f"its pod is on node n-0: {why}"
 
 
+def test_pods_that_run_without_their_devices(topology: Topology) -> None:
+    """As schedulers leave them that know nothing of claims."""
+    (line, *_) = report(topology, [pod("fake-pod-1", node="n-0", claim="c"), claim("c")]).unexpected
+    assert line.startswith("workload fake-pod: 0 of 1 claims are allocated and 1 pending")
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -212,7 +212,9 @@ def _missing(expected: Expected, live: LiveObjects) -> list[str]:
 def _has_other_claims(expected: Expected, found: Progress) -> bool:
     """Tell whether the claims are not as expected, and pods that do not run yet do not explain it."""
     too_many = expected.allocated is not None and found.allocated > expected.allocated
-    return bool(expected.pending or too_many) and not found.has_claims(expected)
+    # Somebody who allocates no devices has placed the pods.
+    run_without = found.pending > 0 and found.running == found.pods
+    return bool(expected.pending or too_many or run_without) and not found.has_claims(expected)
 
 
 def awaited(expected: Expected, found: Progress, live: LiveObjects) -> str:
