@@ -9,18 +9,15 @@ from views.markup import Html, element, join
 Bars = Mapping[str, Mapping[str, float]]
 """What each bar shows: seconds by name."""
 
-WIDTH, LEFT, BAR, GAP, LINE = 900, 190, 34, 18, 20
-SHADES = (1, 0.55)
-"""Opacities: each colour twice."""
+WIDTH, LEFT, BAR, GAP, LINE = 940, 230, 34, 18, 20
+FILLS = [(colour, opacity) for opacity in (1, 0.5) for colour in COLOURS] + [("#888", 1), ("#ddd", 1)]
+"""Colours and opacities, in the order of the names."""
 
 
 def bars(shown: Bars) -> str:
     """Draw the bars, one below the other, and what the colours mean."""
     names = list(dict.fromkeys(name for parts in shown.values() for name, value in parts.items() if value))
-    fills = {
-        name: (colour, SHADES[place // len(COLOURS) % 2])
-        for place, (name, colour) in enumerate(zip(names, cycle(COLOURS)))
-    }
+    fills = dict(zip(names, cycle(FILLS)))
     below = (BAR + GAP) * len(shown) + GAP
     height = below + LINE * (len(names) // 3 + 1) + GAP
     return element(
