@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 
-from tests.bench.plot import COLOURS
+from tests.bench.plot import COLOURS, picture
 from views.markup import Html, element, join
 
 Bars = Mapping[str, Mapping[str, float]]
@@ -20,16 +20,8 @@ def bars(shown: Bars) -> str:
     fills = dict(zip(names, cycle(FILLS)))
     below = (BAR + GAP) * len(shown) + GAP
     height = below + LINE * (len(names) // 3 + 1) + GAP
-    return element(
-        "svg",
-        element("rect", width=WIDTH, height=height, fill="#fff"),
-        *(_bar(title, parts, fills, GAP + place * (BAR + GAP)) for place, (title, parts) in enumerate(shown.items())),
-        *_legend(fills, below),
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {height}",
-        font_family="sans-serif",
-        font_size=13,
-    )
+    drawn = (_bar(title, parts, fills, GAP + place * (BAR + GAP)) for place, (title, parts) in enumerate(shown.items()))
+    return picture(WIDTH, height, *drawn, *_legend(fills, below))
 
 
 def _bar(title: str, parts: Mapping[str, float], fills: Mapping[str, tuple[str, float]], top: int) -> Html:

@@ -40,17 +40,20 @@ def plot(lines: Lines) -> str:
     y = Scale([seconds for line in lines.values() for seconds in line.values()], HEIGHT - BOTTOM, TOP)
     colours = dict(zip(lines, cycle(COLOURS)))
     slowest_first = sorted(lines, key=lambda name: -lines[name][max(lines[name])])
-    return element(
-        "svg",
-        element("rect", width=WIDTH, height=HEIGHT, fill="#fff"),
+    return picture(
+        WIDTH,
+        HEIGHT,
         *_axes(x, y),
         *(_line(lines[name], colours[name], x, y) for name in slowest_first),
         *(_name(name, colours[name], place) for place, name in enumerate(slowest_first)),
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        font_family="sans-serif",
-        font_size=13,
     )
+
+
+def picture(width: int, height: int, *content: Html) -> Html:
+    """Return an SVG with a white background."""
+    background = element("rect", width=width, height=height, fill="#fff")
+    view = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}"}
+    return element("svg", background, *content, **view, font_family="sans-serif", font_size=13)
 
 
 def _axes(x: Scale, y: Scale) -> Iterator[Html]:

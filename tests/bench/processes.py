@@ -11,8 +11,6 @@ from typing import NamedTuple, Self
 
 from tests.e2e.project import kill
 
-SAMPLES_PER_SECOND = 5
-
 
 class Process(NamedTuple):
     """A process, with its resident memory in bytes."""
@@ -23,7 +21,33 @@ class Process(NamedTuple):
     resident: int
 
 
-class PeakMemory:
+class Watcher:
+    """Looks at processes again and again while it is entered."""
+
+    samples_per_second = 5
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self._end = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop looking."""
+        self._end.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Take a sample."""
+        raise NotImplementedError
+
+    def _watch(self) -> None:
+        while not self._end.wait(1 / self.samples_per_second):
+            self.look()
+
+
+class PeakMemory(Watcher):
     """While it is entered, the most memory that everything started in that time has taken at one moment.
 
     Daemons do not count, which is what kwokctl makes of the components of a cluster: they have sessions of their own.
@@ -32,22 +56,10 @@ class PeakMemory:
     peak = 0
     """Bytes."""
 
-    def __enter__(self) -> Self:
-        """Begin to look."""
-        self._end = Event()
-        self._watcher = Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop looking."""
-        self._end.set()
-        self._watcher.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(1 / SAMPLES_PER_SECOND):
-            started = started_by(os.getpid(), running())
-            self.peak = max(self.peak, sum(process.resident for process in started))
+    def look(self) -> None:
+        """Add up the memory."""
+        started = started_by(os.getpid(), running())
+        self.peak = max(self.peak, sum(process.resident for process in started))
 
 
 def running() -> list[Process]:
@@ -104,3 +116,9 @@ def working_in(folder: Path) -> list[int]:
             if str(folder).encode() in file.read_bytes():
                 found.append(int(file.parent.name))
     return found
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of a process so far: fields 14 and 15 of /proc/<pid>/stat."""
+    fields = Path("/proc", str(pid), "stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,16 +4,13 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
-from typing import Self
 
 from tests.bench.measurements import Measurements, Quantity, seconds
 from tests.bench.pods import GPUS_PER_NODE, NAME
-from tests.bench.processes import working_in
+from tests.bench.processes import Watcher, processor_seconds, working_in
 from tests.bench.stack import BenchStack, pool, workload
 from tests.e2e.project import Project
 
-SAMPLES_PER_SECOND = 20
 WALL = Quantity("profile", "in all")
 IDLE = "no process"
 OTHERS = "others"
@@ -37,26 +34,21 @@ KINDS = {
 """What processes are called that have a word in their command which begins like this; the first that fits counts."""
 
 
-class ProcessorTime:
+class ProcessorTime(Watcher):
     """While it is entered, the processor time of all processes that work in a folder, by kind."""
+
+    samples_per_second = 20
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last: dict[int, tuple[str, float]] = {}
-
-    def __enter__(self) -> Self:
-        """Begin to look."""
-        self._before = dict(self._look())
-        self._end = Event()
-        self._watcher = Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-        return self
+        self.look()
+        self._before = dict(self._last)
 
     def __exit__(self, *_: object) -> None:
-        """Stop looking."""
-        self._end.set()
-        self._watcher.join()
-        self._last |= self._look()
+        """Take the last sample."""
+        super().__exit__()
+        self.look()
 
     def by_kind(self) -> Mapping[str, float]:
         """Return the seconds of each kind, in the order of `KINDS`; what ends within a sample's time does not count."""
@@ -65,19 +57,12 @@ class ProcessorTime:
             found[kind] += time - self._before.get(pid, (kind, 0))[1]
         return found
 
-    def _watch(self) -> None:
-        while not self._end.wait(1 / SAMPLES_PER_SECOND):
-            self._last |= self._look()
-
-    def _look(self) -> dict[int, tuple[str, float]]:
-        found = {}
+    def look(self) -> None:
+        """Note the processor time of each process; what has ended keeps that of its last sample."""
         for pid in working_in(self._folder):
             with suppress(OSError):
                 words = Path("/proc", str(pid), "cmdline").read_text().split("\0")
-                fields = Path("/proc", str(pid), "stat").read_text().rpartition(") ")[2].split()
-                time = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                found[pid] = kind_of(words), time
-        return found
+                self._last[pid] = kind_of(words), processor_seconds(pid)
 
 
 def kind_of(words: list[str]) -> str:
@@ -112,10 +97,10 @@ def shares(measurements: Measurements) -> dict[str, dict[str, float]]:
     """Return what the picture shows of what was measured: the medians of each update, by kind of process."""
     kinds = [Quantity("profile", kind) for kind in (*KINDS.values(), OTHERS, IDLE)]
     return {
-        f"{seconds:.1f} s: {UPDATES.get(nodes, 'up of pods')}": {
+        f"{wall:.1f} s: {UPDATES.get(nodes, 'up of pods')}": {
             kind.name: measurements.medians(kind).get(nodes, 0) for kind in kinds
         }
-        for nodes, seconds in measurements.medians(WALL).items()
+        for nodes, wall in measurements.medians(WALL).items()
     }
 
 

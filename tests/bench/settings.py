@@ -3,13 +3,13 @@
 A variant is a copy of `topology/objects/tuning.py` in the bench's own project, with some of the settings.
 """
 
-import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.bench.measurements import Measurements, Quantity, seconds
 from tests.bench.pods import GPUS_PER_NODE, NAME, kubectl_apply, objects
+from tests.bench.processes import processor_seconds
 from tests.bench.stack import BenchStack, component_peaks, pool, workload
 from tests.e2e.project import ROOT
 from topology.objects.tuning import FLAGS, variables
@@ -64,13 +64,13 @@ def _measure(stack: BenchStack, variant: str, pods: int, measurements: Measureme
     nodes = pods // GPUS_PER_NODE
     fleet, deployment = pool(nodes, gpus=GPUS_PER_NODE), workload(NAME, pods)
     with stack.cluster():
-        measurements.add(Quantity("settings", f"{variant}: start, processor time"), nodes, processor_seconds(stack))
+        measurements.add(Quantity("settings", f"{variant}: start, processor time"), nodes, processor_time(stack))
         stack.configure(fleet)
         stack.project.up()
         stack.wait_until_ready(nodes)
-        file, before = stack.write("deployment.json", *objects(fleet, deployment)), processor_seconds(stack)
+        file, before = stack.write("deployment.json", *objects(fleet, deployment)), processor_time(stack)
         rate = pods / seconds(kubectl_apply, stack, file, pods)
-        spent = processor_seconds(stack) - before
+        spent = processor_time(stack) - before
         measurements.add(Quantity("settings", f"{variant}: pods", "pods/s"), nodes, rate)
         measurements.add(Quantity("settings", f"{variant}: pods, processor time"), nodes, spent)
         measurements.add(
@@ -78,8 +78,6 @@ def _measure(stack: BenchStack, variant: str, pods: int, measurements: Measureme
         )
 
 
-def processor_seconds(stack: BenchStack) -> float:
-    """Return the processor time of all components so far: fields 14 and 15 of /proc/<pid>/stat."""
-    stats = [Path("/proc", str(pid), "stat").read_text() for pid in stack.project.pids().values()]
-    fields = [stat.rpartition(") ")[2].split() for stat in stats]
-    return sum(int(entry[11]) + int(entry[12]) for entry in fields) / os.sysconf("SC_CLK_TCK")
+def processor_time(stack: BenchStack) -> float:
+    """Return the processor time of all components so far."""
+    return sum(map(processor_seconds, stack.project.pids().values()))

@@ -104,13 +104,22 @@ def settings_of(project: Project) -> set[tuple[str, str]]:
     return found
 
 
+def allocated(project: Project) -> list[dict[str, Any]]:
+    """Return the devices of the only claim."""
+    (claim,) = project.outputs()["claims"]
+    assert claim["state"] == "allocated,reserved"
+    devices: list[dict[str, Any]] = claim["devices"]
+    return devices
+
+
 def test_a_stock_control_plane_has_none_of_the_settings(project: Project) -> None:
-    """A repair keeps the settings."""
+    """A repair keeps the settings, and the answers are the same without."""
     tuned = {(flag.component, f"--{flag.key}={flag.value}") for flag in tuning.FLAGS} | {
         (variable.component, f"{variable.name}={variable.value}") for variable in tuning.variables(machine_memory())
     }
     project.up()
     assert tuned | LIMITS <= settings_of(project)
+    answer = allocated(project)
     for pid in project.pids().values():
         kill(pid)
     wait_until(lambda: not processes_of(project.clusters))
@@ -121,4 +130,5 @@ def test_a_stock_control_plane_has_none_of_the_settings(project: Project) -> Non
     assert project.planned()["command:local:Command kwok-dra-dev"] == "replace"
     project.up()
     assert not (tuned | LIMITS) & settings_of(project)
+    assert allocated(project) == answer
     project.destroy()

@@ -26,8 +26,9 @@ def queue_problems(topology: Topology) -> Iterator[Problem]:
     yield from _different_flavors(topology)
     if not topology.cluster.existing:
         yield from _without_kueue(topology)
-        yield from _uncounted(topology)
-        yield from _workloads(topology)
+        if list(_users(topology)):  # What Kueue counts takes a while to derive.
+            yield from _uncounted(topology)
+            yield from _workloads(topology)
 
 
 def _queue(path: str, queue: Queue) -> Iterator[Problem]:
@@ -67,9 +68,15 @@ def _different_flavors(topology: Topology) -> Iterator[Problem]:
             )
 
 
+def _users(topology: Topology) -> Iterator[str]:
+    """Yield the keys that need Kueue."""
+    if topology.queues:
+        yield "queues"
+    yield from (f"workloads[{index}].queue" for index, workload in enumerate(topology.workloads) if workload.queue)
+
+
 def _without_kueue(topology: Topology) -> Iterator[Problem]:
-    users = ["queues"] if topology.queues else []
-    users += [f"workloads[{index}].queue" for index, workload in enumerate(topology.workloads) if workload.queue]
+    users = list(_users(topology))
     if users and all(controller.name != "kueue" for controller in topology.controllers):
         yield Problem(users[0], "needs Kueue, which does not run: add {name: kueue} to kwok-dra:controllers")
 
@@ -80,7 +87,7 @@ def counted_resources(topology: Topology) -> set[str]:
 
 
 def _uncounted(topology: Topology) -> Iterator[Problem]:
-    counted = counted_resources(topology) if topology.queues else set()
+    counted = counted_resources(topology)
     for path, flavor in _flavors(topology):
         for name in (name for name in flavor.quotas if name not in counted):
             known = choice(name, sorted(counted - COUNTED), "map a device class to it in the config of kueue")
@@ -92,15 +99,15 @@ def _workloads(topology: Topology) -> Iterator[Problem]:
     local = {(namespace, queue.name) for queue in topology.queues for namespace in queue.namespaces}
     written = (entry.content for entry in manifest_objects(topology) if entry.content["kind"] == "LocalQueue")
     local |= {(namespace_of(entry), entry["metadata"]["name"]) for entry in written}
-    held = [
-        (f"workloads[{index}]", entry, entry.queue) for index, entry in enumerate(topology.workloads) if entry.queue
-    ]
-    counted = resources(topology) if held else {}
-    for path, workload, queue in held:
-        if (workload.namespace, queue) not in local:
-            yield Problem(f"{path}.queue", _no_queue(queue, workload.namespace, local))
+    counted = resources(topology)
+    for index, workload in enumerate(topology.workloads):
+        path = f"workloads[{index}]"
+        if workload.queue is None:
+            continue
+        if (workload.namespace, workload.queue) not in local:
+            yield Problem(f"{path}.queue", _no_queue(workload.queue, workload.namespace, local))
         elif workload.expected_allocated:
-            yield from _inadmissible(path, workload, queues.get(queue), counted)
+            yield from _inadmissible(path, workload, queues.get(workload.queue), counted)
 
 
 def _no_queue(name: str, namespace: str, local: set[tuple[str, str]]) -> str:
