@@ -5,17 +5,20 @@ and deleted with the cluster.
 """
 
 import base64
+import http.client
 import json
 import re
 import shlex
 import shutil
 import ssl
+import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -28,7 +31,7 @@ from cluster.local.kwokctl import POLL_SECONDS, one_at_a_time
 from cluster.local.paths import PROJECT, kubeconfig, workdir, write_private
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import group_of, namespace_of
-from topology.objects.local_webhooks import for_local_process
+from topology.objects.local_webhooks import for_local_process, local_urls
 from topology.objects.tuning import KUBE_SCHEDULER
 
 RECORD, OBJECTS = "record.json", "objects.json"
@@ -47,6 +50,9 @@ TOO_EARLY = re.compile("conditions accessor error|request did not complete")
 
 YOUNG_SECONDS = 1
 """A program that does not say how to see that it is ready counts as started when it has run for so long."""
+
+WEBHOOK_SECONDS = 30
+"""A program that is ready serves each webhook of its manifests within this time, or does not serve it at all."""
 
 APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=kwok-dra")
 
@@ -237,8 +243,30 @@ class AddedProgram:
         self.binary.chmod(0o700)
 
     def _wait(self, wanted: Wanted, deadline: float) -> None:
+        """Wait until the program is ready, and then until it serves its webhooks.
+
+        JobSet, for one, is ready before: it adds them to a server that runs. The API server refuses what it cannot
+        ask about. https://github.com/kubernetes-sigs/jobset/blob/v0.12.0/main.go
+        """
         begun = time.monotonic()
-        while not self._is_ready(wanted, begun):
+        self._wait_until(lambda: self._is_ready(wanted, begun), wanted, deadline)
+        missing = list(local_urls(wanted.objects))
+        end = time.monotonic() + WEBHOOK_SECONDS
+
+        def is_over() -> bool:
+            missing[:] = _not_served(missing)
+            return not missing or time.monotonic() > end
+
+        self._wait_until(is_over, wanted, end + WEBHOOK_SECONDS)
+        if missing:
+            print(
+                f"{wanted.key}: {self.name} does not serve these webhooks of its manifests, so the API server refuses "
+                f"what it has to ask them about: {', '.join(missing)}",
+                file=sys.stderr,
+            )
+
+    def _wait_until(self, condition: Callable[[], bool], wanted: Wanted, deadline: float) -> None:
+        while not condition():
             pid = self.cluster.components.recorded().get(self.name)
             if pid is None or not processes.running(pid):
                 raise ClusterError(f"{wanted.key}: {self.name} exited while it was starting:\n{self._words()}")
@@ -316,6 +344,23 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 def _objects(file: Path) -> list[dict[str, Any]]:
     return list(json.loads(file.read_text())["items"]) if file.exists() else []
+
+
+def _not_served(urls: Sequence[str]) -> list[str]:
+    """Return those of the URLs, which are all on one port, that their server does not know."""
+    if not urls:
+        return []
+    connection = http.client.HTTPSConnection(urlsplit(urls[0]).netloc, timeout=5, context=_ANY_CERTIFICATE)
+    with suppress(OSError, http.client.HTTPException), closing(connection):
+        return [url for url in urls if _status(connection, urlsplit(url).path) == http.client.NOT_FOUND]
+    return list(urls)
+
+
+def _status(connection: http.client.HTTPConnection, path: str) -> int:
+    connection.request("GET", path or "/")
+    answer = connection.getresponse()
+    answer.read()  # The connection is used again.
+    return answer.status
 
 
 def _as_list(objects: Sequence[Manifest]) -> str:

@@ -153,7 +153,8 @@ class Project:
         )
         if check:
             said = done.stdout + done.stderr
-            assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{said}"
+            reason = said.partition("Diagnostics:")[2]  # First: of a long message, a log may keep only the beginning.
+            assert done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:{reason}\n\n{said}"
         return done
 
     @contextmanager

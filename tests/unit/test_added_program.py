@@ -1,6 +1,7 @@
 """A program beside a cluster: what becomes of its files, objects and process; with a fake `kwokctl` and `kubectl`."""
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -46,6 +47,23 @@ HOOK = {
     "webhooks": [{"name": "a", "clientConfig": {"service": SERVICE}}],
 }
 UNREACHABLE = "http://127.0.0.1:1/"
+LATE = f"""#!{sys.executable}
+import http.server, pathlib, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        pathlib.Path(sys.argv[2]).write_text(" ".join(self.asked))
+        self.send_response(200 if len(self.asked) > 2 else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+"""A program that serves its webhooks later than it listens."""
 
 
 class FakeCluster:
@@ -117,6 +135,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluste
     monkeypatch.setattr(kwokctl, "run", found.run)
     monkeypatch.setattr(kwokctl, "kubectl", found.kubectl)
     monkeypatch.setattr(added_program, "YOUNG_SECONDS", 0)
+    monkeypatch.setattr(added_program, "WEBHOOK_SECONDS", 0)
     monkeypatch.setenv("KWOK_WORKDIR", str(tmp_path))
     yield found
     for process in found.started:
@@ -196,6 +215,30 @@ def test_objects_are_applied_in_order_and_webhooks_lead_to_the_process(fake: Fak
     ca = base64.b64encode(b"text of ca.crt").decode()
     url = f"https://127.0.0.1:{ports['webhook']}/mutate"
     assert hook["webhooks"] == [{"name": "a", "clientConfig": {"url": url, "caBundle": ca}}]
+
+
+def test_a_program_is_waited_for_until_it_serves_its_webhooks(
+    fake: FakeCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(added_program, "WEBHOOK_SECONDS", 600)
+    monkeypatch.setattr(http.client, "HTTPSConnection", lambda place, **_: http.client.HTTPConnection(place))
+    asked, program = fake.folder / "asked", fake.folder / "late.py"
+    program.write_text(LATE)
+    program.chmod(0o755)
+    conversion = {"webhook": {"clientConfig": {"service": SERVICE | {"path": "/convert"}}}}
+    crd = CRD | {"spec": {"conversion": conversion}}
+    put(fake, own(fake, binary=str(program), args=["{port.webhook}", str(asked)], objects=[HOOK, crd]))
+    assert asked.read_text().split() == ["/mutate", "/convert"] * 2
+    assert capsys.readouterr().err == ""
+
+
+def test_a_webhook_that_is_never_served_is_told(fake: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    put(fake, own(fake, objects=[HOOK]))
+    url = f"https://127.0.0.1:{fake.record('own')['ports']['webhook']}/mutate"
+    assert capsys.readouterr().err == (
+        "kwok-dra:controllers[0]: own does not serve these webhooks of its manifests, so the API server refuses what "
+        f"it has to ask them about: {url}\n"
+    )
 
 
 def test_objects_that_are_no_longer_wanted_are_deleted_webhooks_first_and_definitions_last(fake: FakeCluster) -> None:

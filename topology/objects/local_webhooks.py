@@ -9,6 +9,7 @@ from typing import Any
 from topology.kubernetes.objects import Manifest
 from topology.kubernetes.reading import namespace_of, part, pod_spec
 
+HOST = "https://127.0.0.1:"
 PORT = "{port.webhook}"
 """The placeholder for the port on which a controller serves its webhooks."""
 
@@ -30,6 +31,22 @@ def for_local_process(objects: Iterable[Manifest], ca_bundle: str) -> list[Manif
     return [_turned(entry, external, ca_bundle) for entry in found]
 
 
+def local_urls(objects: Iterable[Manifest]) -> Iterator[str]:
+    """Yield the URLs on this machine to which the webhooks of the objects are turned."""
+    for entry in objects:
+        for client in _clients(entry):
+            if client.get("url", "").startswith(HOST):
+                yield client["url"]
+
+
+def _clients(entry: Manifest) -> Iterator[Mapping[str, Any]]:
+    """Yield each `clientConfig` of a webhook configuration or of a CRD."""
+    if entry["kind"] in _CONFIGURATIONS:
+        yield from (hook.get("clientConfig") or {} for hook in entry.get("webhooks") or [])
+    elif entry["kind"] == "CustomResourceDefinition":
+        yield part(entry, "spec", "conversion", "webhook", "clientConfig") or {}
+
+
 def left_out(objects: Iterable[Manifest]) -> Iterator[str]:
     """Yield the kind and name of each object that `for_local_process` leaves out."""
     return (f"{entry['kind']} {entry['metadata']['name']}" for entry in objects if pod_spec(entry) is not None)
@@ -40,7 +57,7 @@ def _turned(entry: Manifest, external: set[tuple[str, str]], ca_bundle: str) -> 
         service = config.get("service")
         if not service or (service.get("namespace"), service.get("name")) in external:
             return config
-        return {"url": f"https://127.0.0.1:{PORT}{service.get('path', '')}", "caBundle": ca_bundle}
+        return {"url": f"{HOST}{PORT}{service.get('path', '')}", "caBundle": ca_bundle}
 
     if entry["kind"] in _CONFIGURATIONS:
         hooks = entry.get("webhooks") or []
